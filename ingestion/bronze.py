@@ -1,0 +1,102 @@
+"""Bronze and audit tables, and the one writer of bronze: Structured Streaming into Delta."""
+
+from __future__ import annotations
+
+import uuid
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
+from pyspark.sql.streaming.query import StreamingQuery
+
+from ingestion.declaration import SourceTable
+from ingestion.home import Home
+
+METADATA_COLUMNS = {
+    "_raw": "string",
+    "_source_file": "string",
+    "_source_sha256": "string",
+    "_ingested_at": "timestamp",
+    "_load_id": "bigint",
+}
+AUDIT_TABLES = {
+    "audit.loads": (
+        "load_id bigint, source string, status string, num_rows bigint, message string, "
+        "recorded_at timestamp"
+    ),
+    "audit.files": (
+        "source string, name string, sha256 string, size_bytes bigint, num_rows bigint, "
+        "status string, reason string, load_id bigint, recorded_at timestamp"
+    ),
+}
+# Statistics on `_load_id` alone: what is new is found by it, and no delivered value reaches the log.
+_BRONZE_PROPERTIES = "'delta.dataSkippingStatsColumns' = '_load_id'"
+
+
+def connect(remote: str, home: Home) -> SparkSession:
+    """A Spark Connect session that every ingestion of this home shares.
+
+    One session id for all, so that a later ingestion sees the queries that an earlier one, even a
+    killed one, left running.
+
+    Args:
+        remote: The engine's address, `sc://host:port`.
+        home: The home that the session id is derived from.
+    """
+    session_id = uuid.uuid5(uuid.NAMESPACE_URL, home.root.as_uri())
+    return SparkSession.builder.remote(
+        f"{remote}/;user_id=ingestion;session_id={session_id}"
+    ).getOrCreate()
+
+
+def create_tables(spark: SparkSession, tables: list[SourceTable]) -> None:
+    """Creates the schemas, audit tables and bronze tables that are not there yet."""
+    for schema in ("bronze", "audit"):
+        spark.sql(f"create schema if not exists {schema}")
+    existing = {
+        f"{schema}.{row['tableName']}"
+        for schema in ("bronze", "audit")
+        for row in spark.sql(f"show tables in {schema}").collect()
+    }
+    for name, columns in AUDIT_TABLES.items():
+        if name not in existing:
+            spark.sql(f"create table if not exists {name} ({columns}) using delta")
+    for table in tables:
+        if table.bronze_name not in existing:
+            columns = ", ".join(
+                f"`{name}` {data_type}"
+                for name, data_type in [
+                    *((column.name, column.data_type) for column in table.columns),
+                    *METADATA_COLUMNS.items(),
+                ]
+            )
+            spark.sql(
+                f"create table if not exists {table.bronze_name} ({columns}) using delta "
+                f"tblproperties ({_BRONZE_PROPERTIES})"
+            )
+
+
+def append(rows: DataFrame, table: SourceTable, home: Home, load_id: int) -> StreamingQuery:
+    """Starts to append all rows that the feed has now, and ends with them (`availableNow`).
+
+    The sink writes each batch once (Delta's transaction id of query and batch), so a batch that a
+    crash leaves committed in bronze but not in the checkpoint is not written again.
+
+    Args:
+        rows: A feed's stream: the declared columns, `_raw`, `_source_file`, `_source_sha256`.
+        table: The declared table.
+        home: The home that holds the checkpoint.
+        load_id: The number of the load, which every row of this run gets.
+    """
+    return (
+        rows.withColumns(
+            {
+                "_ingested_at": F.current_timestamp(),
+                "_load_id": F.lit(load_id).cast("bigint"),
+            }
+        )
+        .writeStream.format("delta")
+        .trigger(availableNow=True)
+        .option("checkpointLocation", (home.checkpoints / table.full_name).as_uri())
+        .queryName(table.full_name)
+        .toTable(table.bronze_name)
+    )

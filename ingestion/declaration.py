@@ -1,0 +1,205 @@
+"""The declaration of the sources, read from dbt's own sources files.
+
+    models/staging/<source>/_<source>__sources.yml  ->  {"<source>.<table>": SourceTable}
+
+A table takes part when it has `config.meta.landing`: `format`, `key` and `unknown_columns`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast, get_args
+
+import yaml
+
+Format = Literal["csv", "json", "parquet"]
+UnknownColumns = Literal["keep", "refuse"]
+T = TypeVar("T")
+
+# Source and table names become names of folders and of tables.
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_COLUMN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DATA_TYPE = re.compile(
+    r"string|bigint|int|double|boolean|timestamp|date"
+    r"|decimal\(([1-9]|[12][0-9]|3[0-8]),\s*[0-9]{1,2}\)"
+)
+_DATA_TYPES = "string, bigint, int, double, boolean, timestamp, date, decimal(p,s)"
+_LANDING = ("format", "key", "unknown_columns")
+
+
+class DeclarationError(ValueError):
+    """A sources file declares a table in a way that ingestion cannot follow."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A delivered column and its type in bronze, in dbt's spelling."""
+
+    name: str
+    data_type: str
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """A table of a source, as its sources file declares it.
+
+    Attributes:
+        source: The source's name.
+        name: The table's name within the source.
+        identifier: `<source>_<name>`, the bronze table's name within its schema.
+        columns: The delivered columns in their order, without the technical ones (`_...`).
+        format: How files of this table are written.
+        key: The columns that make up the business key.
+        unknown_columns: What becomes of delivered columns that are not declared.
+    """
+
+    source: str
+    name: str
+    identifier: str
+    columns: tuple[Column, ...]
+    format: Format
+    key: tuple[str, ...]
+    unknown_columns: UnknownColumns
+
+    @property
+    def full_name(self) -> str:
+        """`<source>.<table>`, which is the name of the inbox folder too."""
+        return f"{self.source}.{self.name}"
+
+    @property
+    def bronze_name(self) -> str:
+        """`bronze.<source>_<table>`."""
+        return f"bronze.{self.identifier}"
+
+
+def read_declarations(models_dir: Path) -> dict[str, SourceTable]:
+    """Reads the sources files below a dbt project's `models` folder.
+
+    Args:
+        models_dir: The folder that holds `staging/<source>/_<source>__sources.yml`.
+
+    Returns:
+        The tables with `config.meta.landing`, sorted and keyed by `full_name`.
+
+    Raises:
+        DeclarationError: A declaration is wrong, or there is no sources file at all.
+    """
+    pattern = "staging/*/_*__sources.yml"
+    tables: dict[str, SourceTable] = {}
+    for file in sorted(models_dir.glob(pattern)):
+        for table in _read_file(file):
+            if any(table.identifier == other.identifier for other in tables.values()):
+                raise DeclarationError(
+                    f"{file}: table {table.full_name}: {table.bronze_name} is declared already; "
+                    "each bronze table is declared once"
+                )
+            tables[table.full_name] = table
+    if not tables:
+        raise DeclarationError(
+            f"{models_dir}: no table with config.meta.landing in {pattern}; declare one there"
+        )
+    return dict(sorted(tables.items()))
+
+
+def _read_file(file: Path) -> Iterator[SourceTable]:
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DeclarationError(f"{file}: not a YAML file in UTF-8: {error}") from error
+    for source in _items(_typed(document, dict, f"{file}: the file"), "sources", f"{file}"):
+        for table in _items(source, "tables", f"{file}: source {source.get('name')}"):
+            where = f"{file}: table {source.get('name')}.{table.get('name')}"
+            config = _typed(table.get("config") or {}, dict, f"{where}: config")
+            meta = _typed(config.get("meta") or {}, dict, f"{where}: config.meta")
+            if "landing" in meta:
+                landing = _typed(meta["landing"], dict, f"{where}: config.meta.landing")
+                yield _read_table(source, table, landing, where)
+
+
+def _read_table(
+    source: dict[str, Any], table: dict[str, Any], landing: dict[str, Any], where: str
+) -> SourceTable:
+    source_name = _name(source.get("name"), _NAME, f"{where}: source name")
+    name = _name(table.get("name"), _NAME, f"{where}: table name")
+    identifier = f"{source_name}_{name}"
+    _one_of(table.get("identifier"), (identifier,), f"{where}: identifier")
+    for option in landing:
+        _one_of(option, _LANDING, f"{where}: option of landing")
+    file_format = _one_of(landing.get("format"), get_args(Format), f"{where}: format")
+    unknown_columns = _one_of(
+        landing.get("unknown_columns"),
+        ("refuse",) if file_format == "csv" else get_args(UnknownColumns),
+        f"{where}: unknown_columns of {file_format}",
+    )
+    columns = tuple(
+        _read_column(column, file_format, where) for column in _items(table, "columns", where)
+    )
+    delivered = tuple(column for column in columns if not column.name.startswith("_"))
+    names = [column.name for column in delivered]
+    if not names:
+        raise DeclarationError(
+            f"{where}: no delivered column; declare at least one whose name does not begin with _"
+        )
+    _distinct([column.name.lower() for column in columns], f"{where}: columns")
+    key = _typed(landing.get("key"), list, f"{where}: key")
+    for column in key:
+        _one_of(column, names, f"{where}: column of the key")
+    if not key:
+        raise DeclarationError(f"{where}: key is empty; allowed: some of {', '.join(names)}")
+    _distinct(key, f"{where}: key")
+    return SourceTable(
+        source=source_name,
+        name=name,
+        identifier=identifier,
+        columns=delivered,
+        format=cast(Format, file_format),
+        key=tuple(key),
+        unknown_columns=cast(UnknownColumns, unknown_columns),
+    )
+
+
+def _read_column(column: dict[str, Any], file_format: str, where: str) -> Column:
+    name = _name(column.get("name"), _COLUMN_NAME, f"{where}: column name")
+    data_type = column.get("data_type")
+    if not isinstance(data_type, str) or not _DATA_TYPE.fullmatch(data_type):
+        raise DeclarationError(
+            f"{where}: column {name}: data_type is {data_type!r}; allowed: {_DATA_TYPES}"
+        )
+    if file_format != "parquet" and data_type != "string" and not name.startswith("_"):
+        raise DeclarationError(
+            f"{where}: column {name}: data_type is {data_type!r}; {file_format} columns keep the "
+            "delivered text, allowed: string"
+        )
+    return Column(name, data_type)
+
+
+def _typed(value: Any, kind: type[T], what: str) -> T:
+    if not isinstance(value, kind):
+        expected = "mapping" if kind is dict else "list"
+        raise DeclarationError(f"{what} is {value!r}; it must be a {expected}")
+    return value
+
+
+def _items(mapping: dict[str, Any], key: str, where: str) -> list[dict[str, Any]]:
+    items = _typed(mapping.get(key), list, f"{where}: {key}")
+    return [_typed(item, dict, f"{where}: an item of {key}") for item in items]
+
+
+def _name(value: Any, pattern: re.Pattern[str], what: str) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise DeclarationError(f"{what} is {value!r}; allowed: {pattern.pattern}")
+    return value
+
+
+def _one_of(value: Any, allowed: tuple[str, ...] | list[str], what: str) -> str:
+    if value not in allowed:
+        raise DeclarationError(f"{what} is {value!r}; allowed: {', '.join(allowed)}")
+    return cast(str, value)
+
+
+def _distinct(names: list[str], what: str) -> None:
+    if len(set(names)) < len(names):
+        raise DeclarationError(f"{what}: a name is there twice, case aside; name each once")

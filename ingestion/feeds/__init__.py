@@ -1,0 +1,1 @@
+"""One module a way in: each gives a streaming DataFrame of a declared table's rows as they came."""

@@ -1,0 +1,67 @@
+"""Landed files as a stream of rows, every value the text that was delivered.
+
+    landing/<source>.<table>/<sha256>-<encoded name>.<ext>  -->  declared columns + _raw
+                                                                 + _source_file + _source_sha256
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
+
+from ingestion.declaration import SourceTable
+from ingestion.home import Home
+
+# What Hadoop's line reader and the gate both call blank: nothing but characters up to U+0020.
+_NOT_BLANK = "length(regexp_replace(value, '[\\\\x00-\\\\x20]', '')) > 0"
+
+
+def read_files(spark: SparkSession, table: SourceTable, home: Home) -> DataFrame:
+    """The landed files of one table, each of them once over the life of a checkpoint.
+
+    Returns:
+        A streaming DataFrame: the declared columns, `_raw` (string; the whole line where the
+        columns do not hold all of it), `_source_file` and `_source_sha256` (string).
+    """
+    folder = home.landing / table.full_name
+    folder.mkdir(parents=True, exist_ok=True)
+    reader = spark.readStream.option("recursiveFileLookup", "true")
+    names = [column.name for column in table.columns]
+    if table.format == "csv":
+        schema = ", ".join(f"`{name}` string" for name in [*names, "_raw"])
+        rows = (
+            reader.schema(schema)
+            .options(header=True, mode="PERMISSIVE", columnNameOfCorruptRecord="_raw", escape='"')
+            .csv(folder.as_uri())
+        )
+        columns = [F.col(name) for name in [*names, "_raw"]]
+    elif table.format == "json":
+        rows = reader.text(folder.as_uri()).where(F.expr(_NOT_BLANK))
+        columns = _json_columns(names)
+    else:
+        schema = ", ".join(f"`{column.name}` {column.data_type}" for column in table.columns)
+        rows = reader.schema(schema).parquet(folder.as_uri())
+        columns = [F.col(name) for name in names] + [F.lit(None).cast("string").alias("_raw")]
+    return rows.select(*columns, *_origin())
+
+
+def _json_columns(names: list[str]) -> list[Column]:
+    schema = ", ".join(f"`{name}` string" for name in names)
+    fields = F.from_json("value", schema)
+    keys = F.json_object_keys("value")
+    declared = F.array(*[F.lit(name) for name in names])
+    # `keys` is null for a line that is no object, so that such a line is kept raw as well.
+    is_whole = (F.size(F.array_except(keys, declared)) == 0) & (
+        F.size(keys) == F.size(F.array_distinct(keys))
+    )
+    raw = F.when(is_whole, F.lit(None)).otherwise(F.col("value"))
+    return [*[fields.getField(name).alias(name) for name in names], raw.alias("_raw")]
+
+
+def _origin() -> list[Column]:
+    path = F.regexp_extract("_metadata.file_path", r"/([0-9a-f]{64}-.*)\.[a-z]+$", 1)
+    name = F.replace(F.substring(path, 66, 100_000), F.lit("/"), F.lit(""))
+    return [
+        F.url_decode(F.replace(name, F.lit("="), F.lit("%"))).alias("_source_file"),
+        F.substring(path, 1, 64).alias("_source_sha256"),
+    ]

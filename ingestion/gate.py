@@ -1,0 +1,572 @@
+"""The gate: every delivered file is read to its end before it may enter.
+
+    inbox/<source>.<table>/ --waiting_files, inspect--> land -------> landing/
+                                                  └---> quarantine -> quarantine/
+
+A file is refused only when it cannot be read to its end or does not have the declared columns.
+Bad lines in a readable file are no reason: they enter bronze raw. The names in landing hold
+nothing that Spark's file source stumbles over, and a file's content decides its name.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import json
+import os
+import re
+import stat
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import FileIO
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ingestion.declaration import SourceTable
+from ingestion.home import Home
+
+# The longest line, in bytes: below the 20,000,000 characters that Spark's JSON reader takes.
+MAX_LINE_BYTES = 16 * 1024**2
+# The most, in bytes, that a compressed file may expand to: beyond any honest delivery.
+MAX_EXPANDED_BYTES = 4 * 1024**3
+# The longest name below the inbox folder, in bytes: encoded, it still fits into a path (4096).
+MAX_NAME_BYTES = 1000
+
+_CHUNK_BYTES = 128 * 1024
+# So few that a large value which a dictionary repeats in every row does not fill the memory.
+_BATCH_ROWS = 64
+_BLANK = bytes(range(0x21))
+_BOM = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_PARQUET = b"PAR1"
+_UTF_16_32 = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
+# Without limits on numbers (text is all that is needed) and with raw control characters.
+_JSON = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
+
+_EMPTY = "it is empty; deliver it with content"
+_TOO_LONG = f"a line is longer than {MAX_LINE_BYTES} bytes; deliver shorter lines"
+_UTF_16_REASON = "it is UTF-16 or UTF-32; deliver it as UTF-8"
+_CURE_OF_MOVES = (
+    "Give the user that runs lakehouse the rights to write it, and free space, and keep inbox, "
+    "landing and quarantine on one filesystem."
+)
+
+_MAX_FILE_NAME = 200
+_CHUNK_OF_NAME = 180
+_LANDING_PATH = re.compile(r"(?:.*/)?[0-9a-f]{64}-([A-Za-z0-9=/]+)\.(?:csv|json|parquet|gz)")
+
+
+class GateError(Exception):
+    """The gate cannot do its work: a file or a folder cannot be read or written."""
+
+
+class StillBeingWritten(Exception):  # noqa: N818 (no error: the file's turn is the next round)
+    """The file changed or went away after it was first looked at; leave it for the next round."""
+
+
+class _Refused(Exception):  # noqa: N818 (a verdict on the content)
+    """Carries the reason from where it is found to the inspection."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What the gate found out about a delivered file.
+
+    Attributes:
+        table: The table the file was delivered for.
+        path: The file in the inbox.
+        name: Its path below the table's inbox folder; bytes that are not UTF-8 show as hex.
+        sha256: Hex digest of the delivered bytes; of the name where the file was not opened.
+        size_bytes: The delivered size in bytes; 0 where the file was not opened.
+        num_rows: The rows that bronze should receive; None when refused.
+        extension: What the content is: csv, json, parquet or gz.
+        reason: Why the file is refused, in plain words; None when accepted.
+        seen: Inode, size and mtime (ns) at inspection, by which a later change is noticed.
+    """
+
+    table: SourceTable
+    path: Path
+    name: str
+    sha256: str
+    size_bytes: int
+    num_rows: int | None
+    extension: str
+    reason: str | None
+    seen: tuple[int, int, int]
+
+
+def waiting_files(home: Home, table: SourceTable) -> list[Path]:
+    """Lists what waits in the table's inbox folder and its subfolders, sorted.
+
+    Names that begin with `.` or end with `.tmp` or `.part` are still being written and left out.
+    Links are listed (to be refused), never followed.
+
+    Raises:
+        GateError: A folder cannot be read.
+    """
+    found: list[Path] = []
+    folders = [home.inbox / table.full_name]
+    while folders:
+        folder = folders.pop()
+        with _explained(folder, "Give the user that runs lakehouse the rights to read it."):
+            try:
+                entries = list(os.scandir(folder))
+            except FileNotFoundError:
+                continue
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name.endswith((".tmp", ".part")):
+                    continue
+                into = folders if entry.is_dir(follow_symlinks=False) else found
+                into.append(Path(entry.path))
+    return sorted(found)
+
+
+def inspect(path: Path, table: SourceTable, inbox_dir: Path) -> Inspection:
+    """Reads a file to its end and decides whether it may enter.
+
+    Text is read once, in constant memory; Parquet once for its digest and once batch by batch.
+
+    Args:
+        path: The file.
+        table: The declaration it must fit.
+        inbox_dir: The table's inbox folder.
+
+    Raises:
+        StillBeingWritten: The file changed, or was replaced or removed, while it was read.
+        GateError: The file cannot be read, whatever is in it.
+    """
+    name = display_name(os.fsencode(path.relative_to(inbox_dir)))
+    seen, mode = _state(path)
+    if not stat.S_ISREG(mode):
+        kind = "a link" if stat.S_ISLNK(mode) else "a device, pipe or socket"
+        reason = f"it is {kind}, which is never opened; deliver the file itself"
+        digest = hashlib.sha256(name.encode())
+        return Inspection(
+            table, path, name, digest.hexdigest(), 0, None, table.format, reason, seen
+        )
+    with (
+        _explained(path, "Give the user that runs lakehouse the rights to read it."),
+        _opened(path) as file,
+    ):
+        digest = hashlib.sha256()
+        head = file.read(len(_PARQUET))
+        file.seek(0)
+        chunks = _read(file, digest)
+        num_rows: int | None = None
+        refused_for: str | None = None
+        try:
+            num_rows = _judge(file, chunks, head, table, name)
+        except _Refused as refusal:
+            refused_for = str(refusal)
+        for _ in chunks:  # a file refused halfway is hashed to its end too
+            pass
+    if _state(path)[0] != seen:
+        raise StillBeingWritten(f"{path} changed while it was read; it waits for the next round")
+    extension = "gz" if head.startswith(_GZIP) else table.format
+    return Inspection(
+        table, path, name, digest.hexdigest(), seen[1], num_rows, extension, refused_for, seen
+    )
+
+
+def land(home: Home, inspection: Inspection) -> Path:
+    """Moves an accepted file into landing, atomically and with the present as its mtime.
+
+    A file that is there already is the same content under the same name, so the new one is
+    removed. Repeating is harmless.
+
+    Returns:
+        Where the file stands now.
+
+    Raises:
+        StillBeingWritten: The file is not the one that was inspected any more.
+        GateError: The file cannot be moved.
+    """
+    target = landing_path(home, inspection)
+    with _explained(target.parent, _CURE_OF_MOVES):
+        if _is_moved(inspection, target):
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            inspection.path.unlink()
+        else:
+            os.utime(inspection.path)  # Spark passes over files much older than the newest
+            inspection.path.replace(target)
+    return target
+
+
+def quarantine(home: Home, inspection: Inspection) -> Path:
+    """Moves a refused file into quarantine, beside a `.reason.txt`; a link itself is moved.
+
+    Repeating is harmless.
+
+    Returns:
+        Where the file stands now.
+
+    Raises:
+        StillBeingWritten: The file is not the one that was inspected any more.
+        GateError: The file cannot be moved.
+    """
+    encoded = encode_name(inspection.name)
+    if len(inspection.sha256) + 1 + len(encoded) > _MAX_FILE_NAME:
+        encoded = f"{encoded[:100]}-{hashlib.sha256(encoded.encode()).hexdigest()[:16]}"
+    folder = home.quarantine / inspection.table.full_name
+    target = folder / f"{inspection.sha256}-{encoded}"
+    with _explained(folder, _CURE_OF_MOVES):
+        if _is_moved(inspection, target):
+            return target
+        folder.mkdir(parents=True, exist_ok=True)
+        target.with_name(f"{target.name}.reason.txt").write_text(
+            f"name: {inspection.name!r}\n"
+            f"reason: {inspection.reason}\n"
+            f"time: {datetime.now(UTC).isoformat(timespec='seconds')}\n",
+            encoding="utf-8",
+        )
+        inspection.path.replace(target)
+    return target
+
+
+def landing_path(home: Home, inspection: Inspection) -> Path:
+    """Returns `landing/<source>.<table>/<sha256>-<encoded name>.<extension>`.
+
+    Where that makes a file name of over 200 characters, the encoded name is cut, and all pieces
+    but the last become folders.
+    """
+    rest = encode_name(inspection.name)
+    pieces = []
+    if len(f"{inspection.sha256}-{rest}.{inspection.extension}") > _MAX_FILE_NAME:
+        while len(rest) > _CHUNK_OF_NAME:
+            last_escape = rest.rfind("=", _CHUNK_OF_NAME - 2, _CHUNK_OF_NAME)
+            cut = last_escape if last_escape >= 0 else _CHUNK_OF_NAME
+            pieces.append(rest[:cut])
+            rest = rest[cut:]
+    relative = "/".join([*pieces, rest])
+    folder = home.landing / inspection.table.full_name
+    return folder / f"{inspection.sha256}-{relative}.{inspection.extension}"
+
+
+def delivered_name(landing_path_string: str) -> str:
+    """Returns the name that a file in landing was delivered under, from its path.
+
+    Raises:
+        ValueError: The path is none that `landing_path` makes.
+    """
+    match = _LANDING_PATH.fullmatch(landing_path_string)
+    if not match:
+        raise ValueError(f"{landing_path_string!r} is no path of a landed file")
+    escaped = match[1].replace("/", "")
+    return re.sub(
+        rb"=(..)", lambda code: bytes.fromhex(code[1].decode()), escaped.encode()
+    ).decode()
+
+
+def display_name(raw: bytes) -> str:
+    r"""Returns a file name as valid Unicode: bytes that are not UTF-8 show as `\xff`."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def encode_name(name: str) -> str:
+    """Keeps ASCII letters and digits, and writes every other byte of the UTF-8 text as `=XX`."""
+    return re.sub(rb"[^A-Za-z0-9]", lambda byte: b"=%02X" % ord(byte[0]), name.encode()).decode()
+
+
+def count_rows(chunks: Iterator[bytes], table: SourceTable) -> int:
+    r"""Reads the text of a CSV or JSON file to its end and counts the rows that bronze receives.
+
+    A row is a line with more than spaces and control characters (up to U+0020) in it; lines end
+    with `\n`, `\r\n` or `\r`, as Hadoop's line reader has it. A CSV header is no row.
+
+    Raises:
+        _Refused: The text may not enter; holds the reason.
+    """
+    rows = line_ends = 0
+    head = last = b""
+    is_awaited = True  # the CSV header, or the first JSON object
+    for block in _blocks(chunks):
+        if not head:
+            head = block[:4]
+            _check_signature(head, table)
+        try:
+            block.decode()
+        except UnicodeDecodeError as error:
+            line = line_ends + _line_ends(last, block[: error.start]) + 1
+            raise _Refused(f"line {line} is not valid UTF-8; deliver the file as UTF-8") from error
+        # \r\n makes a blank line more, which does not count
+        lines = block.replace(b"\r", b"\n").split(b"\n")
+        if len(block) > MAX_LINE_BYTES and max(map(len, lines)) > MAX_LINE_BYTES:
+            raise _Refused(_TOO_LONG)
+        if not line_ends:
+            lines[0] = lines[0].removeprefix(_BOM)
+        filled = [line for line in lines if line.strip(_BLANK)]
+        if is_awaited and filled and table.format == "csv":
+            _check_header(filled[0], table, head)
+            is_awaited = False
+        elif is_awaited and table.format == "json":
+            is_awaited = not any(_is_object(line) for line in filled)
+        rows += len(filled)
+        line_ends += _line_ends(last, block)
+        last = block[-1:]
+    if not rows:
+        raise _Refused(_EMPTY)
+    if is_awaited:
+        raise _Refused(_UTF_16_REASON if b"\0" in head else "no line is a JSON object")
+    return rows - (table.format == "csv")
+
+
+def gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Expands gzip data of one or more members, with checksums, to their very end.
+
+    Raises:
+        _Refused: The data is no whole gzip file or too large; holds the reason.
+    """
+    expanded = 0
+    member = zlib.decompressobj(wbits=31)
+    for chunk in chunks:
+        rest = chunk
+        while rest:
+            if member.eof:
+                if not _GZIP.startswith(rest[:2]):
+                    raise _Refused("something else follows the gzip data; deliver it without")
+                member = zlib.decompressobj(wbits=31)
+            try:
+                piece = member.decompress(rest, _CHUNK_BYTES)
+            except zlib.error as error:
+                raise _Refused("the gzip data is corrupt; deliver it again") from error
+            rest = member.unused_data if member.eof else member.unconsumed_tail
+            expanded += len(piece)
+            if expanded > MAX_EXPANDED_BYTES:
+                raise _Refused(_too_large())
+            if piece:
+                yield piece
+    if not member.eof:
+        raise _Refused("the gzip data is truncated; deliver it again")
+
+
+def _judge(
+    file: FileIO, chunks: Iterator[bytes], head: bytes, table: SourceTable, name: str
+) -> int:
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise _Refused(
+            f"the name has more than {MAX_NAME_BYTES} bytes; deliver it under a shorter one"
+        )
+    if not head:
+        raise _Refused(_EMPTY)
+    is_gzip = head.startswith(_GZIP)
+    if name.lower().endswith(".gz") and not is_gzip:
+        raise _Refused("the name ends with .gz but the content is not gzip; name it as it is")
+    if head.startswith(_ZIP):
+        raise _Refused("it is a zip archive; deliver the files in it")
+    if table.format != "parquet":
+        return count_rows(gunzip(chunks) if is_gzip else chunks, table)
+    if is_gzip:
+        raise _Refused("it is gzip; deliver the Parquet file itself")
+    for _ in chunks:  # Parquet is read from its end, so the digest needs a pass of its own
+        pass
+    return _read_parquet(file, table)
+
+
+def _blocks(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Cuts chunks anew, after line ends: a block holds whole lines, at least one."""
+    parts: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r")) + 1
+        if end:
+            yield b"".join([*parts, chunk[:end]])
+            parts, size = [], 0
+        parts.append(chunk[end:])
+        size += len(chunk) - end
+        if size > MAX_LINE_BYTES:
+            raise _Refused(_TOO_LONG)
+    if size:
+        yield b"".join(parts)
+
+
+def _line_ends(last: bytes, text: bytes) -> int:
+    r"""Counts line ends; a first `\n` belongs to a `\r` that came last before the text."""
+    ends = text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
+    return ends - (last == b"\r" and text.startswith(b"\n"))
+
+
+def _check_signature(head: bytes, table: SourceTable) -> None:
+    if head.startswith((_GZIP, *_ZIP)):
+        raise _Refused("there is another gzip or a zip inside the gzip; compress once, with gzip")
+    if head.startswith(_UTF_16_32):
+        raise _Refused(_UTF_16_REASON)
+    if head.startswith(_BOM) and table.format == "json":
+        raise _Refused("it begins with a byte order mark; deliver JSON lines without one")
+
+
+def _check_header(line: bytes, table: SourceTable, head: bytes) -> None:
+    expected = [column.name for column in table.columns]
+    text = line.decode()
+    try:
+        found = next(csv.reader([text], strict=True))
+    except csv.Error:
+        found = [text]
+    if found != expected:
+        raise _Refused(
+            _UTF_16_REASON
+            if b"\0" in head
+            else f"the header is {_shorten(text)}; expected {_shorten(','.join(expected))}, "
+            "in this order"
+        )
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(_JSON.decode(line.strip(_BLANK).decode()), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _read_parquet(file: FileIO, table: SourceTable) -> int:
+    file.seek(0)
+    if file.read(len(_PARQUET)) != _PARQUET:
+        raise _Refused("it is not a Parquet file; deliver Parquet")
+    file.seek(-len(_PARQUET), os.SEEK_END)
+    if file.read() != _PARQUET:
+        raise _Refused("the Parquet file is truncated; deliver it again")
+    try:
+        parquet = pq.ParquetFile(file, buffer_size=_CHUNK_BYTES, coerce_int96_timestamp_unit="us")
+        _check_schema(parquet.schema_arrow, table)
+        metadata = parquet.metadata
+        groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+        if sum(group.total_byte_size for group in groups) > MAX_EXPANDED_BYTES:
+            raise _Refused(_too_large())
+        if any(
+            group.column(index).compression == "BROTLI"
+            for group in groups
+            for index in range(group.num_columns)
+        ):
+            raise _Refused("it is compressed with Brotli, which Spark cannot read; use zstd")
+        num_rows = expanded = 0
+        for batch in parquet.iter_batches(_BATCH_ROWS, use_threads=False):
+            num_rows += batch.num_rows
+            expanded += batch.nbytes
+            if expanded > MAX_EXPANDED_BYTES:
+                raise _Refused(_too_large())
+    except _Refused:
+        raise
+    except Exception as error:  # whatever the reader makes of hostile bytes
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault, not the content's
+        raise _Refused(
+            f"the Parquet file cannot be read to its end: {_shorten(str(error))}; deliver it again"
+        ) from error
+    if num_rows != metadata.num_rows:
+        raise _Refused(
+            f"the Parquet file promises {metadata.num_rows} rows and holds {num_rows}; "
+            "deliver it again"
+        )
+    return num_rows
+
+
+def _check_schema(schema: pa.Schema, table: SourceTable) -> None:
+    declared = {column.name: column.data_type for column in table.columns}
+    if len({name.lower() for name in schema.names}) < len(schema.names):
+        raise _Refused(
+            "two columns have one name (upper and lower case are the same): "
+            f"{_shorten(', '.join(schema.names))}"
+        )
+    missing = [name for name in declared if name not in schema.names]
+    if missing:
+        raise _Refused(
+            f"columns are missing: {_shorten(', '.join(missing))}; "
+            f"found {_shorten(', '.join(schema.names))}"
+        )
+    unknown = [name for name in schema.names if name not in declared]
+    if unknown and table.unknown_columns == "refuse":
+        raise _Refused(
+            f"columns are not declared: {_shorten(', '.join(unknown))}; "
+            "leave them out or declare them"
+        )
+    for name, data_type in declared.items():
+        found = schema.field(name).type
+        if not _fits(data_type, found):
+            raise _Refused(f"column {name} is {_shorten(str(found))}; expected {data_type}")
+
+
+def _fits(data_type: str, found: pa.DataType) -> bool:
+    """Says whether Spark reads a Parquet column of this Arrow type as the declared type."""
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    if data_type.startswith("decimal"):
+        precision, scale = map(int, re.findall(r"\d+", data_type))
+        return bool(
+            pa.types.is_decimal(found) and (found.precision, found.scale) == (precision, scale)
+        )
+    if data_type == "timestamp":  # Spark does not read nanoseconds; without a zone it is UTC
+        return bool(pa.types.is_timestamp(found) and found.unit != "ns")
+    if data_type == "string":
+        return bool(pa.types.is_string(found) or pa.types.is_large_string(found))
+    exact = {
+        "bigint": pa.int64(),
+        "int": pa.int32(),
+        "double": pa.float64(),
+        "boolean": pa.bool_(),
+        "date": pa.date32(),
+    }
+    return bool(found == exact[data_type])
+
+
+def _too_large() -> str:
+    return f"it expands to more than {MAX_EXPANDED_BYTES} bytes; deliver it in smaller files"
+
+
+def _shorten(text: str) -> str:
+    return repr(text if len(text) <= 200 else f"{text[:200]}...")
+
+
+@contextmanager
+def _explained(path: Path, cure: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise GateError(f"{path}: {error.strerror}. {cure}") from error
+
+
+def _opened(path: Path) -> FileIO:
+    """Opens a file; should it be a link or a pipe by now, it neither follows nor waits for it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOENT):
+            raise StillBeingWritten(f"{path} was replaced while it was looked at") from error
+        raise
+    return FileIO(descriptor)
+
+
+def _read(file: FileIO, digest: hashlib._Hash) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK_BYTES):
+        digest.update(chunk)
+        yield chunk
+
+
+def _state(path: Path) -> tuple[tuple[int, int, int], int]:
+    """Returns inode, size and mtime (ns), by which a change is noticed, and the mode."""
+    with _explained(path, "Give the user that runs lakehouse the rights to read it."):
+        try:
+            state = path.lstat()
+        except FileNotFoundError as error:
+            raise StillBeingWritten(f"{path} went away before it was taken in") from error
+    return (state.st_ino, state.st_size, state.st_mtime_ns), state.st_mode
+
+
+def _is_moved(inspection: Inspection, target: Path) -> bool:
+    """Says whether an earlier call has moved the file; raises when another stands in its place."""
+    try:
+        state = _state(inspection.path)[0]
+    except StillBeingWritten:
+        if os.path.lexists(target):
+            return True
+        raise
+    if state != inspection.seen:
+        raise StillBeingWritten(f"{inspection.path} changed after it was read; next round")
+    return False

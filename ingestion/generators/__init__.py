@@ -1,0 +1,1 @@
+"""Deterministic data of each domain, and the answers that are expected of it."""

@@ -1,0 +1,277 @@
+"""A load: one round of ingestion over all sources that have news, under one number.
+
+    inbox --gate--> landing --availableNow--> bronze     audit.files: every file and its fate
+                └-> quarantine                           audit.loads: started, finished or failed,
+                                                         and, last, closed
+
+A build sees closed loads only. A load that a crash leaves open is closed by the next one, which
+begins when every query of the earlier has ended, so no row appears under a number already closed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from ingestion.bronze import AUDIT_TABLES, append, create_tables
+from ingestion.declaration import SourceTable
+from ingestion.feeds.files import read_files
+from ingestion.gate import (
+    Inspection,
+    StillBeingWritten,
+    inspect,
+    land,
+    quarantine,
+    waiting_files,
+)
+from ingestion.home import Home
+
+# How long a query that an earlier ingestion left behind may take to end, in seconds.
+_PATIENCE_SECONDS = 600
+
+
+class LoadError(Exception):
+    """A load that cannot begin."""
+
+
+@dataclass
+class SourceLoad:
+    """What one load did for one source, counted up while it runs.
+
+    Attributes:
+        source: `<source>.<table>`.
+        landed: Files that passed the gate.
+        rows: Their rows.
+        duplicates: Files whose bytes had been taken in before.
+        quarantined: Names of refused files, each with its reason.
+        failure: Why the source failed; None if it did not.
+    """
+
+    source: str
+    landed: int = 0
+    rows: int = 0
+    duplicates: int = 0
+    quarantined: list[tuple[str, str]] = field(default_factory=list)
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Load:
+    """A closed load: its number and what it did, source by source."""
+
+    load_id: int
+    sources: list[SourceLoad]
+
+
+@contextmanager
+def only_ingestion(home: Home) -> Iterator[None]:
+    """Holds the right to ingest into this home; it frees itself when the process ends.
+
+    Raises:
+        LoadError: Another process ingests at the moment.
+    """
+    home.checkpoints.mkdir(parents=True, exist_ok=True)
+    with (home.checkpoints / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise LoadError(
+                f"{home.root} is being ingested into by process {holder}. Wait for it, or stop it."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+class Loads:
+    """The loads of one home, one after the other, while `only_ingestion` is held.
+
+    Args:
+        spark: A session from `ingestion.bronze.connect`.
+        home: The home.
+        tables: The declared tables.
+    """
+
+    def __init__(self, spark: SparkSession, home: Home, tables: list[SourceTable]) -> None:
+        self._spark = spark
+        self._home = home
+        self._tables = tables
+        for table in tables:
+            (home.inbox / table.full_name).mkdir(parents=True, exist_ok=True)
+        create_tables(spark, tables)
+        self._await_earlier_queries()
+        self._known = {
+            (row["source"], row["sha256"])
+            for row in spark.sql(
+                "select distinct source, sha256 from audit.files where status = 'landed'"
+            ).collect()
+        }
+        last = spark.sql(
+            "select source, max(load_id) as load_id, max_by(status, recorded_at) as status "
+            "from audit.loads group by source"
+        ).collect()
+        self._last_load_id = max((row["load_id"] for row in last), default=0)
+        self._unfinished = {row["source"] for row in last if row["status"] in ("started", "failed")}
+
+    def run(self) -> Load | None:
+        """Takes in all that waits; nothing happens, and no load is opened, where nothing does.
+
+        Raises:
+            GateError: A folder of the home cannot be read or written.
+            PySparkException: The engine failed outside any one source.
+        """
+        inspections = [found for table in self._tables for found in self._inspect(table)]
+        names = {found.table.full_name for found in inspections} | self._unfinished
+        tables = [table for table in self._tables if table.full_name in names]
+        if not tables:
+            return None
+        self._await_earlier_queries()
+        load_id = self._last_load_id = self._last_load_id + 1
+        self._record_loads([(load_id, table.full_name, "started", None, None) for table in tables])
+        self._unfinished |= names
+        loads = {table.full_name: SourceLoad(table.full_name) for table in tables}
+        self._move(inspections, loads, load_id)
+        self._ingest(tables, loads, load_id)
+        outcomes = list(loads.values())
+        self._record_loads(
+            [
+                (
+                    load_id,
+                    load.source,
+                    "failed" if load.failure else "finished",
+                    load.rows,
+                    load.failure,
+                )
+                for load in outcomes
+            ]
+            + [(load_id, None, "closed", sum(load.rows for load in outcomes), None)]
+        )
+        self._unfinished = {load.source for load in outcomes if load.failure}
+        return Load(load_id, outcomes)
+
+    def _inspect(self, table: SourceTable) -> Iterator[Inspection]:
+        for path in waiting_files(self._home, table):
+            try:
+                yield inspect(path, table, self._home.inbox / table.full_name)
+            except (StillBeingWritten, FileNotFoundError):
+                continue  # its turn is the next round
+
+    def _move(
+        self, inspections: list[Inspection], loads: dict[str, SourceLoad], load_id: int
+    ) -> None:
+        """Writes every file's fate down, then moves it: a crash in between is made up for by the
+        next round, which finds the file still waiting and its content known but not landed."""
+        fates = self._fates(inspections)
+        now = datetime.now(UTC)
+        self._append(
+            "audit.files",
+            [
+                (
+                    found.table.full_name,
+                    found.name,
+                    found.sha256,
+                    found.size_bytes,
+                    found.num_rows,
+                    fate,
+                    found.reason,
+                    load_id,
+                    now,
+                )
+                for found, fate in fates
+            ],
+        )
+        for found, fate in fates:
+            load = loads[found.table.full_name]
+            try:
+                if fate == "landed":
+                    land(self._home, found)
+                    self._known.add((load.source, found.sha256))
+                    load.landed += 1
+                    load.rows += found.num_rows or 0
+                elif fate == "duplicate":
+                    found.path.unlink()
+                    load.duplicates += 1
+                else:
+                    quarantine(self._home, found)
+                    load.quarantined.append((found.name, found.reason or ""))
+            except StillBeingWritten:
+                continue  # replaced since it was inspected: the new one's turn is the next round
+
+    def _fates(self, inspections: list[Inspection]) -> list[tuple[Inspection, str]]:
+        """What becomes of each file: landed, duplicate or quarantined."""
+        fates = []
+        seen: set[tuple[str, str]] = set()
+        for found in inspections:
+            identity = (found.table.full_name, found.sha256)
+            is_known = identity in self._known and self._has_landed(found)
+            if found.reason:
+                fates.append((found, "quarantined"))
+            else:
+                fates.append((found, "duplicate" if is_known or identity in seen else "landed"))
+                seen.add(identity)
+        return fates
+
+    def _has_landed(self, found: Inspection) -> bool:
+        folder = self._home.landing / found.table.full_name
+        return any(folder.glob(f"{found.sha256}-*"))
+
+    def _ingest(
+        self, tables: list[SourceTable], loads: dict[str, SourceLoad], load_id: int
+    ) -> None:
+        """Runs the streams of all these tables side by side; each fails for itself."""
+        queries = {}
+        for table in tables:
+            try:
+                self._check_checkpoint(table)
+                rows = read_files(self._spark, table, self._home)
+                queries[table.full_name] = append(rows, table, self._home, load_id)
+            except (PySparkException, LoadError) as error:
+                loads[table.full_name].failure = _first_line(error)
+        for name, query in queries.items():
+            try:
+                query.awaitTermination()
+            except PySparkException as error:
+                loads[name].failure = _first_line(error)
+
+    def _check_checkpoint(self, table: SourceTable) -> None:
+        checkpoint = self._home.checkpoints / table.full_name
+        if (checkpoint / "metadata").exists():
+            return
+        if self._spark.table(table.bronze_name).limit(1).count():
+            raise LoadError(
+                f"{checkpoint} is missing although {table.bronze_name} has rows: taking the files "
+                "in again would double them. Put the folder back from a copy."
+            )
+
+    def _await_earlier_queries(self) -> None:
+        for query in self._spark.streams.active:
+            try:
+                query.awaitTermination(_PATIENCE_SECONDS)
+            except PySparkException:
+                continue  # it has ended, which is all that matters here
+            if query.isActive:
+                query.stop()
+
+    def _record_loads(
+        self, rows: list[tuple[int, str | None, str, int | None, str | None]]
+    ) -> None:
+        now = datetime.now(UTC)
+        self._append("audit.loads", [(*row, now) for row in rows])
+
+    def _append(self, table: str, rows: list[tuple[object, ...]]) -> None:
+        if rows:
+            self._spark.createDataFrame(rows, AUDIT_TABLES[table]).writeTo(table).append()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:1000]

@@ -1,0 +1,1 @@
+"""The `lakehouse` command: the local engine, rounds of ingest and build, and questions to both."""

@@ -1,0 +1,42 @@
+"""dbt in this process, on the warm engine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lakehouse.errors import LakehouseError
+from lakehouse.settings import PROJECT, Settings
+
+
+def dbt(settings: Settings, *arguments: str, quiet: bool = False) -> None:
+    """Runs a dbt command with the project's files and the home's folders.
+
+    Args:
+        settings: The installation.
+        arguments: The command and its options, as on dbt's command line.
+        quiet: Whether dbt prints errors only.
+
+    Raises:
+        LakehouseError: The command failed; dbt has printed why.
+    """
+    from dbt.cli.main import dbtRunner  # noqa: PLC0415 - takes a second, and most commands need none
+
+    logs = settings.paths.logs / "dbt"
+    target = settings.paths.root / "target"
+    for folder in (logs, target):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("DBT_PROFILES_DIR", str(PROJECT))
+    given = [
+        *(["--quiet"] if quiet else []),
+        *arguments,
+        *("--project-dir", str(PROJECT), "--target-path", str(target), "--log-path", str(logs)),
+    ]
+    outcome = dbtRunner().invoke(given)
+    if outcome.exception:
+        raise LakehouseError(f"dbt {arguments[0]}: {outcome.exception}")
+    if not outcome.success:
+        raise LakehouseError(
+            f"dbt {arguments[0]} failed; readers of gold see what they saw before. "
+            f"The log is {logs / 'dbt.log'}"
+        )

@@ -1,0 +1,279 @@
+"""The local engine: one JVM with a Thrift server and a Spark Connect server on the loopback address.
+
+One JVM owns the warehouse, because Delta on a local disk keeps writers apart only inside one. The
+JVM itself holds the lock on the home (an inherited file descriptor), so a dead engine's lock frees
+itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lakehouse.errors import LakehouseError
+from lakehouse.jars import spark_home, verified_jars
+from lakehouse.java import require_java
+from lakehouse.settings import Settings
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A running engine: its process, its two ports, and when it was started (UTC, ISO 8601)."""
+
+    pid: int
+    thrift_port: int
+    connect_port: int
+    started_at: str
+
+    @property
+    def remote(self) -> str:
+        """The address for Spark Connect clients."""
+        return f"sc://{HOST}:{self.connect_port}"
+
+
+def running_engine(settings: Settings) -> Engine | None:
+    """The engine that owns this home, if there is one and it answers."""
+    engine = _holder(settings)
+    return engine if engine and _answers(engine) else None
+
+
+def up(settings: Settings) -> Engine:
+    """Starts the engine if it is not up, and waits until it answers.
+
+    Raises:
+        LakehouseError: Java or a jar is missing, a port is taken, another process holds the home,
+            or the engine did not start in time.
+    """
+    if engine := running_engine(settings):
+        return engine
+    home = settings.paths
+    for folder in (home.warehouse, home.metastore, home.logs, _folder(settings)):
+        _make(folder)
+    lock = os.open(_lock_file(settings), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _wait_for_other(settings)
+        engine, process = _start(settings, lock)
+    finally:
+        os.close(lock)
+    _wait(settings, engine, process)
+    return engine
+
+
+def down(settings: Settings) -> bool:
+    """Stops the engine; says whether there was one.
+
+    Raises:
+        LakehouseError: The engine does not end.
+    """
+    engine = _holder(settings)
+    if engine is None:
+        return False
+    for sign, seconds in ((signal.SIGTERM, 30), (signal.SIGKILL, 10)):
+        with suppress(ProcessLookupError):
+            os.kill(engine.pid, sign)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if not _is_locked(settings):
+                _record(settings).unlink(missing_ok=True)
+                return True
+            time.sleep(0.1)
+    raise LakehouseError(f"The engine (process {engine.pid}) does not end. Stop it by hand.")
+
+
+def _folder(settings: Settings) -> Path:
+    return settings.paths.root / "engine"
+
+
+def _lock_file(settings: Settings) -> Path:
+    return _folder(settings) / "lock"
+
+
+def _record(settings: Settings) -> Path:
+    return _folder(settings) / "engine.json"
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LakehouseError(
+            f"{folder} cannot be made: {error.strerror}. Point LAKEHOUSE_HOME at a folder that "
+            "you may write to."
+        ) from None
+
+
+def _is_locked(settings: Settings) -> bool:
+    try:
+        lock = os.open(_lock_file(settings), os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _holder(settings: Settings) -> Engine | None:
+    if not _is_locked(settings):
+        return None
+    with suppress(FileNotFoundError, ValueError, TypeError):
+        return Engine(**json.loads(_record(settings).read_text()))
+    return None
+
+
+def _answers(engine: Engine) -> bool:
+    return all(_listens(port) for port in (engine.thrift_port, engine.connect_port))
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def _wait_for_other(settings: Settings) -> Engine:
+    """Another process has just begun to start the engine of this home: wait for that one."""
+    deadline = time.monotonic() + settings.start_seconds
+    while time.monotonic() < deadline:
+        if engine := running_engine(settings):
+            return engine
+        if not _is_locked(settings):
+            return up(settings)
+        time.sleep(0.2)
+    holder = _holder(settings)
+    name = f"process {holder.pid} since {holder.started_at}" if holder else "another process"
+    raise LakehouseError(
+        f"{settings.paths.root} is held by {name}, which does not answer. "
+        "Stop it with: lakehouse down"
+    )
+
+
+def _start(settings: Settings, lock: int) -> tuple[Engine, subprocess.Popen[bytes]]:
+    java = require_java()
+    jars = verified_jars()
+    for port in (settings.port, settings.port + 1):
+        if _listens(port):
+            raise LakehouseError(
+                f"Port {port} is taken by another program. Choose another pair of ports with "
+                "LAKEHOUSE_THRIFT_PORT."
+            )
+    (_folder(settings) / "spark-defaults.conf").write_text(_spark_conf(settings, jars))
+    (_folder(settings) / "log4j2.properties").write_text(_LOG4J)
+    env = os.environ | {
+        "JAVA_HOME": str(java.home),
+        "SPARK_HOME": str(spark_home()),
+        "SPARK_CONF_DIR": str(_folder(settings)),
+        "SPARK_LOCAL_IP": HOST,
+        "TZ": "UTC",
+    }
+    command = [
+        str(spark_home() / "bin" / "spark-submit"),
+        *("--class", "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2"),
+        "spark-internal",
+        *("--hiveconf", f"hive.server2.thrift.port={settings.port}"),
+        *("--hiveconf", f"hive.server2.thrift.bind.host={HOST}"),
+        *("--hiveconf", "hive.server2.authentication=NOSASL"),
+    ]
+    with (settings.paths.logs / "engine.log").open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=settings.paths.metastore,  # Derby writes its log where it is started
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[lock],
+            start_new_session=True,
+        )
+    engine = Engine(
+        pid=process.pid,
+        thrift_port=settings.port,
+        connect_port=settings.port + 1,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    _record(settings).write_text(json.dumps(asdict(engine)))
+    return engine, process
+
+
+def _wait(settings: Settings, engine: Engine, process: subprocess.Popen[bytes]) -> None:
+    log = settings.paths.logs / "engine.log"
+    deadline = time.monotonic() + settings.start_seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise LakehouseError(f"The engine ended while it started. The reason is in {log}")
+        if _answers(engine):
+            return
+        time.sleep(0.2)
+    down(settings)
+    raise LakehouseError(
+        f"The engine did not answer within {settings.start_seconds} s (LAKEHOUSE_START_SECONDS). "
+        f"Its log is {log}"
+    )
+
+
+def _spark_conf(settings: Settings, jars: list[Path]) -> str:
+    home = settings.paths
+    cores = os.cpu_count() or 2
+    scratch = home.root / "scratch"
+    conf = {
+        "spark.master": f"local[{cores}]",
+        "spark.app.name": "lakehouse",
+        "spark.driver.memory": settings.driver_memory,
+        "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -Duser.timezone=UTC",
+        # `spark.jars` would do for Connect, but sessions of the Thrift server do not see those.
+        "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in jars),
+        "spark.plugins": "org.apache.spark.sql.connect.SparkConnectPlugin",
+        "spark.connect.grpc.binding.address": HOST,
+        "spark.connect.grpc.binding.port": settings.port + 1,
+        "spark.driver.host": HOST,
+        "spark.driver.bindAddress": HOST,
+        "spark.ui.enabled": "false",
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.catalogImplementation": "hive",
+        "spark.sql.warehouse.dir": home.warehouse.as_uri(),
+        "spark.hadoop.javax.jdo.option.ConnectionURL": (
+            f"jdbc:derby:;databaseName={home.metastore / 'derby'};create=true"
+        ),
+        "spark.hadoop.hive.exec.scratchdir": scratch / "hive",
+        "spark.hadoop.hive.exec.local.scratchdir": scratch / "hive-local",
+        # A folder a session: Hive makes it when the session opens and removes it when it closes.
+        "spark.hadoop.hive.downloaded.resources.dir": scratch / "${hive.session.id}_resources",
+        "spark.hadoop.hive.querylog.location": scratch / "hive-queries",
+        "spark.local.dir": scratch,
+        "spark.sql.session.timeZone": "UTC",
+        # Small work is dominated by these two when they keep their defaults of 200 and 50.
+        "spark.sql.shuffle.partitions": cores,
+        "spark.databricks.delta.snapshotPartitions": cores,
+        "spark.sql.parquet.compression.codec": "zstd",
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": cores,
+    }
+    return "".join(f"{key} {value}\n" for key, value in conf.items())
+
+
+_LOG4J = """\
+rootLogger.level = warn
+rootLogger.appenderRef.console.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss} %p %c{1}: %m%n%ex
+"""

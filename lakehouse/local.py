@@ -1,0 +1,46 @@
+"""The local lakehouse ready for use: the engine up, the declared tables there."""
+
+from __future__ import annotations
+
+from pyspark.sql import SparkSession
+
+from ingestion.bronze import connect, create_tables
+from ingestion.declaration import DeclarationError, SourceTable, read_declarations
+from lakehouse import engine
+from lakehouse.errors import LakehouseError
+from lakehouse.settings import PROJECT, Settings
+
+
+def declared_tables() -> list[SourceTable]:
+    """The tables that dbt's sources files declare.
+
+    Raises:
+        LakehouseError: A declaration is wrong.
+    """
+    try:
+        return list(read_declarations(PROJECT / "models").values())
+    except DeclarationError as error:
+        raise LakehouseError(str(error)) from None
+
+
+def start(settings: Settings) -> engine.Engine:
+    """Starts the engine if it is down and then creates what dbt and readers expect to find.
+
+    Raises:
+        LakehouseError: The engine cannot be started, or a declaration is wrong.
+    """
+    if running := engine.running_engine(settings):
+        return running
+    tables = declared_tables()
+    started = engine.up(settings)
+    create_tables(connect(started.remote, settings.paths), tables)
+    return started
+
+
+def session(settings: Settings) -> SparkSession:
+    """A session on the engine, which is started where need be.
+
+    Raises:
+        LakehouseError: The engine cannot be started, or a declaration is wrong.
+    """
+    return connect(start(settings).remote, settings.paths)

@@ -1,0 +1,76 @@
+"""What can be set from outside: environment variables that begin with `LAKEHOUSE_`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ingestion.home import Home
+from lakehouse.errors import LakehouseError
+
+PROJECT = Path(__file__).resolve().parents[1]
+DEFAULT_THRIFT_PORT = 10015
+
+
+class Settings(BaseSettings):
+    """Settings of one installation; each field is the environment variable `LAKEHOUSE_<FIELD>`.
+
+    Attributes:
+        home: The folder that holds all state.
+        thrift_port: The engine's port for dbt and BI tools on the loopback address; by default
+            10015, and one derived from the folder's name where `LAKEHOUSE_HOME` is set, so that
+            two homes do not meet. `profiles.yml` works it out in the same way.
+        driver_memory: The heap of the engine, as the JVM spells it.
+        start_seconds: How long to wait for the engine.
+        target: The dbt target; only `local` has an engine of its own.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LAKEHOUSE_")
+
+    home: Path | None = None
+    thrift_port: int | None = Field(default=None, ge=1024, le=65534)
+    driver_memory: str = Field(default="3g", pattern=r"^[1-9][0-9]*[mg]$")
+    start_seconds: int = Field(default=120, ge=1)
+    target: str = "local"
+
+    @cached_property
+    def paths(self) -> Home:
+        """The home's folders."""
+        return Home(self.home or PROJECT / ".lakehouse")
+
+    @cached_property
+    def port(self) -> int:
+        """The Thrift port; Spark Connect listens on the next one."""
+        if self.thrift_port is not None:
+            return self.thrift_port
+        if self.home is None:
+            return DEFAULT_THRIFT_PORT
+        digest = hashlib.md5(str(self.home).encode(), usedforsecurity=False).hexdigest()
+        return 20000 + 2 * (int(digest[:8], 16) % 6000)
+
+
+def load_settings(home: Path | None = None) -> Settings:
+    """Reads the settings and makes them visible to the processes started from here.
+
+    Args:
+        home: The value of `--home`; it wins over `LAKEHOUSE_HOME`.
+
+    Raises:
+        LakehouseError: A setting has a value that it cannot have.
+    """
+    given = home or (Path(text) if (text := os.environ.get("LAKEHOUSE_HOME")) else None)
+    if given is not None:
+        os.environ["LAKEHOUSE_HOME"] = str(given.expanduser().absolute())
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "LAKEHOUSE_" + str(first["loc"][0]).upper()
+        raise LakehouseError(
+            f"{name}={first['input']!s}: {first['msg']}. Correct or unset it.", exit_code=2
+        ) from None

@@ -1,0 +1,43 @@
+{#-
+  What the models of one invocation share: the build's cut, the models' watermarks, and the keys that
+  each model finds touched. dbt hands every node the same `graph`, so the two audit tables are asked
+  once an invocation, not once a model. In a unit test, load 1 has been seen and load 2 has come.
+-#}
+{% macro run_state() %}
+    {% if is_unit_test() %}
+        {{ return({'cut': 2, 'watermarks': {}, 'touched': graph.setdefault('touched', {})}) }}
+    {% endif %}
+    {% if graph.get('lakehouse_run_state', {}).get('invocation_id') != invocation_id %}
+        {% set audit = generate_schema_name('audit', none) | trim %}
+        {% set asked %}
+            select
+                cast(null as string) as model,
+                coalesce(max(load_id), 0) as load_id
+            from {{ audit }}.loads
+            where
+                status = 'closed'
+                and recorded_at < timestamp '{{ run_started_at.strftime("%Y-%m-%d %H:%M:%S.%f") }}+00:00'
+            union all
+            select
+                model,
+                max_by(load_id, recorded_at) as load_id
+            from {{ audit }}.watermarks
+            group by model
+        {% endset %}
+        {% set state = {'invocation_id': invocation_id, 'cut': 0, 'watermarks': {}, 'touched': {}} %}
+        {% for row in run_query(asked) %}
+            {% if row[0] is none %}
+                {% do state.update({'cut': row[1] | int}) %}
+            {% elif row[1] is not none %}
+                {% do state['watermarks'].update({row[0]: row[1] | int}) %}
+            {% endif %}
+        {% endfor %}
+        {% do graph.update({'lakehouse_run_state': state}) %}
+    {% endif %}
+    {{ return(graph['lakehouse_run_state']) }}
+{% endmacro %}
+
+{#- Whether the SQL is made for a unit test, where inputs are CTEs that no query of its own can ask. -#}
+{% macro is_unit_test() %}
+    {{ return(model is defined and model.resource_type == 'unit_test') }}
+{% endmacro %}

@@ -1,0 +1,19 @@
+{{ config(
+    unique_key=['gym', 'mac_address', 'login_at', 'logout_at'],
+    skip_matched_step=true,
+) }}
+
+with
+
+arrivals as (
+    select * from {{ arrivals(ref('stg_sbit__gym_logins')) }}
+    where reject_reason is null
+)
+
+select distinct
+    gym,
+    mac_address,
+    login_at,
+    logout_at,
+    {{ technical_columns() }}
+from arrivals

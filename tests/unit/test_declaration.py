@@ -1,0 +1,176 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ingestion.declaration import Column, DeclarationError, SourceTable, read_declarations
+
+MODELS = Path(__file__).parents[2] / "models"
+
+
+def visits(**landing: Any) -> dict[str, Any]:
+    return {
+        "name": "visits",
+        "identifier": "gyms_visits",
+        "config": {
+            "meta": {
+                "landing": {
+                    "format": "csv",
+                    "key": ["mac", "login"],
+                    "unknown_columns": "refuse",
+                    **landing,
+                }
+            }
+        },
+        "columns": [
+            {"name": "mac", "data_type": "string"},
+            {"name": "login", "data_type": "string"},
+            {"name": "_load_id", "data_type": "bigint"},
+        ],
+    }
+
+
+def write(models: Path, *tables: Any, source: str = "gyms") -> Path:
+    folder = models / "staging" / source
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"_{source}__sources.yml"
+    document = {"version": 2, "sources": [{"name": source, "tables": list(tables)}]}
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return models
+
+
+def test_the_projects_own_declarations() -> None:
+    tables = read_declarations(MODELS)
+    assert tables["sbit.gym_logins"] == SourceTable(
+        source="sbit",
+        name="gym_logins",
+        identifier="sbit_gym_logins",
+        columns=(
+            Column("mac_address", "string"),
+            Column("gym", "string"),
+            Column("login", "string"),
+            Column("logout", "string"),
+        ),
+        format="csv",
+        key=("mac_address", "gym", "login", "logout"),
+        unknown_columns="refuse",
+    )
+    assert tables["sbit.gym_logins"].full_name == "sbit.gym_logins"
+    assert tables["sbit.gym_logins"].bronze_name == "bronze.sbit_gym_logins"
+    assert tables["sbit.kafka_multiplex"].format == "json"
+    assert list(tables) == sorted(tables)
+
+
+def test_yaml_anchors_and_jinja(tmp_path: Path) -> None:
+    folder = write(tmp_path) / "staging" / "gyms"
+    (folder / "_gyms__sources.yml").write_text(
+        """
+sources:
+  - name: gyms
+    schema: "{{ var('environment', '') }}bronze"
+    tables:
+      - name: b
+        identifier: gyms_b
+        config: &config {meta: {landing: {format: json, key: [id], unknown_columns: keep}}}
+        columns: &columns
+          - {name: id, data_type: string}
+          - {name: _raw, data_type: string}
+      - {name: a, identifier: gyms_a, config: *config, columns: *columns}
+""",
+        encoding="utf-8",
+    )
+    tables = read_declarations(tmp_path)
+    assert list(tables) == ["gyms.a", "gyms.b"]
+    assert tables["gyms.a"].columns == (Column("id", "string"),)
+
+
+def test_only_tables_with_landing_take_part(tmp_path: Path) -> None:
+    write(tmp_path, {"name": "pulled", "config": None}, visits())
+    assert list(read_declarations(tmp_path)) == ["gyms.visits"]
+
+
+def test_parquet_keeps_types(tmp_path: Path) -> None:
+    table = visits(format="parquet", unknown_columns="keep")
+    table["columns"][1]["data_type"] = "decimal(18, 2)"
+    column = read_declarations(write(tmp_path, table))["gyms.visits"].columns[1]
+    assert column == Column("login", "decimal(18, 2)")
+
+
+@pytest.mark.parametrize(
+    ("landing", "message"),
+    [
+        ({"format": "xml"}, "format is 'xml'; allowed: csv, json, parquet"),
+        ({"format": ["csv"]}, r"format is \['csv'\]; allowed"),
+        ({"unknown_columns": "keep"}, "unknown_columns of csv is 'keep'; allowed: refuse"),
+        ({"format": "json", "unknown_columns": None}, "is None; allowed: keep, refuse"),
+        ({"key": []}, "key is empty; allowed: some of mac, login"),
+        ({"key": "mac"}, "key is 'mac'; it must be a list"),
+        ({"key": ["mac", "gym"]}, "column of the key is 'gym'; allowed: mac, login"),
+        ({"key": ["_load_id"]}, "column of the key is '_load_id'; allowed: mac, login"),
+        ({"key": ["mac", "mac"]}, "key: a name is there twice"),
+        ({"keys": ["mac"]}, "option of landing is 'keys'; allowed: format, key, unknown_columns"),
+    ],
+)
+def test_wrong_landing(tmp_path: Path, landing: dict[str, Any], message: str) -> None:
+    write(tmp_path, visits(**landing))
+    with pytest.raises(
+        DeclarationError, match=rf"_gyms__sources.yml: table gyms.visits: .*{message}"
+    ):
+        read_declarations(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "Vis.its"}, "table name is 'Vis.its'; allowed"),
+        ({"identifier": "visits"}, "identifier is 'visits'; allowed: gyms_visits"),
+        ({"columns": None}, "columns is None; it must be a list"),
+        ({"columns": ["mac"]}, "an item of columns is 'mac'; it must be a mapping"),
+        ({"columns": [{"name": "_raw", "data_type": "string"}]}, "no delivered column"),
+        ({"columns": [{"name": "a`b", "data_type": "string"}]}, "column name is 'a`b'; allowed"),
+        ({"columns": [{"name": "mac"}]}, "column mac: data_type is None; allowed: string, bigint"),
+        (
+            {"columns": [{"name": "mac", "data_type": "bigint"}]},
+            "column mac: data_type is 'bigint'; csv columns .* allowed: string",
+        ),
+        (
+            {"columns": [{"name": n, "data_type": "string"} for n in ("mac", "MAC")]},
+            "columns: a name is there twice",
+        ),
+        ({"config": {"meta": {"landing": None}}}, "landing is None; it must be a mapping"),
+        ({"config": {"meta": ["landing"]}}, "config.meta is .* it must be a mapping"),
+    ],
+)
+def test_wrong_table(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    write(tmp_path, {**visits(), **change})
+    with pytest.raises(DeclarationError, match=rf"_gyms__sources.yml: table gyms\..*{message}"):
+        read_declarations(tmp_path)
+
+
+@pytest.mark.parametrize("data_type", ["decimal(39,2)", "decimal(18)", "varchar(3)", "STRING"])
+def test_unknown_types(tmp_path: Path, data_type: str) -> None:
+    table = visits(format="parquet")
+    table["columns"][0]["data_type"] = data_type
+    with pytest.raises(DeclarationError, match=r"column mac: data_type is .*; allowed: string"):
+        read_declarations(write(tmp_path, table))
+
+
+def test_two_tables_for_one_bronze_table(tmp_path: Path) -> None:
+    write(tmp_path, visits() | {"name": "b_c", "identifier": "a_b_c"}, source="a")
+    write(tmp_path, visits() | {"name": "c", "identifier": "a_b_c"}, source="a_b")
+    with pytest.raises(DeclarationError, match=r"a_b\.c: bronze.a_b_c is declared already"):
+        read_declarations(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"sources: [", b"\xff", b"- a", b"sources: 1"])
+def test_unreadable_file(tmp_path: Path, content: bytes) -> None:
+    file = write(tmp_path) / "staging" / "gyms" / "_gyms__sources.yml"
+    file.write_bytes(content)
+    with pytest.raises(DeclarationError, match=r"_gyms__sources.yml: "):
+        read_declarations(tmp_path)
+
+
+def test_no_declaration_at_all(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError, match=r"no table with config\.meta\.landing"):
+        read_declarations(tmp_path)

@@ -1,0 +1,621 @@
+import errno
+import gzip
+import hashlib
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ingestion import gate
+from ingestion.declaration import Column, SourceTable
+from ingestion.gate import GateError, Inspection, StillBeingWritten
+from ingestion.home import Home
+
+CSV = SourceTable(
+    "s", "c", "s_c", (Column("id", "string"), Column("name", "string")), "csv", ("id",), "refuse"
+)
+JSON = SourceTable("s", "j", "s_j", (Column("id", "string"),), "json", ("id",), "keep")
+PARQUET = SourceTable(
+    "s",
+    "p",
+    "s_p",
+    (
+        Column("id", "bigint"),
+        Column("text", "string"),
+        Column("at", "timestamp"),
+        Column("price", "decimal(18,2)"),
+        Column("day", "date"),
+        Column("line", "int"),
+        Column("share", "double"),
+        Column("is_new", "boolean"),
+    ),
+    "parquet",
+    ("id",),
+    "refuse",
+)
+GOOD = {CSV: b"id,name\n1,a\n2,b\n", JSON: b'{"id": 1}\n{"id": 2}\nbroken\n'}
+NAMES = [
+    "a.csv",
+    "_x.csv",
+    "a:b.csv",
+    "[x]{y}*.json",
+    "two  spaces .csv",
+    "Größe 東京.csv",
+    "line\nbreak.csv",
+    'it\'s "quoted" `so`.csv',
+    "%41+=41=.csv",
+    "a..b/-~..csv",
+    "sub/folder=1/_a.csv",
+    "é" * 127,
+    "n" * 255,
+    "/".join(["d" * 200] * 4),
+]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+def deliver(home: Home, table: SourceTable, content: bytes, name: str | bytes = "a.file") -> Path:
+    path = home.inbox / table.full_name / os.fsdecode(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def inspect(home: Home, table: SourceTable, path: Path) -> Inspection:
+    return gate.inspect(path, table, home.inbox / table.full_name)
+
+
+def check(home: Home, table: SourceTable, content: bytes, name: str = "a.file") -> Inspection:
+    return inspect(home, table, deliver(home, table, content, name))
+
+
+def refusal(home: Home, table: SourceTable, content: bytes, name: str = "a.file") -> str:
+    inspection = check(home, table, content, name)
+    assert inspection.sha256 == hashlib.sha256(content).hexdigest()
+    assert inspection.size_bytes == len(content)
+    assert inspection.num_rows is None
+    assert inspection.reason is not None
+    return inspection.reason
+
+
+def in_chunks(content: bytes, size: int) -> Iterator[bytes]:
+    return (content[start : start + size] for start in range(0, len(content), size))
+
+
+# --- what waits
+
+
+def test_waiting_files(home: Home) -> None:
+    for name in ["b", "a/z", "a/_y", ".hidden", "x.tmp", "x.part", ".git/config", "d.tmp/e"]:
+        deliver(home, CSV, b"", name)
+    inbox = home.inbox / CSV.full_name
+    (inbox / "empty").mkdir()
+    (inbox / "link").symlink_to(inbox / "a")
+    os.mkfifo(inbox / "pipe")
+    names = [path.relative_to(inbox).as_posix() for path in gate.waiting_files(home, CSV)]
+    assert names == ["a/_y", "a/z", "b", "link", "pipe"]
+    assert gate.waiting_files(home, JSON) == []
+
+
+def test_an_inbox_that_cannot_be_listed(home: Home) -> None:
+    home.inbox.mkdir(parents=True)
+    (home.inbox / CSV.full_name).write_text("a file")
+    with pytest.raises(GateError, match=r"s\.c: Not a directory\. Give the user"):
+        gate.waiting_files(home, CSV)
+
+
+# --- what is accepted
+
+
+@pytest.mark.parametrize(
+    ("content", "num_rows"),
+    [
+        (b"id,name\n1,a\n2,b\n", 2),
+        (b"id,name", 0),
+        (b"id,name\r\n1,a\r\n\r\n2,b", 2),
+        (b"id,name\r1,a\r2,b\r", 2),
+        (b"\xef\xbb\xbfid,name\n1,a\n", 1),
+        (b'\n \t\n"id","name"\n1,a\n', 1),
+        (b'id,name\n1\n1,2,3\n"open\n', 3),
+        (b"id,name\n1,\0\n\0\n", 1),
+        ("id,name\n1,\u00a0\n\u2028\n".encode(), 2),
+    ],
+)
+def test_csv(home: Home, content: bytes, num_rows: int) -> None:
+    inspection = check(home, CSV, content, "sub/a.txt")
+    assert inspection == Inspection(
+        table=CSV,
+        path=home.inbox / "s.c" / "sub" / "a.txt",
+        name="sub/a.txt",
+        sha256=hashlib.sha256(content).hexdigest(),
+        size_bytes=len(content),
+        num_rows=num_rows,
+        extension="csv",
+        reason=None,
+        seen=inspection.seen,
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "num_rows"),
+    [
+        (b'{"id": 1}', 1),
+        (b'broken\n[1]\n"text"\n{}\n{"id": \n', 5),
+        (b'{"id": "\0"}\n', 1),
+        (b'{"id": ' + b"9" * 5000 + b"}\n", 1),
+        (b'{"a":' * 100_000 + b"\n{}\n", 2),
+    ],
+)
+def test_json(home: Home, content: bytes, num_rows: int) -> None:
+    inspection = check(home, JSON, content)
+    assert (inspection.reason, inspection.num_rows) == (None, num_rows)
+    assert inspection.extension == "json"
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.csv", "A.GZ"])
+def test_gzip_is_known_by_its_content(home: Home, name: str) -> None:
+    content = gzip.compress(b"id,name\n1,") + gzip.compress(b"") + gzip.compress(b"a\n2,b\n")
+    inspection = check(home, CSV, content, name)
+    assert (inspection.reason, inspection.num_rows, inspection.extension) == (None, 2, "gz")
+    assert inspection.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_gzip_longer_than_a_chunk(home: Home) -> None:
+    content = gzip.compress(b"id,name\n" + b"1,a\n" * 500_000)
+    assert check(home, CSV, content).num_rows == 500_000
+
+
+def naive_rows(text: bytes) -> int:
+    lines = re.split(rb"\r\n|\n|\r", text.removeprefix(b"\xef\xbb\xbf"))
+    return sum(any(byte > 0x20 for byte in line) for line in lines)
+
+
+@given(st.text(st.sampled_from("\n\r\t \0aé東")), st.integers(1, 9))
+@example("\r\n\r\n", 3)
+@example("a\r\nb", 2)
+def test_rows_are_counted_however_the_text_is_cut(text: str, size: int) -> None:
+    content = b"{}\r\n" + text.encode()
+    assert gate.count_rows(in_chunks(content, size), JSON) == naive_rows(content)
+
+
+@given(st.text(st.sampled_from("\n\ré")), st.integers(1, 5))
+def test_the_line_that_is_not_utf_8(text: str, size: int) -> None:
+    content = text.encode() + b"\xff\n\r"
+    line = len(re.findall("\r\n|\n|\r", text)) + 1
+    with pytest.raises(Exception, match=rf"^line {line} is not valid UTF-8"):
+        gate.count_rows(in_chunks(content, size), JSON)
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize("table", [CSV, JSON, PARQUET], ids=lambda table: table.format)
+@pytest.mark.parametrize(
+    ("content", "name", "reason"),
+    [
+        (b"", "a", "it is empty"),
+        (b"", "a.gz", "it is empty"),
+        (b"id,name\n{}\n", "a.gz", "the name ends with .gz but the content is not gzip"),
+        (b"PK\x03\x04...", "a.zip", "it is a zip archive; deliver the files in it"),
+        (b"id,name\n{}\n", "/".join(["n" * 250] * 4), "the name has more than 1000 bytes"),
+    ],
+)
+def test_refused_in_every_format(
+    home: Home, table: SourceTable, content: bytes, name: str, reason: str
+) -> None:
+    assert reason in refusal(home, table, content, name)
+
+
+@pytest.mark.parametrize("table", [CSV, JSON], ids=lambda table: table.format)
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda good: b"\n \r\n\0\t\n", "it is empty"),
+        (lambda good: gzip.compress(b""), "it is empty"),
+        (lambda good: gzip.compress(good)[:-1], "the gzip data is truncated"),
+        (lambda good: gzip.compress(good)[:12], "the gzip data is truncated"),
+        (lambda good: gzip.compress(good)[:-8] + b"\1" * 8, "the gzip data is corrupt"),
+        (lambda good: gzip.compress(good) + b"garbage", "something else follows the gzip data"),
+        (lambda good: gzip.compress(good) + b"\0", "something else follows the gzip data"),
+        (lambda good: gzip.compress(gzip.compress(good)), "another gzip or a zip inside"),
+        (lambda good: gzip.compress(b"PK\x03\x04..."), "another gzip or a zip inside"),
+        (lambda good: good + b"3,\xe9\n", "line 4 is not valid UTF-8"),
+        (lambda good: good + b"\xed\xa0\x80\n", "line 4 is not valid UTF-8"),
+        (lambda good: good.decode().encode("utf-16"), "UTF-16 or UTF-32; deliver it as UTF-8"),
+        (lambda good: good.decode().encode("utf-16-be"), "UTF-16 or UTF-32"),
+        (lambda good: good.decode().encode("utf-16-le"), "UTF-16 or UTF-32"),
+        (lambda good: good.decode().encode("utf-32"), "UTF-16 or UTF-32"),
+        (lambda good: b"\0\0\xfe\xff" + good.decode().encode("utf-32-be"), "UTF-16 or UTF-32"),
+    ],
+)
+def test_refused_text(
+    home: Home, table: SourceTable, spoil: Callable[[bytes], bytes], reason: str
+) -> None:
+    assert check(home, table, GOOD[table]).reason is None
+    assert reason in refusal(home, table, spoil(GOOD[table]))
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["name,id", "id", "id,name,x", "ID,name", "id, name", "1,a", '"id,name', "x" * 200_000],
+)
+def test_refused_header(home: Home, header: str) -> None:
+    reason = refusal(home, CSV, f"{header}\n1,a\n".encode())
+    assert reason.startswith(f"the header is {header[:200]!r}"[:-1])
+    assert reason.endswith("expected 'id,name', in this order")
+    assert len(reason) < 300
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\xef\xbb\xbf{}\n", "byte order mark"),
+        (b'[1]\n"a"\nnull\n{"id": \n', "no line is a JSON object"),
+        (b"[" * 100_000, "no line is a JSON object"),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "no line is a JSON object"),
+    ],
+    ids=["bom", "no object", "deep list", "deep object"],
+)
+def test_refused_json(home: Home, content: bytes, reason: str) -> None:
+    assert reason in refusal(home, JSON, content)
+
+
+def test_long_lines(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "MAX_LINE_BYTES", 300_000)
+    longest = b'{"a":"' + b"x" * 299_992 + b'"}'
+    assert check(home, JSON, longest + b"\r\n" + longest).num_rows == 2
+    assert "a line is longer than" in refusal(home, JSON, b"{}\nx" + longest + b"\n{}\n")
+    assert "a line is longer than" in refusal(home, JSON, b"{}\nx" + longest)
+    assert "a line is longer than" in refusal(home, JSON, gzip.compress(b"x" * 1_000_000))
+    chunks = iter([b"x" * 200_000] * 10)
+    with pytest.raises(Exception, match="a line is longer than"):
+        gate.count_rows(chunks, JSON)
+    assert len(list(chunks)) == 8  # it is refused before it is in memory as a whole
+
+
+def test_gzip_bomb(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "MAX_EXPANDED_BYTES", 1_000_000)
+    assert check(home, JSON, gzip.compress(b"{}\n" + b"\n" * 999_997)).num_rows == 1
+    assert "it expands to more than" in refusal(home, JSON, gzip.compress(b"{}\n" * 400_000))
+
+
+def test_links_and_pipes_are_not_opened(home: Home, tmp_path: Path) -> None:
+    inbox = home.inbox / CSV.full_name
+    inbox.mkdir(parents=True)
+    (tmp_path / "secret").write_bytes(GOOD[CSV])
+    (inbox / "link").symlink_to(tmp_path / "secret")
+    (inbox / "folder").symlink_to(tmp_path)
+    (inbox / "device").symlink_to("/dev/zero")
+    os.mkfifo(inbox / "pipe")
+    for path in gate.waiting_files(home, CSV):
+        inspection = inspect(home, CSV, path)
+        kind = "a device, pipe or socket" if path.name == "pipe" else "a link"
+        assert inspection.reason is not None
+        assert inspection.reason.startswith(f"it is {kind}, which is never opened")
+        assert inspection.sha256 == hashlib.sha256(path.name.encode()).hexdigest()
+        assert (inspection.size_bytes, inspection.num_rows) == (0, None)
+        moved = gate.quarantine(home, inspection)
+        assert moved.is_symlink() or stat.S_ISFIFO(moved.lstat().st_mode)
+    assert gate.waiting_files(home, CSV) == []
+    assert (tmp_path / "secret").read_bytes() == GOOD[CSV]
+
+
+# --- Parquet
+
+
+def arrow_table() -> pa.Table:
+    return pa.table(
+        {
+            "text": ["a", None, "c"],
+            "id": pa.array([1, 2, 3], pa.int64()),
+            "at": pa.array([datetime(2024, 1, 1, tzinfo=UTC)] * 3, pa.timestamp("us", "UTC")),
+            "price": pa.array([Decimal("1.20")] * 3, pa.decimal128(18, 2)),
+            "day": pa.array([date(2024, 1, 1)] * 3, pa.date32()),
+            "line": pa.array([1, 2, 3], pa.int32()),
+            "share": [0.5, 1.0, None],
+            "is_new": [True, False, None],
+        }
+    )
+
+
+def parquet(table: pa.Table | None = None, **options: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(arrow_table() if table is None else table, sink, **options)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def swap(name: str, array: pa.Array) -> pa.Table:
+    table = arrow_table()
+    return table.set_column(table.schema.get_field_index(name), name, array)
+
+
+@pytest.mark.parametrize(
+    ("table", "options"),
+    [
+        (arrow_table(), {}),
+        (arrow_table(), {"row_group_size": 1, "compression": "zstd", "store_schema": False}),
+        (arrow_table(), {"use_deprecated_int96_timestamps": True}),
+        (swap("at", pa.array([0] * 3, pa.timestamp("ms"))), {}),
+        (swap("text", pa.array(["a", "a", "b"]).dictionary_encode()), {}),
+        (swap("text", pa.array(["a", "a", "b"], pa.large_string())), {}),
+    ],
+)
+def test_parquet(home: Home, table: pa.Table, options: dict[str, Any]) -> None:
+    content = parquet(table, **options)
+    inspection = check(home, PARQUET, content)
+    assert (inspection.reason, inspection.num_rows) == (None, 3)
+    assert (inspection.extension, inspection.size_bytes) == ("parquet", len(content))
+    assert inspection.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_parquet_without_rows(home: Home) -> None:
+    assert check(home, PARQUET, parquet(arrow_table().slice(0, 0))).num_rows == 0
+
+
+def corrupt_page() -> bytes:
+    content = bytearray(parquet(compression="gzip"))
+    content[content.index(b"\x1f\x8b")] ^= 0xFF
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"id,text\n1,a\n", "it is not a Parquet file"),
+        (b"PAR1", "the Parquet file cannot be read to its end"),
+        (parquet()[:-1], "the Parquet file is truncated"),
+        (parquet()[:-100] + b"PAR1", "the Parquet file cannot be read to its end"),
+        (corrupt_page(), "the Parquet file cannot be read to its end"),
+        (gzip.compress(parquet()), "it is gzip; deliver the Parquet file itself"),
+        (parquet(compression="brotli"), "it is compressed with Brotli"),
+        (
+            # the footer's own number of rows, 3 as a zigzag varint, raised to 4
+            parquet().replace(b"\x16\x06\x19", b"\x16\x08\x19"),
+            "the Parquet file promises 4 rows and holds 3",
+        ),
+        (parquet(arrow_table().drop(["id", "day"])), "columns are missing: 'id, day'; found"),
+        (
+            parquet(arrow_table().append_column("x", [[1, 2, 3]])),
+            "columns are not declared: 'x'; leave them out or declare them",
+        ),
+        (parquet(arrow_table().append_column("ID", [[1, 2, 3]])), "two columns have one name"),
+    ],
+)
+def test_refused_parquet(home: Home, content: bytes, reason: str) -> None:
+    assert reason in refusal(home, PARQUET, content)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "reason"),
+    [
+        ("id", pa.array([1] * 3, pa.int32()), "column id is 'int32'; expected bigint"),
+        ("id", pa.array([1] * 3, pa.uint64()), "column id is 'uint64'; expected bigint"),
+        ("text", pa.array([b"a"] * 3), "column text is 'binary'; expected string"),
+        ("at", pa.array([0] * 3, pa.timestamp("ns")), "column at is 'timestamp[ns]'"),
+        ("at", pa.array([0] * 3, pa.int64()), "column at is 'int64'; expected timestamp"),
+        ("price", pa.array([Decimal(1)] * 3, pa.decimal128(18, 3)), "expected decimal(18,2)"),
+        ("price", pa.array([1.5] * 3), "column price is 'double'; expected decimal(18,2)"),
+        ("day", pa.array(["a"] * 3), "column day is 'string'; expected date"),
+        ("line", pa.array([1] * 3, pa.int64()), "column line is 'int64'; expected int"),
+        ("share", pa.array([1] * 3, pa.float32()), "column share is 'float'; expected double"),
+        ("is_new", pa.array([1] * 3), "column is_new is 'int64'; expected boolean"),
+    ],
+)
+def test_refused_parquet_types(home: Home, name: str, array: pa.Array, reason: str) -> None:
+    assert reason in refusal(home, PARQUET, parquet(swap(name, array)))
+
+
+def test_unknown_parquet_columns_are_kept(home: Home) -> None:
+    content = parquet(arrow_table().append_column("x", [[1, 2, 3]]))
+    assert check(home, replace(PARQUET, unknown_columns="keep"), content).num_rows == 3
+
+
+def test_parquet_bombs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "MAX_EXPANDED_BYTES", 1_000_000)
+    table = replace(PARQUET, columns=(Column("text", "string"),))
+
+    def bomb(values: list[str]) -> bytes:
+        return parquet(pa.table({"text": values}), compression="zstd", use_dictionary=["text"])
+
+    # the metadata tells before a page is read: these pages could not be
+    unreadable = bomb(["x" * 2_000_000]).replace(b"\x28\xb5\x2f\xfd", b"none")
+    assert "it expands to more than" in refusal(home, table, unreadable)
+    # the metadata does not know how often the dictionary repeats a value
+    assert "it expands to more than" in refusal(home, table, bomb(["x" * 10_000] * 200))
+
+
+# --- names
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hostile_names_are_landed(home: Home, name: str) -> None:
+    landed = gate.land(home, inspect(home, CSV, deliver(home, CSV, GOOD[CSV], name)))
+    assert landed.read_bytes() == GOOD[CSV]
+    assert gate.delivered_name(str(landed)) == name
+    assert gate.waiting_files(home, CSV) == []
+
+
+@given(st.binary(min_size=1, max_size=900))
+def test_names_go_there_and_back(raw: bytes) -> None:
+    name = gate.display_name(raw)
+    inspection = Inspection(CSV, Path("x"), name, "0f" * 32, 0, 0, "csv", None, (0, 0, 0))
+    path = gate.landing_path(Home(Path("/h")), inspection)
+    parts = path.relative_to("/h/landing/s.c").parts
+    assert gate.delivered_name(str(path)) == name
+    assert gate.delivered_name("/".join(parts)) == name
+    assert re.fullmatch(r"(0f){32}-[A-Za-z0-9=/]+\.csv", "/".join(parts))
+    for part in parts:
+        assert len(part) <= 250
+        assert re.fullmatch(r"(=[0-9A-F]{2}|[A-Za-z0-9.-])+", part)
+
+
+def test_landing_path(home: Home) -> None:
+    content = b"id,name\n"
+    sha = hashlib.sha256(content).hexdigest()
+    assert gate.landing_path(home, check(home, CSV, content, "a b/é.csv")) == (
+        home.landing / "s.c" / f"{sha}-a=20b=2F=C3=A9=2Ecsv.csv"
+    )
+    folder, file = "n" * 179, "=20" + "n" * 20
+    assert gate.landing_path(home, check(home, CSV, content, "n" * 179 + " " + "n" * 20)) == (
+        home.landing / "s.c" / f"{sha}-{folder}" / f"{file}.csv"
+    )
+    flat = gate.landing_path(home, check(home, CSV, content, "n" * 131))
+    assert flat.name == f"{sha}-{'n' * 131}.csv"
+    assert len(flat.name) == 200
+
+
+def test_undecodable_bytes_in_names(home: Home) -> None:
+    try:
+        path = deliver(home, CSV, GOOD[CSV], b"a\xff.csv")
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    inspection = inspect(home, CSV, path)
+    assert inspection.name == "a\\xff.csv"
+    assert gate.delivered_name(str(gate.land(home, inspection))) == "a\\xff.csv"
+
+
+def test_no_landed_file() -> None:
+    with pytest.raises(ValueError, match="no path of a landed file"):
+        gate.delivered_name("/h/landing/s.c/a.csv")
+
+
+# --- moves
+
+
+def test_land(home: Home) -> None:
+    path = deliver(home, CSV, GOOD[CSV], "old.csv")
+    os.utime(path, (1, 1))
+    inspection = inspect(home, CSV, path)
+    landed = gate.land(home, inspection)
+    assert landed == gate.landing_path(home, inspection)
+    assert time.time() - landed.stat().st_mtime < 60
+    assert not path.exists()
+    assert gate.land(home, inspection) == landed
+
+
+def test_a_duplicate_goes_away(home: Home) -> None:
+    landed = gate.land(home, check(home, CSV, GOOD[CSV], "a.csv"))
+    again = check(home, CSV, GOOD[CSV], "a.csv")
+    before = landed.stat()
+    assert gate.land(home, again) == landed
+    assert landed.stat() == before
+    assert gate.waiting_files(home, CSV) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_quarantine(home: Home, name: str) -> None:
+    inspection = inspect(home, CSV, deliver(home, CSV, b"no header", name))
+    moved = gate.quarantine(home, inspection)
+    assert moved.parent == home.quarantine / "s.c"
+    assert moved.read_bytes() == b"no header"
+    reason = moved.with_name(f"{moved.name}.reason.txt").read_text(encoding="utf-8").splitlines()
+    assert reason[:2] == [f"name: {name!r}", f"reason: {inspection.reason}"]
+    assert re.fullmatch(r"time: \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", reason[2])
+    assert gate.waiting_files(home, CSV) == []
+    assert gate.quarantine(home, inspection) == moved
+
+
+def test_quarantine_keeps_long_names_apart(home: Home) -> None:
+    long = "/".join(["é" * 120] * 5)
+    moved = {gate.quarantine(home, check(home, CSV, GOOD[CSV], f"{long}/{name}")) for name in "ab"}
+    assert len(moved) == 2
+    assert {path.read_bytes() for path in moved} == {GOOD[CSV]}
+
+
+def test_a_file_that_changes_while_it_is_read(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = deliver(home, CSV, GOOD[CSV])
+    count_rows = gate.count_rows
+
+    def count_and_append(chunks: Iterator[bytes], table: SourceTable) -> int:
+        rows = count_rows(chunks, table)
+        with path.open("ab") as file:
+            file.write(b"3,c\n")
+        return rows
+
+    monkeypatch.setattr(gate, "count_rows", count_and_append)
+    with pytest.raises(StillBeingWritten, match="changed while it was read"):
+        inspect(home, CSV, path)
+
+
+@pytest.mark.parametrize("move", [gate.land, gate.quarantine])
+def test_a_file_that_changes_before_it_is_moved(
+    home: Home, move: Callable[[Home, Inspection], Path]
+) -> None:
+    inspection = check(home, CSV, GOOD[CSV])
+    (home.inbox / "new").write_bytes(b"id,name\n9,z\n")
+    (home.inbox / "new").replace(inspection.path)
+    with pytest.raises(StillBeingWritten, match="changed after it was read"):
+        move(home, inspection)
+    assert inspection.path.read_bytes() == b"id,name\n9,z\n"
+    inspection.path.unlink()
+    with pytest.raises(StillBeingWritten, match="went away"):
+        move(home, inspection)
+
+
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.ELOOP])
+def test_a_file_that_is_swapped_before_it_is_opened(
+    home: Home, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    path = deliver(home, CSV, GOOD[CSV])
+    monkeypatch.setattr(os, "open", failing(code))
+    with pytest.raises(StillBeingWritten, match="was replaced"):
+        inspect(home, CSV, path)
+
+
+def failing(code: int) -> Callable[..., Any]:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+def test_a_file_that_may_not_be_read(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = deliver(home, CSV, GOOD[CSV])
+    monkeypatch.setattr(os, "open", failing(errno.EACCES))
+    with pytest.raises(GateError, match=r"a\.file: Permission denied\. Give the user"):
+        inspect(home, CSV, path)
+
+
+def test_a_disk_that_fails_is_not_the_files_fault(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = deliver(home, PARQUET, parquet())
+    monkeypatch.setattr(pq, "ParquetFile", failing(errno.EIO))
+    with pytest.raises(GateError, match=r"a\.file: Input/output error"):
+        inspect(home, PARQUET, path)
+
+
+@pytest.mark.parametrize("move", [gate.land, gate.quarantine])
+def test_a_folder_that_cannot_be_written(
+    home: Home, move: Callable[[Home, Inspection], Path]
+) -> None:
+    inspection = check(home, CSV, GOOD[CSV])
+    home.landing.write_text("a file")
+    home.quarantine.write_text("a file")
+    with pytest.raises(GateError, match=r"(landing|quarantine)/s\.c: .* Give the user .* to write"):
+        move(home, inspection)
+    assert inspection.path.read_bytes() == GOOD[CSV]
+
+
+def test_a_landing_on_another_filesystem(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    inspection = check(home, CSV, GOOD[CSV])
+    monkeypatch.setattr(Path, "replace", failing(errno.EXDEV))
+    with pytest.raises(GateError, match="quarantine on one filesystem"):
+        gate.land(home, inspection)
+    assert inspection.path.read_bytes() == GOOD[CSV]
