@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import uuid
+from functools import cache
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
@@ -28,24 +30,30 @@ AUDIT_TABLES = {
         "status string, reason string, load_id bigint, recorded_at timestamp"
     ),
 }
-# Statistics on `_load_id` alone: what is new is found by it, and no delivered value reaches the log.
+# Statistics on `_load_id` alone: it finds what is new, and no delivered value reaches the log.
 _BRONZE_PROPERTIES = "'delta.dataSkippingStatsColumns' = '_load_id'"
 
 
-def connect(remote: str, home: Home) -> SparkSession:
-    """A Spark Connect session that every ingestion of this home shares.
+def connect(remote: str, engine: str) -> SparkSession:
+    """A Spark Connect session that every ingestion on one running engine shares.
 
     One session id for all, so that a later ingestion sees the queries that an earlier one, even a
     killed one, left running.
 
     Args:
         remote: The engine's address, `sc://host:port`.
-        home: The home that the session id is derived from.
+        engine: What tells this run of the engine from every other; the session id comes from it.
     """
-    session_id = uuid.uuid5(uuid.NAMESPACE_URL, home.root.as_uri())
-    return SparkSession.builder.remote(
-        f"{remote}/;user_id=ingestion;session_id={session_id}"
-    ).getOrCreate()
+    session_id = uuid.uuid5(uuid.NAMESPACE_URL, engine)
+    return _session(f"{remote}/;user_id=ingestion;session_id={session_id}")
+
+
+@cache
+def _session(address: str) -> SparkSession:
+    session = SparkSession.builder.remote(address).create()
+    # Else the client asks the server to clean up at exit, and waits minutes for one that is down.
+    atexit.register(session.client.close)
+    return session
 
 
 def create_tables(spark: SparkSession, tables: list[SourceTable]) -> None:
@@ -96,7 +104,7 @@ def append(rows: DataFrame, table: SourceTable, home: Home, load_id: int) -> Str
         )
         .writeStream.format("delta")
         .trigger(availableNow=True)
-        .option("checkpointLocation", (home.checkpoints / table.full_name).as_uri())
+        .option("checkpointLocation", str(home.checkpoints / table.full_name))
         .queryName(table.full_name)
         .toTable(table.bronze_name)
     )

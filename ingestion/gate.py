@@ -33,6 +33,8 @@ from ingestion.home import Home
 
 # The longest line, in bytes: below the 20,000,000 characters that Spark's JSON reader takes.
 MAX_LINE_BYTES = 16 * 1024**2
+# The most fields of a CSV line: Spark's reader fails the whole stream above 20,480.
+MAX_CSV_FIELDS = 20_000
 # The most, in bytes, that a compressed file may expand to: beyond any honest delivery.
 MAX_EXPANDED_BYTES = 4 * 1024**3
 # The longest name below the inbox folder, in bytes: encoded, it still fits into a path (4096).
@@ -301,6 +303,8 @@ def count_rows(chunks: Iterator[bytes], table: SourceTable) -> int:
         lines = block.replace(b"\r", b"\n").split(b"\n")
         if len(block) > MAX_LINE_BYTES and max(map(len, lines)) > MAX_LINE_BYTES:
             raise _Refused(_TOO_LONG)
+        if table.format == "csv" and len(block) > MAX_CSV_FIELDS:
+            _check_fields(lines)
         if not line_ends:
             lines[0] = lines[0].removeprefix(_BOM)
         filled = [line for line in lines if line.strip(_BLANK)]
@@ -401,6 +405,13 @@ def _check_signature(head: bytes, table: SourceTable) -> None:
         raise _Refused(_UTF_16_REASON)
     if head.startswith(_BOM) and table.format == "json":
         raise _Refused("it begins with a byte order mark; deliver JSON lines without one")
+
+
+def _check_fields(lines: list[bytes]) -> None:
+    if any(len(line) >= MAX_CSV_FIELDS and line.count(b",") >= MAX_CSV_FIELDS for line in lines):
+        raise _Refused(
+            f"a line has more than {MAX_CSV_FIELDS} fields; deliver lines like the header"
+        )
 
 
 def _check_header(line: bytes, table: SourceTable, head: bytes) -> None:

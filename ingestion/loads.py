@@ -169,8 +169,11 @@ class Loads:
     def _move(
         self, inspections: list[Inspection], loads: dict[str, SourceLoad], load_id: int
     ) -> None:
-        """Writes every file's fate down, then moves it: a crash in between is made up for by the
-        next round, which finds the file still waiting and its content known but not landed."""
+        """Writes every file's fate down, then moves it.
+
+        A crash in between is made up for by the next round, which finds the file still waiting and
+        its content known but not landed.
+        """
         fates = self._fates(inspections)
         now = datetime.now(UTC)
         self._append(

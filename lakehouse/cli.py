@@ -37,6 +37,12 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class Domain(StrEnum):
+    """What data can be made up."""
+
+    WEARABLES = "wearables"
+
+
 class Output:
     """Where a command's words go: people's to the error stream, answers to standard output."""
 
@@ -188,8 +194,37 @@ def _free_name(inbox: Path, file: Path) -> Path:
 
 
 @app.command()
+def generate(
+    domain: Annotated[Domain, typer.Argument(help="Whose data.")],
+    seed: Annotated[int, typer.Option(help="The same seed, the same bytes.")] = 1,
+    minutes: Annotated[int, typer.Option(min=1, help="Length of the story.")] = 60,
+    users: Annotated[int, typer.Option(min=1, help="People in it.")] = 20,
+    late: Annotated[float, typer.Option(min=0, max=1, help="Share of late events.")] = 0,
+    duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share that comes twice.")] = 0,
+    corrupt: Annotated[float, typer.Option(min=0, max=1, help="Share of broken lines.")] = 0,
+) -> None:
+    """Write made-up data into the inbox, and the answers it must give beside them."""
+    from ingestion.generators import wearables  # noqa: PLC0415 - Faker, needed here alone
+
+    generators = {Domain.WEARABLES: wearables.write}
+    try:
+        *files, answers = generators[domain](
+            _settings().paths,
+            seed,
+            minutes=minutes,
+            users=users,
+            late=late,
+            duplicates=duplicates,
+            corrupt=corrupt,
+        )
+    except OSError as error:
+        raise LakehouseError(f"{error.filename}: {error.strerror}") from None
+    output.say(f"{len(files)} files wait in the inbox; the answers they must give: {answers}")
+
+
+@app.command()
 def ingest(
-    once: Annotated[bool, typer.Option("--once", help="One round; the default.")] = True,  # noqa: ARG001
+    once: Annotated[bool, typer.Option("--once", help="One round; the default.")] = True,
 ) -> None:
     """Take what waits in the inbox into bronze."""
     _ingest(_settings())
@@ -203,9 +238,7 @@ def _ingest(settings: Settings) -> None:
 
     try:
         with only_ingestion(settings.paths):
-            load = Loads(
-                local.session(settings), settings.paths, local.declared_tables()
-            ).run()
+            load = Loads(local.session(settings), settings.paths, local.declared_tables()).run()
     except (GateError, LoadError) as error:
         raise LakehouseError(str(error)) from None
     except PySparkException as error:
@@ -227,7 +260,7 @@ def _ingest(settings: Settings) -> None:
 
 @app.command()
 def run(
-    once: Annotated[bool, typer.Option("--once", help="One round; the default.")] = True,  # noqa: ARG001
+    once: Annotated[bool, typer.Option("--once", help="One round; the default.")] = True,
 ) -> None:
     """Ingest, then build and test what the arrivals touch, and publish it."""
     settings = _settings()

@@ -53,7 +53,9 @@ def _python() -> Finding:
 
 def _dbt() -> Finding:
     binary = shutil.which("dbt", path=str(PROJECT / ".venv" / "bin"))
-    return Finding("dbt", "ok" if binary else "missing", binary or "-", "" if binary else "make setup")
+    return Finding(
+        "dbt", "ok" if binary else "missing", binary or "-", "" if binary else "make setup"
+    )
 
 
 def _java() -> Finding:

@@ -1,4 +1,4 @@
-"""The local engine: one JVM with a Thrift server and a Spark Connect server on the loopback address.
+"""The local engine: one JVM with a Thrift and a Spark Connect server on the loopback address.
 
 One JVM owns the warehouse, because Delta on a local disk keeps writers apart only inside one. The
 JVM itself holds the lock on the home (an inherited file descriptor), so a dead engine's lock frees
@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -35,6 +36,11 @@ class Engine:
     thrift_port: int
     connect_port: int
     started_at: str
+
+    @property
+    def identity(self) -> str:
+        """What tells this run of the engine from every other on this machine."""
+        return f"{self.started_at} {self.pid}"
 
     @property
     def remote(self) -> str:
@@ -174,6 +180,7 @@ def _start(settings: Settings, lock: int) -> tuple[Engine, subprocess.Popen[byte
                 f"Port {port} is taken by another program. Choose another pair of ports with "
                 "LAKEHOUSE_THRIFT_PORT."
             )
+    shutil.rmtree(settings.paths.root / "scratch", ignore_errors=True)  # a killed engine's leavings
     (_folder(settings) / "spark-defaults.conf").write_text(_spark_conf(settings, jars))
     (_folder(settings) / "log4j2.properties").write_text(_LOG4J)
     env = os.environ | {
@@ -182,6 +189,7 @@ def _start(settings: Settings, lock: int) -> tuple[Engine, subprocess.Popen[byte
         "SPARK_CONF_DIR": str(_folder(settings)),
         "SPARK_LOCAL_IP": HOST,
         "TZ": "UTC",
+        "LC_ALL": "C.UTF-8",  # or the JVM cannot read names that are not ASCII
     }
     command = [
         str(spark_home() / "bin" / "spark-submit"),
@@ -248,7 +256,7 @@ def _spark_conf(settings: Settings, jars: list[Path]) -> str:
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.sql.catalogImplementation": "hive",
-        "spark.sql.warehouse.dir": home.warehouse.as_uri(),
+        "spark.sql.warehouse.dir": home.warehouse,
         "spark.hadoop.javax.jdo.option.ConnectionURL": (
             f"jdbc:derby:;databaseName={home.metastore / 'derby'};create=true"
         ),

@@ -43,7 +43,11 @@ class Jar:
 def locked_jars() -> list[Jar]:
     """The jars of `jars.lock`, in its order."""
     lines = [line.split() for line in LOCK.read_text().splitlines() if not line.startswith("#")]
-    return [Jar(*coordinates.split(":"), sha256=digest) for digest, coordinates in lines]
+    jars = []
+    for digest, coordinates in lines:
+        group, artifact, version = coordinates.split(":")
+        jars.append(Jar(group, artifact, version, digest))
+    return jars
 
 
 def verified_jars() -> list[Path]:

@@ -33,7 +33,7 @@ def start(settings: Settings) -> engine.Engine:
         return running
     tables = declared_tables()
     started = engine.up(settings)
-    create_tables(connect(started.remote, settings.paths), tables)
+    create_tables(connect(started.remote, started.identity), tables)
     return started
 
 
@@ -43,4 +43,5 @@ def session(settings: Settings) -> SparkSession:
     Raises:
         LakehouseError: The engine cannot be started, or a declaration is wrong.
     """
-    return connect(start(settings).remote, settings.paths)
+    running = start(settings)
+    return connect(running.remote, running.identity)

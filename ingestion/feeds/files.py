@@ -1,7 +1,7 @@
 """Landed files as a stream of rows, every value the text that was delivered.
 
-    landing/<source>.<table>/<sha256>-<encoded name>.<ext>  -->  declared columns + _raw
-                                                                 + _source_file + _source_sha256
+landing/<source>.<table>/<sha256>-<encoded name>.<ext>  -->  declared columns + _raw
+                                                             + _source_file + _source_sha256
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def read_files(spark: SparkSession, table: SourceTable, home: Home) -> DataFrame
         rows = (
             reader.schema(schema)
             .options(header=True, mode="PERMISSIVE", columnNameOfCorruptRecord="_raw", escape='"')
-            .csv(folder.as_uri())
+            .csv(str(folder))
         )
         columns = [F.col(name) for name in [*names, "_raw"]]
     elif table.format == "json":
-        rows = reader.text(folder.as_uri()).where(F.expr(_NOT_BLANK))
+        rows = reader.text(str(folder)).where(F.expr(_NOT_BLANK))
         columns = _json_columns(names)
     else:
         schema = ", ".join(f"`{column.name}` {column.data_type}" for column in table.columns)
-        rows = reader.schema(schema).parquet(folder.as_uri())
+        rows = reader.schema(schema).parquet(str(folder))
         columns = [F.col(name) for name in names] + [F.lit(None).cast("string").alias("_raw")]
     return rows.select(*columns, *_origin())
 

@@ -10,7 +10,7 @@
 {% macro cut_of(node) %}
     {% set state = run_state() %}
     {% set loads = [state['cut']] %}
-    {% for parent in ([] if is_unit_test() else upstream_with_watermark(node)) if parent.unique_id not in selected_resources %}
+    {% for parent in ([] if cannot_ask() else upstream_with_watermark(node)) if parent.unique_id not in selected_resources %}
         {% do loads.append([state['watermarks'].get(parent.name, 0), 0] | max) %}
     {% endfor %}
     {{ return(loads | min) }}

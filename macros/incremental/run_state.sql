@@ -1,10 +1,10 @@
 {#-
   What the models of one invocation share: the build's cut, the models' watermarks, and the keys that
   each model finds touched. dbt hands every node the same `graph`, so the two audit tables are asked
-  once an invocation, not once a model. In a unit test, load 1 has been seen and load 2 has come.
+  once an invocation, not once a model. Where it cannot be asked, load 1 has been seen and load 2 come.
 -#}
 {% macro run_state() %}
-    {% if is_unit_test() %}
+    {% if cannot_ask() %}
         {{ return({'cut': 2, 'watermarks': {}, 'touched': graph.setdefault('touched', {})}) }}
     {% endif %}
     {% if graph.get('lakehouse_run_state', {}).get('invocation_id') != invocation_id %}
@@ -37,7 +37,10 @@
     {{ return(graph['lakehouse_run_state']) }}
 {% endmacro %}
 
-{#- Whether the SQL is made for a unit test, where inputs are CTEs that no query of its own can ask. -#}
-{% macro is_unit_test() %}
-    {{ return(model is defined and model.resource_type == 'unit_test') }}
+{#- Whether the SQL is made where the database cannot be asked: for a unit test, whose inputs are CTEs,
+    or for the linter (DBT_LINT), which runs without an engine. -#}
+{% macro cannot_ask() %}
+    {{ return(
+        (model is defined and model.resource_type == 'unit_test') or env_var('DBT_LINT', '') != ''
+    ) }}
 {% endmacro %}

@@ -3,7 +3,7 @@
     {% if not execute %}
         {{ return(none) }}
     {% endif %}
-    {% if is_unit_test() %}
+    {% if cannot_ask() %}
         {{ return(1) }}
     {% endif %}
     {% set load_id = run_state()['watermarks'].get(model.name) %}

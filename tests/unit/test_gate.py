@@ -288,6 +288,11 @@ def test_long_lines(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list(chunks)) == 8  # it is refused before it is in memory as a whole
 
 
+def test_a_line_with_more_fields_than_spark_reads(home: Home) -> None:
+    assert check(home, CSV, b"id,name\n" + b"," * 19_999 + b"\n").num_rows == 1
+    assert "20000 fields" in refusal(home, CSV, b"id,name\n1,a\n" + b"," * 20_000 + b"\n")
+
+
 def test_gzip_bomb(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "MAX_EXPANDED_BYTES", 1_000_000)
     assert check(home, JSON, gzip.compress(b"{}\n" + b"\n" * 999_997)).num_rows == 1

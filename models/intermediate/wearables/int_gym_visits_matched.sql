@@ -69,8 +69,8 @@ matched as (
         on
             owned.user_id = workouts.user_id
             and owned.status = 'closed'
-            and workouts.started_at < owned.logout_at
-            and workouts.ended_at > owned.login_at
+            and owned.login_at < workouts.ended_at
+            and owned.logout_at > workouts.started_at
 )
 
 select

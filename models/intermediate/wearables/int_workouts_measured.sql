@@ -38,9 +38,10 @@ wearings as (
 readings as (
     select * from {{ ref('int_readings') }}
     {%- if is_load_by_load() %}
-    where reading_date in (
-        {{ literals('select reading_date from ' ~ only_touched(ref('int_workout_wearings'))) }}
-    )
+    where
+        reading_date in (
+            {{ literals('select reading_date from ' ~ only_touched(ref('int_workout_wearings'))) }}
+        )
     {%- endif %}
 ),
 

@@ -38,8 +38,7 @@ time_in_gym as (
         if(
             status = 'closed',
             {{ uncovered_micros(
-                'login_at', 'logout_at', ['gym', 'mac_address', 'date', 'status']
-            ) }},
+                'login_at', 'logout_at', ['gym', 'mac_address', 'date', 'status']) }},
             null
         ) as gym_micros
     from visits

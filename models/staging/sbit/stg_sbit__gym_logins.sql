@@ -20,19 +20,25 @@ typed as (
     from source
 ),
 
+checked as (
+    select
+        *,
+        {{ time_fault('logout', 'logout_at') }} as logout_fault
+    from typed
+),
+
 judged as (
     select
-        * except (logout_text),
+        * except (logout_at, logout_text, logout_fault),
+        if(logout_fault is null, logout_at, null) as logout_at,
         case
             when is_malformed then 'the line does not have the declared columns'
             when gym is null then 'gym is not a whole number'
             when mac_address is null then 'mac_address is not a mac address'
             else {{ time_fault('login', 'login_at') }}
         end as reject_reason,
-        case
-            when logout_at is null and trim(logout_text) <> '' then 'logout is unreadable'
-        end as field_reject_reason
-    from typed
+        if(trim(logout_text) <> '', logout_fault, null) as field_reject_reason
+    from checked
 )
 
 select * from judged

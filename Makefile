@@ -1,0 +1,107 @@
+# Two commands are promised on a fresh machine with Python 3.11 or 3.12 and make: `make demo` and
+# `make test`. Both set up what they need first.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := .tools/uv/bin/uv
+LAKEHOUSE := $(BIN)/lakehouse
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name))))
+DEMO_HOME := $(CURDIR)/.lakehouse/demo
+SEED ?= 1
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: setup
+setup: $(VENV)/.ready ## The locked environment, Java and the jars: .venv/bin/lakehouse and .venv/bin/dbt
+
+# pip reads the hashes of tools.lock, uv those of requirements.lock; only three packages have no wheel.
+$(VENV)/.ready: requirements.lock build-requirements.lock tools.lock pyproject.toml lakehouse/jars.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
+	    || { echo "Python 3.11 or 3.12 is needed; found: $$($(PYTHON) --version 2>&1). Say which: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
+	@test -x $(UV) || $(MAKE) --no-print-directory $(UV)
+	@$(UV) --quiet venv --allow-existing --python $(PYTHON) $(VENV)
+	@echo "Installing the locked environment into $(VENV)"
+	@VIRTUAL_ENV=$(VENV) $(UV) --quiet pip sync --require-hashes \
+	    --build-constraints build-requirements.lock \
+	    --only-binary :all: --no-binary pyspark --no-binary pyhive --no-binary pure-sasl \
+	    requirements.lock
+	@VIRTUAL_ENV=$(VENV) $(UV) --quiet pip install --no-deps \
+	    --build-constraints build-requirements.lock \
+	    --config-settings editable_mode=compat --editable .
+	@$(LAKEHOUSE) doctor --fix
+	@touch $@
+
+$(UV): tools.lock
+	@$(PYTHON) -m venv .tools/uv 2>/dev/null || { rm -rf .tools/uv; $(MAKE) --no-print-directory venv-package; $(PYTHON) -m venv .tools/uv; }
+	@.tools/uv/bin/pip --quiet --disable-pip-version-check install --require-hashes --only-binary :all: -r tools.lock
+	@touch $@
+
+# Debian keeps the venv module in a package of its own.
+.PHONY: venv-package
+venv-package:
+	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	    apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; \
+	else \
+	    echo "Python's venv module is missing. Install it, on Debian with: apt-get install python3-venv" >&2; exit 1; \
+	fi
+
+.PHONY: demo
+demo: setup ## Made-up wearables data: landed, built, tested, and both summaries printed
+	@$(LAKEHOUSE) --home $(DEMO_HOME) down
+	@rm -rf $(DEMO_HOME)
+	@$(LAKEHOUSE) --home $(DEMO_HOME) generate wearables --seed $(SEED) --late 0.05 --duplicates 0.05 --corrupt 0.001
+	@$(LAKEHOUSE) --home $(DEMO_HOME) run --once
+	@echo; echo "The heart rates of each workout (gold.workout_bpm_summary):"
+	@$(LAKEHOUSE) --home $(DEMO_HOME) query "select user_id, date, age, sex, city, state, round(min_bpm, 1) as min_bpm, round(avg_bpm, 1) as avg_bpm, round(max_bpm, 1) as max_bpm, num_readings from gold.workout_bpm_summary order by started_at, user_id limit 10"
+	@echo; echo "Time in the gym and exercising (gold.gym_summary):"
+	@$(LAKEHOUSE) --home $(DEMO_HOME) query "select gym, mac_address, date, minutes_in_gym, minutes_exercising, visits, open_visits, workouts from gold.gym_summary order by date, gym, mac_address limit 10"
+	@echo; echo "Where everything stands:"
+	@$(LAKEHOUSE) --home $(DEMO_HOME) status
+	@echo; echo "Where to look next:"
+	@echo "  export LAKEHOUSE_HOME=$(DEMO_HOME)"
+	@echo "  $(LAKEHOUSE) query \"select * from audit.rejects limit 10\"   what was refused, and why"
+	@echo "  $(LAKEHOUSE) land sbit.gym_logins FILE; $(LAKEHOUSE) run     your own data"
+	@echo "  make docs                                              the models and their lineage"
+	@echo "  $(LAKEHOUSE) down                                      stop the engine"
+
+.PHONY: test
+test: lint unit integration ## Everything that CI checks
+
+.PHONY: lint
+lint: setup ## ruff, mypy, sqlfluff, dbt-bouncer, and dbt parse with deprecations as errors
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/dbt --quiet parse --no-partial-parse --warn-error-options '{"error": ["Deprecations"], "silence": ["InvalidMacroAnnotation"]}'
+	@$(BIN)/dbt-bouncer --only manifest_checks
+	@DBT_LINT=1 $(BIN)/sqlfluff lint --disable-progress-bar models snapshots tests/dbt
+
+.PHONY: unit
+unit: setup ## The tests that need no engine
+	@$(BIN)/pytest -q tests/unit
+
+.PHONY: integration
+integration: setup ## The tests on a real engine
+	@$(BIN)/pytest -q tests/integration
+
+.PHONY: docs
+docs: setup ## Build the dbt docs site with its lineage, and serve it on http://127.0.0.1:8080
+	@$(BIN)/dbt docs generate
+	@$(BIN)/dbt docs serve --host 127.0.0.1 --port 8080 --no-browser
+
+.PHONY: lock
+lock: $(UV) ## Resolve the dependencies anew
+	@$(UV) pip compile --quiet pyproject.toml --group spark --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements.lock
+	@$(UV) pip compile --quiet pyproject.toml --only-group databricks --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements-databricks.lock
+	@printf 'setuptools\nwheel\n' | $(UV) pip compile --quiet - --generate-hashes --no-emit-index-url --no-header --upgrade -o build-requirements.lock
+
+.PHONY: clean
+clean: ## Stop the engine and remove the default home, the environment and what was built
+	@test ! -x $(LAKEHOUSE) || $(LAKEHOUSE) down
+	@rm -rf .lakehouse $(VENV) .tools target logs

@@ -1,0 +1,90 @@
+"""The engine: one a home, on the loopback address alone, started by whatever needs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lakehouse import engine, local
+from lakehouse.errors import LakehouseError
+from lakehouse.settings import PROJECT, Settings
+from tests.integration.conftest import House
+
+DBT = Path(sys.executable).with_name("dbt")
+
+
+def test_a_bare_dbt_command_starts_the_engine_and_an_empty_house_builds(house: House) -> None:
+    assert engine.running_engine(house.settings) is None
+    answer = subprocess.run(
+        [DBT, "build", "--target-path", house.settings.paths.root / "bare"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=PROJECT,
+    )
+    assert answer.returncode == 0, answer.stdout
+    assert engine.running_engine(house.settings) is not None
+    assert house.gold() == {"workout_bpm_summary": [], "gym_summary": [], "gym_visits": []}
+
+
+def test_a_second_start_finds_the_first(house: House) -> None:
+    first = local.start(house.settings)
+    assert local.start(house.settings) == first
+    assert engine.up(house.settings) == first
+
+
+def test_a_second_engine_on_the_same_home_refuses_and_names_the_holder(house: House) -> None:
+    first = local.start(house.settings)
+    os.kill(first.pid, signal.SIGSTOP)
+    try:
+        impatient = Settings(home=house.settings.home, start_seconds=3)
+        record = house.settings.paths.root / "engine" / "engine.json"
+        text = record.read_text()
+        record.write_text(re.sub(r'_port": \d+', '_port": 1', text))
+        with pytest.raises(LakehouseError, match=f"held by process {first.pid} since"):
+            engine.up(impatient)
+        record.write_text(text)
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+
+
+def test_the_engine_listens_on_the_loopback_address_alone(house: House) -> None:
+    running = local.start(house.settings)
+    listening = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
+    addresses = [
+        line.split()[3] for line in listening.splitlines() if f"pid={running.pid}," in line
+    ]
+    assert any(address.endswith(f":{running.thrift_port}") for address in addresses)
+    assert all("127.0.0.1" in address or "[::1]" in address for address in addresses), addresses
+
+
+def test_a_taken_port_is_named_with_its_cure(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        settings = Settings(home=tmp_path, thrift_port=other.getsockname()[1])
+        with pytest.raises(LakehouseError, match="is taken by another program"):
+            engine.up(settings)
+
+
+def test_a_killed_engines_lock_frees_itself(house: House) -> None:
+    first = local.start(house.settings)
+    os.kill(first.pid, signal.SIGKILL)
+    while engine.running_engine(house.settings):
+        time.sleep(0.1)
+    second = local.start(house.settings)
+    assert second.pid != first.pid
+
+
+def test_down_says_whether_there_was_an_engine(house: House) -> None:
+    local.start(house.settings)
+    assert engine.down(house.settings) is True
+    assert engine.down(house.settings) is False

@@ -1,0 +1,83 @@
+"""Made-up data with late, doubled and corrupt events against the generator's own answers."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from ingestion.generators import wearables
+from tests.integration.conftest import MARTS, House
+
+STORY = {"minutes": 60, "users": 12, "late": 0.2, "duplicates": 0.1, "corrupt": 0.002}
+
+
+@pytest.fixture(scope="module")
+def told(house: House) -> tuple[House, dict]:
+    *files, expected = wearables.write(house.settings.paths, 7, **STORY)
+    held_back = {
+        path: path.read_bytes() for path in random.Random(7).sample(files, len(files) // 2)
+    }
+    for path in held_back:
+        path.unlink()
+    house.ingest()
+    house.build_untested()
+    for path, content in held_back.items():
+        path.write_bytes(content)
+    house.ingest()
+    house.build()  # with every test that the project has, on data as bad as data get
+    return house, json.loads(expected.read_text())
+
+
+@pytest.mark.parametrize("mart", MARTS)
+def test_the_mart_equals_the_expected_answer(told: tuple[House, dict], mart: str) -> None:
+    house, expected = told
+    assert house.gold()[mart] == sorted(expected[mart], key=repr)
+
+
+def test_events_in_are_accepted_or_doubled_or_rejected(told: tuple[House, dict]) -> None:
+    house, expected = told
+    accepted = {
+        "registrations": "silver.int_registrations",
+        "gym_logins": "silver.int_gym_logins",
+        "profile_changes": "silver.int_profile_changes",
+        "workout_events": "silver.int_workout_events",
+        "heart_rates": "silver.int_readings",
+    }
+    for entity, counts in expected["entity_counts"].items():
+        if table := accepted.get(entity):
+            assert house.value(f"select count(*) from {table}") == counts["accepted"], entity
+        for level in ("row", "field"):
+            assert (
+                house.value(
+                    "select count(*) from audit.rejects "
+                    f"where entity = '{entity}' and level = '{level}'"
+                )
+                == counts[f"{level}_rejects"]
+            ), (entity, level)
+    for table, counts in expected["table_counts"].items():
+        assert (
+            house.value(f"select count(*) from bronze.{table.replace('.', '_')}")
+            == counts["events_in"]
+        )
+
+
+def test_conflicts_and_unmatched_readings_are_counted(told: tuple[House, dict]) -> None:
+    house, expected = told
+    conflicts = expected["entity_counts"]["heart_rates"]["conflicts"]
+    assert house.value("select coalesce(sum(num_conflicts), 0) from audit.conflicts") == conflicts
+    assert (
+        house.value("select coalesce(sum(num_events), 0) from audit.unmatched")
+        == expected["unmatched_readings"]
+    )
+    assert house.value("select count(*) from silver.dim_users_current") == expected["current_users"]
+
+
+def test_unreadable_files_are_refused_and_the_rest_goes_on(told: tuple[House, dict]) -> None:
+    house, expected = told
+    refused = house.rows(
+        "select distinct concat(source, '/', name) as file from audit.files "
+        "where status = 'quarantined' order by file"
+    )
+    assert [row["file"] for row in refused] == expected["refused_files"]

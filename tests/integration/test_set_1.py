@@ -1,0 +1,175 @@
+"""The real data set, from its files to the printed answers, by the commands that a user types."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import SET_1, SET_1_FILES, House
+
+LAKEHOUSE = Path(sys.executable).with_name("lakehouse")
+DBT = Path(sys.executable).with_name("dbt")
+
+
+def run(
+    house: House, *arguments: str | Path, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    answer = subprocess.run(
+        [LAKEHOUSE, "--home", house.settings.paths.root, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not check or answer.returncode == 0, answer.stderr + answer.stdout
+    return answer
+
+
+@pytest.fixture(scope="module")
+def built(house: House) -> House:
+    for table, names in SET_1_FILES.items():
+        run(house, "land", table, *[SET_1 / name for name in names])
+    run(house, "run", "--once")
+    return house
+
+
+def test_the_bpm_summary_is_printed_as_the_data_says(built: House) -> None:
+    answer = run(
+        built,
+        "query",
+        "select num_readings, round(avg_bpm, 9) as avg_bpm from gold.workout_bpm_summary "
+        "where num_readings > 0",
+        "--format",
+        "csv",
+    )
+    assert answer.stdout == "num_readings,avg_bpm\n3900,64.64236486\n"
+
+
+def test_the_one_measured_workout_is_exact(built: House) -> None:
+    [row] = built.rows("select * from gold.workout_bpm_summary where num_readings > 0")
+    assert (row["user_id"], row["workout_id"], row["session_id"]) == (12474, 1, 1)
+    assert row["min_bpm"] == pytest.approx(35.003105735835994, abs=1e-9)
+    assert row["avg_bpm"] == pytest.approx(64.642364860269, abs=1e-9)
+    assert row["max_bpm"] == pytest.approx(94.98191173214704, abs=1e-9)
+    assert [row[name] for name in ("age", "sex", "city", "state")] == [
+        "75-85",
+        "M",
+        "San Fernando",
+        "CA",
+    ]
+    assert built.value("select count(*) from gold.workout_bpm_summary") == 8  # C7, C13
+
+
+def test_the_gym_summary_is_exact(built: House) -> None:
+    rows = built.rows("select * from gold.gym_summary")
+    assert {
+        (row["gym"], row["mac_address"]): (
+            str(row["minutes_in_gym"]),
+            str(row["minutes_exercising"]),
+            row["visits"],
+        )
+        for row in rows
+    } == {
+        (1, "57:24:ac:8c:75:ea"): ("75.00", "65.00", 1),
+        (1, "ae:ec:f6:48:ca:f7"): ("45.00", "35.00", 1),
+        (3, "36:1f:d9:d3:e8:0d"): ("135.00", "115.00", 2),
+        (5, "14:cd:d6:db:70:f6"): ("125.00", "105.00", 2),
+        (5, "4c:c5:9f:cb:13:bd"): ("75.00", "65.00", 1),
+        (5, "57:24:ac:8c:75:ea"): ("72.00", "63.00", 1),
+    }
+    assert len(rows) == 6
+
+
+def test_every_reading_is_kept_and_the_unregistered_wait(built: House) -> None:
+    assert built.value("select count(*) from silver.int_readings") == 253_801
+    assert built.value("select sum(num_events) from audit.unmatched") == 81_900
+    assert built.value("select count(*) from audit.rejects") == 0
+
+
+def test_both_changes_of_a_user_are_kept_and_the_later_one_is_current(built: House) -> None:
+    versions = built.rows(
+        "select last_name, unix_seconds(valid_from) as since from silver.dim_users "
+        "where user_id = 12140 order by valid_from"
+    )
+    assert [(row["last_name"], row["since"]) for row in versions] == [
+        ("Clark", 1678451529),
+        ("Castillo", 1678451625),
+    ]  # C2
+    assert (
+        built.value("select last_name from silver.dim_users_current where user_id = 12140")
+        == "Castillo"
+    )
+
+
+def test_events_that_share_kafka_coordinates_all_survive(built: House) -> None:
+    assert built.value("select count(*) from silver.int_workout_events") == 16  # C21
+
+
+def test_the_calendar_equals_the_published_one(built: House) -> None:
+    published = built.rows(
+        f"select * from json.`{(SET_1 / '6-date-lookup.json').as_uri()}` order by date"
+    )
+    ours = built.rows(
+        "select cast(date as string) as date, cast(dayofmonth as string) as dayofmonth, "
+        "cast(dayofweek as string) as dayofweek, cast(dayofyear as string) as dayofyear, "
+        "cast(month as string) as month, cast(week as string) as week, week_part, "
+        "cast(year as string) as year from silver.calendar where year = 2023 order by date"
+    )
+    assert ours == published  # C18
+    assert len(ours) == 365
+
+
+def test_a_bare_dbt_build_passes_and_changes_no_row(built: House) -> None:
+    tables = [
+        f"{row['namespace']}.{row['tableName']}"
+        for schema in ("silver", "gold_build", "snapshots")
+        for row in built.rows(f"show tables in {schema}")
+    ]
+
+    def contents() -> dict[str, object]:
+        return {
+            table: built.value(f"select bit_xor(xxhash64(to_json(struct(*)))) from {table}")
+            for table in tables
+        }
+
+    before = contents()
+    answer = subprocess.run(
+        [DBT, "build", "--target-path", built.settings.paths.root / "bare"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert answer.returncode == 0, answer.stdout
+    assert contents() == before
+
+
+def test_the_same_files_again_are_duplicates(built: House) -> None:
+    before = built.gold()
+    for table, names in SET_1_FILES.items():
+        for name in names:
+            built.deliver(table, f"again-{name}", (SET_1 / name).read_bytes())
+    load = built.ingest()
+    assert load is not None
+    assert [(source.landed, source.rows) for source in load.sources] == [(0, 0)] * 3
+    assert sum(source.duplicates for source in load.sources) == 5
+    built.build_untested()
+    assert built.gold("gold_build") == before  # C21
+
+
+def test_status_counts_what_is_there(built: House) -> None:
+    answer = run(built, "status")
+    assert "sbit.kafka_multiplex" in answer.stdout
+    assert "253824" in answer.stdout
+    assert "81900" in answer.stdout
+
+
+def test_errors_are_a_line_and_an_exit_status(built: House) -> None:
+    wrong = run(built, "land", "sbit.nothing", SET_1 / "5-gym_logins_1.csv", check=False)
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("Error: sbit.nothing is no declared source.")
+    failed = run(built, "query", "select nothing from nowhere", check=False)
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
