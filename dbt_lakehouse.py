@@ -1,10 +1,12 @@
-"""Lets a bare `dbt build` find the engine up: dbt loads modules named `dbt_*` as plugins.
+"""Lets a bare `dbt build` find the engine up, and keeps two builds of one home apart.
 
-dbt's plugin interface is experimental, so this does one small thing, and everything works without
-it once `lakehouse up` has run.
+dbt loads modules named `dbt_*` as plugins. Its plugin interface is experimental, so this does little,
+and everything works without it once `lakehouse up` has run.
 """
 
 import os
+from contextlib import ExitStack
+from pathlib import Path
 
 from dbt.flags import get_flags
 from dbt.plugins.manager import dbtPlugin
@@ -12,6 +14,10 @@ from dbt_common.exceptions import DbtRuntimeError
 
 # These read files only.
 _WITHOUT_ENGINE = {"clean", "debug", "deps", "init", "list", "parse"}
+_WRITES = {"build", "run", "run-operation", "seed", "snapshot"}
+
+# The right to build, held until the process ends or `build_claim.close()` gives it back.
+build_claim = ExitStack()
 
 
 class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
@@ -21,22 +27,34 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
         """Starts the engine of `LAKEHOUSE_HOME`, unless dbt needs none or another target is asked.
 
         Raises:
-            DbtRuntimeError: The engine cannot be started; dbt prints its one line.
+            DbtRuntimeError: The engine cannot be started, or another process builds; dbt prints the
+                one line.
         """
         flags = get_flags()
         if self.project_name != "lakehouse" or flags.WHICH in _WITHOUT_ENGINE:
             return
         if os.environ.get("DBT_LINT"):  # the macros that ask the database answer constants then
             return
-        from lakehouse.errors import LakehouseError  # noqa: PLC0415 - dbt imports this module always
-        from lakehouse.local import start  # noqa: PLC0415
+        # dbt imports this module for every command, and these take a second.
+        from ingestion.lock import LockedError  # noqa: PLC0415
+        from lakehouse.errors import LakehouseError  # noqa: PLC0415
+        from lakehouse.local import only_build, start  # noqa: PLC0415
         from lakehouse.settings import load_settings  # noqa: PLC0415
+
+        given = os.environ.get("LAKEHOUSE_HOME")
+        if given and given != str(Path(given).expanduser().absolute()):
+            raise DbtRuntimeError(
+                f"LAKEHOUSE_HOME={given} is no plain absolute path, so profiles.yml cannot work out "
+                f"the engine's port. Use: export LAKEHOUSE_HOME={Path(given).expanduser().absolute()}"
+            )
 
         try:
             settings = load_settings()
             if (getattr(flags, "TARGET", None) or settings.target) == "local":
                 start(settings)
-        except LakehouseError as error:
+                if flags.WHICH in _WRITES:
+                    build_claim.enter_context(only_build(settings))
+        except (LakehouseError, LockedError) as error:
             raise DbtRuntimeError(str(error)) from None
 
 

@@ -10,10 +10,8 @@ begins when every query of the earlier has ended, so no row appears under a numb
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -32,13 +30,14 @@ from ingestion.gate import (
     waiting_files,
 )
 from ingestion.home import Home
+from ingestion.lock import locked
 
 # How long a query that an earlier ingestion left behind may take to end, in seconds.
 _PATIENCE_SECONDS = 600
 
 
 class LoadError(Exception):
-    """A load that cannot begin."""
+    """A source that cannot be taken in."""
 
 
 @dataclass
@@ -70,27 +69,13 @@ class Load:
     sources: list[SourceLoad]
 
 
-@contextmanager
-def only_ingestion(home: Home) -> Iterator[None]:
+def only_ingestion(home: Home) -> AbstractContextManager[None]:
     """Holds the right to ingest into this home; it frees itself when the process ends.
 
     Raises:
-        LoadError: Another process ingests at the moment.
+        LockedError: Another process ingests at the moment.
     """
-    home.checkpoints.mkdir(parents=True, exist_ok=True)
-    with (home.checkpoints / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise LoadError(
-                f"{home.root} is being ingested into by process {holder}. Wait for it, or stop it."
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
+    return locked(home.checkpoints / "lock", f"ingests into {home.root}")
 
 
 class Loads:

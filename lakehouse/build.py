@@ -20,7 +20,10 @@ def dbt(settings: Settings, *arguments: str, quiet: bool = False) -> None:
     Raises:
         LakehouseError: The command failed; dbt has printed why.
     """
-    from dbt.cli.main import dbtRunner  # noqa: PLC0415 - takes a second, and most commands need none
+    # dbt takes a second to import, and most commands need none.
+    from dbt.cli.main import dbtRunner  # noqa: PLC0415
+
+    from dbt_lakehouse import build_claim  # noqa: PLC0415
 
     logs = settings.paths.logs / "dbt"
     target = settings.paths.root / "target"
@@ -32,7 +35,10 @@ def dbt(settings: Settings, *arguments: str, quiet: bool = False) -> None:
         *arguments,
         *("--project-dir", str(PROJECT), "--target-path", str(target), "--log-path", str(logs)),
     ]
-    outcome = dbtRunner().invoke(given)
+    try:
+        outcome = dbtRunner().invoke(given)
+    finally:
+        build_claim.close()
     if outcome.exception:
         raise LakehouseError(f"dbt {arguments[0]}: {outcome.exception}")
     if not outcome.success:

@@ -234,12 +234,13 @@ def _ingest(settings: Settings) -> None:
     from pyspark.errors import PySparkException  # noqa: PLC0415 - a second, needed here alone
 
     from ingestion.gate import GateError  # noqa: PLC0415
-    from ingestion.loads import LoadError, Loads, only_ingestion  # noqa: PLC0415
+    from ingestion.loads import Loads, only_ingestion  # noqa: PLC0415
+    from ingestion.lock import LockedError  # noqa: PLC0415
 
     try:
         with only_ingestion(settings.paths):
             load = Loads(local.session(settings), settings.paths, local.declared_tables()).run()
-    except (GateError, LoadError) as error:
+    except (GateError, LockedError) as error:
         raise LakehouseError(str(error)) from None
     except PySparkException as error:
         raise LakehouseError(str(error).strip().splitlines()[0]) from None

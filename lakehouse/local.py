@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 from pyspark.sql import SparkSession
 
 from ingestion.bronze import connect, create_tables
 from ingestion.declaration import DeclarationError, SourceTable, read_declarations
+from ingestion.lock import locked
 from lakehouse import engine
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings
@@ -45,3 +48,12 @@ def session(settings: Settings) -> SparkSession:
     """
     running = start(settings)
     return connect(running.remote, running.identity)
+
+
+def only_build(settings: Settings) -> AbstractContextManager[None]:
+    """Holds the right to build in this home; it frees itself when the process ends.
+
+    Raises:
+        LockedError: Another process builds at the moment.
+    """
+    return locked(settings.paths.root / "engine" / "build.lock", "builds this lakehouse")

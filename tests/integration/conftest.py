@@ -44,6 +44,9 @@ class House:
     def build(self, *options: str) -> None:
         dbt(self.settings, "build", *options, quiet=True)
 
+    def dbt(self, *arguments: str) -> None:
+        dbt(self.settings, *arguments, quiet=True)
+
     def build_untested(self, *options: str) -> None:
         self.build(
             "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test", *options

@@ -66,6 +66,15 @@ def test_the_engine_listens_on_the_loopback_address_alone(house: House) -> None:
     assert all("127.0.0.1" in address or "[::1]" in address for address in addresses), addresses
 
 
+def test_a_second_build_at_the_same_time_refuses(house: House) -> None:
+    with (
+        local.only_build(house.settings),
+        pytest.raises(LakehouseError, match=f"Process {os.getpid()} builds this lakehouse"),
+    ):
+        house.build("--select", "age_bands")
+    house.build("--select", "age_bands")
+
+
 def test_a_taken_port_is_named_with_its_cure(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from ingestion.loads import LoadError, only_ingestion
+from ingestion.loads import only_ingestion
+from ingestion.lock import LockedError
 from lakehouse import engine
 from tests.integration.conftest import House
 
@@ -156,7 +157,7 @@ def test_nothing_new_opens_no_load(house: House) -> None:
 def test_a_second_ingestion_refuses_and_names_the_first(house: House) -> None:
     with (
         only_ingestion(house.settings.paths),
-        pytest.raises(LoadError, match=f"process {os.getpid()}"),
+        pytest.raises(LockedError, match=f"Process {os.getpid()} ingests"),
         only_ingestion(house.settings.paths),
     ):
         pytest.fail("the second one was let in")

@@ -77,7 +77,9 @@ select
     coalesce(measured.num_readings, 0) as num_readings,
     coalesce(measured.num_invalid, 0) as num_invalid,
     measured.min_bpm,
-    cast(measured.sum_bpm as double) / measured.num_readings as avg_bpm,
+    cast(
+        measured.sum_bpm / cast(measured.num_readings as decimal(10, 0)) as double
+    ) as avg_bpm,
     measured.max_bpm,
     {{ technical_columns() }}
 from workouts
