@@ -1,7 +1,7 @@
 """Lets a bare `dbt build` find the engine up, and keeps two builds of one home apart.
 
-dbt loads modules named `dbt_*` as plugins. Its plugin interface is experimental, so this does little,
-and everything works without it once `lakehouse up` has run.
+dbt loads modules named `dbt_*` as plugins. Its plugin interface is experimental, so this does
+little, and everything works without it once `lakehouse up` has run.
 """
 
 import os
@@ -42,10 +42,10 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
         from lakehouse.settings import load_settings  # noqa: PLC0415
 
         given = os.environ.get("LAKEHOUSE_HOME")
-        if given and given != str(Path(given).expanduser().absolute()):
+        if given and given != (plain := str(Path(given).expanduser().absolute())):
             raise DbtRuntimeError(
-                f"LAKEHOUSE_HOME={given} is no plain absolute path, so profiles.yml cannot work out "
-                f"the engine's port. Use: export LAKEHOUSE_HOME={Path(given).expanduser().absolute()}"
+                f"LAKEHOUSE_HOME={given} is no plain absolute path, so profiles.yml cannot work "
+                f"out the engine's port. Use: export LAKEHOUSE_HOME={plain}"
             )
 
         try:

@@ -10,7 +10,16 @@ typed as (
         {{ mac_address_of('mac_address') }} as mac_address,
         {{ epoch_to_timestamp('login') }} as login_at,
         {{ epoch_to_timestamp('logout') }} as logout_at,
-        coalesce(_raw, concat_ws(',', mac_address, gym, login, coalesce(logout, ''))) as raw_text,
+        coalesce(
+            _raw,
+            concat_ws(
+                ',',
+                coalesce(mac_address, ''),
+                coalesce(gym, ''),
+                coalesce(login, ''),
+                coalesce(logout, '')
+            )
+        ) as raw_text,
         _raw is not null as is_malformed,
         logout as logout_text,
         _source_file,

@@ -11,7 +11,14 @@ typed as (
         {{ mac_address_of('mac_address') }} as mac_address,
         {{ epoch_to_timestamp('registration_timestamp') }} as registered_at,
         coalesce(
-            _raw, concat_ws(',', user_id, device_id, mac_address, registration_timestamp)
+            _raw,
+            concat_ws(
+                ',',
+                coalesce(user_id, ''),
+                coalesce(device_id, ''),
+                coalesce(mac_address, ''),
+                coalesce(registration_timestamp, '')
+            )
         ) as raw_text,
         _raw is not null as is_malformed,
         _source_file,
