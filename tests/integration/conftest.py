@@ -22,6 +22,9 @@ SET_1_FILES = {
     "sbit.gym_logins": ["5-gym_logins_1.csv"],
     "sbit.kafka_multiplex": ["2-user_info_1.json", "3-bpm_1.json.gz", "4-workout_1.json"],
 }
+UNMATCHED_READINGS = (
+    "select coalesce(sum(num_events), 0) from audit.unmatched where entity = 'heart_rates'"
+)
 MARTS = ("workout_bpm_summary", "gym_summary", "gym_visits")
 
 

@@ -20,7 +20,7 @@ import pytest
 from lakehouse import engine
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT
-from tests.integration.conftest import SET_1, SET_1_FILES, House, plain
+from tests.integration.conftest import SET_1, SET_1_FILES, UNMATCHED_READINGS, House, plain
 
 BATCHES = 10
 GYM_SUMMARY = {
@@ -139,7 +139,7 @@ def test_the_gold_is_that_of_one_clean_delivery(in_batches: House) -> None:
     assert measured["num_readings"] == 3900
     assert measured["avg_bpm"] == pytest.approx(64.642364860269, abs=1e-9)
     assert in_batches.value("select count(*) from silver.int_readings") == 253_801
-    assert in_batches.value("select sum(num_events) from audit.unmatched") == 81_900
+    assert in_batches.value(UNMATCHED_READINGS) == 81_900
 
 
 def test_a_failed_build_leaves_the_gold_that_readers_see(in_batches: House) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ingestion.generators import wearables
-from tests.integration.conftest import MARTS, House
+from tests.integration.conftest import MARTS, UNMATCHED_READINGS, House
 
 STORY = {"minutes": 60, "users": 12, "late": 0.2, "duplicates": 0.1, "corrupt": 0.002}
 
@@ -68,10 +68,7 @@ def test_conflicts_and_unmatched_readings_are_counted(told: tuple[House, dict]) 
     house, expected = told
     conflicts = expected["entity_counts"]["heart_rates"]["conflicts"]
     assert house.value("select coalesce(sum(num_conflicts), 0) from audit.conflicts") == conflicts
-    assert (
-        house.value("select coalesce(sum(num_events), 0) from audit.unmatched")
-        == expected["unmatched_readings"]
-    )
+    assert house.value(UNMATCHED_READINGS) == expected["unmatched_readings"]
     assert house.value("select count(*) from silver.dim_users_current") == expected["current_users"]
 
 

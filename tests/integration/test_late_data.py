@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from ingestion.generators.wearables_answers import Answers, answers, read_contents
-from tests.integration.conftest import House, plain
+from tests.integration.conftest import UNMATCHED_READINGS, House, plain
 
 CSV_HEADERS = {
     "sbit.registered_users": "user_id,device_id,mac_address,registration_timestamp",
@@ -257,7 +257,7 @@ def test_c19_each_reading_belongs_to_its_owner_of_that_moment(story: Story) -> N
 
 
 def test_readings_wait_for_their_device(story: Story) -> None:
-    assert story.house.value("select count(*) from audit.unmatched") == 0
+    assert story.house.value(UNMATCHED_READINGS) == 0
     assert story.seen[3]["bpm"][177]["num_readings"] == 1
 
 

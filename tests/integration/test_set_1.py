@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import SET_1, SET_1_FILES, House
+from tests.integration.conftest import SET_1, SET_1_FILES, UNMATCHED_READINGS, House
 
 LAKEHOUSE = Path(sys.executable).with_name("lakehouse")
 DBT = Path(sys.executable).with_name("dbt")
@@ -84,7 +84,7 @@ def test_the_gym_summary_is_exact(built: House) -> None:
 
 def test_every_reading_is_kept_and_the_unregistered_wait(built: House) -> None:
     assert built.value("select count(*) from silver.int_readings") == 253_801
-    assert built.value("select sum(num_events) from audit.unmatched") == 81_900
+    assert built.value(UNMATCHED_READINGS) == 81_900
     assert built.value("select count(*) from audit.rejects") == 0
 
 
