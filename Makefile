@@ -98,7 +98,6 @@ docs: setup ## Build the dbt docs site with its lineage, and serve it on http://
 .PHONY: lock
 lock: $(UV) ## Resolve the dependencies anew
 	@$(UV) pip compile --quiet pyproject.toml --group spark --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements.lock
-	@$(UV) pip compile --quiet pyproject.toml --only-group databricks --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements-databricks.lock
 	@printf 'setuptools\nwheel\n' | $(UV) pip compile --quiet - --generate-hashes --no-emit-index-url --no-header --upgrade -o build-requirements.lock
 
 .PHONY: clean

@@ -7,7 +7,8 @@
     {% if cannot_ask() %}
         {{ return({'cut': 2, 'watermarks': {}, 'touched': graph.setdefault('touched', {})}) }}
     {% endif %}
-    {% if graph.get('lakehouse_run_state', {}).get('invocation_id') != invocation_id %}
+    {% set key = 'lakehouse_run_state_' ~ invocation_id %}
+    {% if key not in graph %}
         {% set audit = generate_schema_name('audit', none) | trim %}
         {% set asked %}
             select
@@ -24,7 +25,7 @@
             from {{ audit }}.watermarks
             group by model
         {% endset %}
-        {% set state = {'invocation_id': invocation_id, 'cut': 0, 'watermarks': {}, 'touched': {}} %}
+        {% set state = {'cut': 0, 'watermarks': {}, 'touched': {}} %}
         {% for row in run_query(asked) %}
             {% if row[0] is none %}
                 {% do state.update({'cut': row[1] | int}) %}
@@ -32,9 +33,10 @@
                 {% do state['watermarks'].update({row[0]: row[1] | int}) %}
             {% endif %}
         {% endfor %}
-        {% do graph.update({'lakehouse_run_state': state}) %}
+        {# Two threads may have asked at once; the first answer counts for both. #}
+        {% do graph.setdefault(key, state) %}
     {% endif %}
-    {{ return(graph['lakehouse_run_state']) }}
+    {{ return(graph[key]) }}
 {% endmacro %}
 
 {#- Whether the SQL is made where the database cannot be asked: for a unit test, whose inputs are CTEs,
