@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 UV := .tools/uv/bin/uv
 LAKEHOUSE := $(BIN)/lakehouse
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name))))
-DEMO_HOME := $(CURDIR)/.lakehouse/demo
+DEMO_HOME := .lakehouse/demo
 SEED ?= 1
 
 .PHONY: help
@@ -64,7 +64,7 @@ demo: setup ## Made-up wearables data: landed, built, tested, and both summaries
 	@echo; echo "Where everything stands:"
 	@$(LAKEHOUSE) --home $(DEMO_HOME) status
 	@echo; echo "Where to look next:"
-	@echo "  export LAKEHOUSE_HOME=$(DEMO_HOME)"
+	@echo "  export LAKEHOUSE_HOME='$(CURDIR)/$(DEMO_HOME)'"
 	@echo "  $(LAKEHOUSE) query \"select * from audit.rejects limit 10\"   what was refused, and why"
 	@echo "  $(LAKEHOUSE) land sbit.gym_logins FILE; $(LAKEHOUSE) run     your own data"
 	@echo "  make docs                                              the models and their lineage"
@@ -102,5 +102,6 @@ lock: $(UV) ## Resolve the dependencies anew
 
 .PHONY: clean
 clean: ## Stop the engine and remove the default home, the environment and what was built
+	@test ! -x $(LAKEHOUSE) || $(LAKEHOUSE) --home $(DEMO_HOME) down
 	@test ! -x $(LAKEHOUSE) || $(LAKEHOUSE) down
 	@rm -rf .lakehouse $(VENV) .tools target logs

@@ -13,8 +13,8 @@ from dbt.plugins.manager import dbtPlugin
 from dbt_common.exceptions import DbtRuntimeError
 
 # These read files only.
-_WITHOUT_ENGINE = {"clean", "debug", "deps", "init", "list", "parse"}
-_WRITES = {"build", "run", "run-operation", "seed", "snapshot"}
+_WITHOUT_ENGINE = {"clean", "debug", "deps", "init", "list", "parse", "serve"}
+_READS = {"compile", "generate", "freshness", "show", "test"}
 
 # The right to build, held until the process ends or `build_claim.close()` gives it back.
 build_claim = ExitStack()
@@ -52,7 +52,7 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
             settings = load_settings()
             if (getattr(flags, "TARGET", None) or settings.target) == "local":
                 start(settings)
-                if flags.WHICH in _WRITES:
+                if flags.WHICH not in _READS:
                     build_claim.enter_context(only_build(settings))
         except (LakehouseError, LockedError) as error:
             raise DbtRuntimeError(str(error)) from None

@@ -234,6 +234,30 @@ def quarantine(home: Home, inspection: Inspection) -> Path:
     return target
 
 
+def has_landed(home: Home, inspection: Inspection) -> bool:
+    """Says whether a file with these bytes stands in landing, under whatever name."""
+    folder = home.landing / inspection.table.full_name
+    return any(
+        path.is_file()
+        for hit in folder.glob(f"{inspection.sha256}-*")
+        for path in (hit, *hit.rglob("*"))
+    )
+
+
+def discard(home: Home, inspection: Inspection) -> None:
+    """Removes an accepted file whose bytes stand in landing already.
+
+    Raises:
+        StillBeingWritten: The file is not the one that was inspected any more, or its bytes have
+            not landed after all.
+        GateError: The file cannot be removed.
+    """
+    with _explained(inspection.path, _CURE_OF_MOVES):
+        if _state(inspection.path)[0] != inspection.seen or not has_landed(home, inspection):
+            raise StillBeingWritten(f"{inspection.path} waits for the next round")
+        inspection.path.unlink()
+
+
 def landing_path(home: Home, inspection: Inspection) -> Path:
     """Returns `landing/<source>.<table>/<sha256>-<encoded name>.<extension>`.
 

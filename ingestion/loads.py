@@ -10,6 +10,7 @@ begins when every query of the earlier has ended, so no row appears under a numb
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -22,8 +23,11 @@ from ingestion.bronze import AUDIT_TABLES, append, create_tables
 from ingestion.declaration import SourceTable
 from ingestion.feeds.files import read_files
 from ingestion.gate import (
+    GateError,
     Inspection,
     StillBeingWritten,
+    discard,
+    has_landed,
     inspect,
     land,
     quarantine,
@@ -47,7 +51,7 @@ class SourceLoad:
     Attributes:
         source: `<source>.<table>`.
         landed: Files that passed the gate.
-        rows: Their rows.
+        rows: The rows that bronze received.
         duplicates: Files whose bytes had been taken in before.
         quarantined: Names of refused files, each with its reason.
         failure: Why the source failed; None if it did not.
@@ -55,7 +59,7 @@ class SourceLoad:
 
     source: str
     landed: int = 0
-    rows: int = 0
+    rows: int | None = None
     duplicates: int = 0
     quarantined: list[tuple[str, str]] = field(default_factory=list)
     failure: str | None = None
@@ -112,21 +116,33 @@ class Loads:
         """Takes in all that waits; nothing happens, and no load is opened, where nothing does.
 
         Raises:
-            GateError: A folder of the home cannot be read or written.
             PySparkException: The engine failed outside any one source.
         """
-        inspections = [found for table in self._tables for found in self._inspect(table)]
-        names = {found.table.full_name for found in inspections} | self._unfinished
+        faults: dict[str, str] = {}
+        inspections = [found for table in self._tables for found in self._inspect(table, faults)]
+        names = {found.table.full_name for found in inspections} | self._unfinished | set(faults)
         tables = [table for table in self._tables if table.full_name in names]
         if not tables:
             return None
         self._await_earlier_queries()
         load_id = self._last_load_id = self._last_load_id + 1
         self._record_loads([(load_id, table.full_name, "started", None, None) for table in tables])
+        loads = {
+            table.full_name: SourceLoad(table.full_name, failure=faults.get(table.full_name))
+            for table in tables
+        }
+        was_whole = names - self._unfinished
         self._unfinished |= names
-        loads = {table.full_name: SourceLoad(table.full_name) for table in tables}
-        self._move(inspections, loads, load_id)
+        expected = self._move(inspections, loads, load_id)
         self._ingest(tables, loads, load_id)
+        self._await_earlier_queries()  # a client may lose a query that goes on in the engine
+        self._count(tables, loads, load_id)
+        for name in was_whole & expected.keys():
+            if loads[name].rows != expected[name] and not loads[name].failure:
+                loads[name].failure = (
+                    f"bronze received {loads[name].rows} of {expected[name]} rows: the checkpoint "
+                    f"{self._home.checkpoints / name} is not the one that belongs to the table"
+                )
         outcomes = list(loads.values())
         self._record_loads(
             [
@@ -139,22 +155,28 @@ class Loads:
                 )
                 for load in outcomes
             ]
-            + [(load_id, None, "closed", sum(load.rows for load in outcomes), None)]
+            + [(load_id, None, "closed", sum(load.rows or 0 for load in outcomes), None)]
         )
         self._unfinished = {load.source for load in outcomes if load.failure}
         return Load(load_id, outcomes)
 
-    def _inspect(self, table: SourceTable) -> Iterator[Inspection]:
-        for path in waiting_files(self._home, table):
-            try:
-                yield inspect(path, table, self._home.inbox / table.full_name)
-            except (StillBeingWritten, FileNotFoundError):
-                continue  # its turn is the next round
+    def _inspect(self, table: SourceTable, faults: dict[str, str]) -> Iterator[Inspection]:
+        """Looks at what waits; a file that cannot be read is a fault of its source alone."""
+        try:
+            for path in waiting_files(self._home, table):
+                try:
+                    yield inspect(path, table, self._home.inbox / table.full_name)
+                except (StillBeingWritten, FileNotFoundError):
+                    continue  # its turn is the next round
+                except GateError as error:
+                    faults[table.full_name] = str(error)
+        except GateError as error:
+            faults[table.full_name] = str(error)
 
     def _move(
         self, inspections: list[Inspection], loads: dict[str, SourceLoad], load_id: int
-    ) -> None:
-        """Writes every file's fate down, then moves it.
+    ) -> dict[str, int]:
+        """Writes every file's fate down, then moves it; returns the rows that landed, by source.
 
         A crash in between is made up for by the next round, which finds the file still waiting and
         its content known but not landed.
@@ -178,22 +200,26 @@ class Loads:
                 for found, fate in fates
             ],
         )
+        expected: dict[str, int] = defaultdict(int)
         for found, fate in fates:
             load = loads[found.table.full_name]
             try:
-                if fate == "landed":
+                if fate == "quarantined":
+                    quarantine(self._home, found)
+                    load.quarantined.append((found.name, found.reason or ""))
+                elif fate == "duplicate":
+                    discard(self._home, found)
+                    load.duplicates += 1
+                else:
                     land(self._home, found)
                     self._known.add((load.source, found.sha256))
                     load.landed += 1
-                    load.rows += found.num_rows or 0
-                elif fate == "duplicate":
-                    found.path.unlink()
-                    load.duplicates += 1
-                else:
-                    quarantine(self._home, found)
-                    load.quarantined.append((found.name, found.reason or ""))
+                    expected[load.source] += found.num_rows or 0
             except StillBeingWritten:
                 continue  # replaced since it was inspected: the new one's turn is the next round
+            except GateError as error:
+                load.failure = str(error)
+        return expected
 
     def _fates(self, inspections: list[Inspection]) -> list[tuple[Inspection, str]]:
         """What becomes of each file: landed, duplicate or quarantined."""
@@ -201,17 +227,13 @@ class Loads:
         seen: set[tuple[str, str]] = set()
         for found in inspections:
             identity = (found.table.full_name, found.sha256)
-            is_known = identity in self._known and self._has_landed(found)
+            is_known = identity in self._known and has_landed(self._home, found)
             if found.reason:
                 fates.append((found, "quarantined"))
             else:
                 fates.append((found, "duplicate" if is_known or identity in seen else "landed"))
                 seen.add(identity)
         return fates
-
-    def _has_landed(self, found: Inspection) -> bool:
-        folder = self._home.landing / found.table.full_name
-        return any(folder.glob(f"{found.sha256}-*"))
 
     def _ingest(
         self, tables: list[SourceTable], loads: dict[str, SourceLoad], load_id: int
@@ -224,12 +246,22 @@ class Loads:
                 rows = read_files(self._spark, table, self._home)
                 queries[table.full_name] = append(rows, table, self._home, load_id)
             except (PySparkException, LoadError) as error:
-                loads[table.full_name].failure = _first_line(error)
+                loads[table.full_name].failure = first_line(error)
         for name, query in queries.items():
             try:
                 query.awaitTermination()
             except PySparkException as error:
-                loads[name].failure = _first_line(error)
+                loads[name].failure = first_line(error)
+
+    def _count(self, tables: list[SourceTable], loads: dict[str, SourceLoad], load_id: int) -> None:
+        """Counts what bronze has under this load's number."""
+        counts = " union all ".join(
+            f"select '{table.full_name}' as source, count(*) as num_rows "
+            f"from {table.bronze_name} where _load_id = {load_id}"
+            for table in tables
+        )
+        for row in self._spark.sql(counts).collect():
+            loads[row["source"]].rows = row["num_rows"]
 
     def _check_checkpoint(self, table: SourceTable) -> None:
         checkpoint = self._home.checkpoints / table.full_name
@@ -261,5 +293,6 @@ class Loads:
             self._spark.createDataFrame(rows, AUDIT_TABLES[table]).writeTo(table).append()
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:1000]
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, at most 1,000 characters of it."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:1000]

@@ -39,6 +39,8 @@ def dbt(settings: Settings, *arguments: str, quiet: bool = False) -> None:
         outcome = dbtRunner().invoke(given)
     finally:
         build_claim.close()
+    if isinstance(outcome.exception, KeyboardInterrupt):
+        raise outcome.exception
     if outcome.exception:
         raise LakehouseError(f"dbt {arguments[0]}: {outcome.exception}")
     if not outcome.success:

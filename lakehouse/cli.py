@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,9 +14,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pyspark.errors import PySparkException
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from ingestion.gate import GateError
+from ingestion.loads import Loads, first_line, only_ingestion
+from ingestion.lock import LockedError
 from lakehouse import doctor as checks
 from lakehouse import engine, local, reading
 from lakehouse.errors import LakehouseError
@@ -49,18 +55,21 @@ class Output:
     def __init__(self) -> None:
         self.as_json = False
         self.quiet = False
-        self._people = Console(stderr=True, highlight=False, soft_wrap=True)
+        # Data is no markup: a mac address has `:cd:` in it, which would come out as a picture.
+        self._people = Console(
+            stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False
+        )
         # As wide as the rows need: a terminal wraps what a person can still read.
-        self._answers = Console(highlight=False, width=10_000)
+        self._answers = Console(width=10_000, highlight=False, markup=False, emoji=False)
 
     def say(self, message: str) -> None:
         """Tells people what happens; silent with `--quiet`."""
         if not self.quiet:
-            self._people.print(message, markup=False)
+            self._people.print(message)
 
     def fail(self, message: str) -> None:
         """Tells people what went wrong, also with `--quiet`."""
-        self._people.print(f"Error: {message}", markup=False, style="red")
+        self._people.print(f"Error: {message}", style="red")
 
     def rows(self, columns: list[str], rows: list[list[Any]], style: Format) -> None:
         """Prints an answer's rows."""
@@ -76,7 +85,7 @@ class Output:
             for column in table.columns:
                 column.no_wrap = True
             for row in rows:
-                table.add_row(*["" if value is None else str(value) for value in row])
+                table.add_row(*[Text("" if value is None else str(value)) for value in row])
             self._answers.print(table)
 
 
@@ -176,14 +185,11 @@ def land(
         if not file.is_file():
             raise LakehouseError(f"{file} is no file.", exit_code=2)
     inbox = settings.paths.inbox / table
-    try:
-        inbox.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            copy = inbox / f".{file.name}.part"
-            shutil.copyfile(file, copy)
-            copy.replace(_free_name(inbox, file))
-    except OSError as error:
-        raise LakehouseError(f"{error.filename}: {error.strerror}") from None
+    inbox.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        copy = inbox / f".{os.getpid()}.part"
+        shutil.copyfile(file, copy)
+        copy.replace(_free_name(inbox, file))
     output.say(f"{len(files)} files wait in {inbox}. Take them in with: lakehouse ingest")
 
 
@@ -207,18 +213,15 @@ def generate(
     from ingestion.generators import wearables  # noqa: PLC0415 - Faker, needed here alone
 
     generators = {Domain.WEARABLES: wearables.write}
-    try:
-        *files, answers = generators[domain](
-            _settings().paths,
-            seed,
-            minutes=minutes,
-            users=users,
-            late=late,
-            duplicates=duplicates,
-            corrupt=corrupt,
-        )
-    except OSError as error:
-        raise LakehouseError(f"{error.filename}: {error.strerror}") from None
+    *files, answers = generators[domain](
+        _settings().paths,
+        seed,
+        minutes=minutes,
+        users=users,
+        late=late,
+        duplicates=duplicates,
+        corrupt=corrupt,
+    )
     output.say(f"{len(files)} files wait in the inbox; the answers they must give: {answers}")
 
 
@@ -231,19 +234,9 @@ def ingest(
 
 
 def _ingest(settings: Settings) -> None:
-    from pyspark.errors import PySparkException  # noqa: PLC0415 - a second, needed here alone
-
-    from ingestion.gate import GateError  # noqa: PLC0415
-    from ingestion.loads import Loads, only_ingestion  # noqa: PLC0415
-    from ingestion.lock import LockedError  # noqa: PLC0415
-
-    try:
-        with only_ingestion(settings.paths):
-            load = Loads(local.session(settings), settings.paths, local.declared_tables()).run()
-    except (GateError, LockedError) as error:
-        raise LakehouseError(str(error)) from None
-    except PySparkException as error:
-        raise LakehouseError(str(error).strip().splitlines()[0]) from None
+    with only_ingestion(settings.paths):
+        session = local.session(settings)
+        load = Loads(session, settings.paths, local.declared_tables()).run()
     if load is None:
         output.say("Nothing waits in the inbox.")
         return
@@ -290,12 +283,21 @@ def query(
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Turns an expected failure into its line and exit status."""
+    """Turns a failure that a user can do something about into its line and exit status."""
     try:
         yield
     except LakehouseError as error:
         output.fail(str(error))
         sys.exit(error.exit_code)
+    except (GateError, LockedError) as error:
+        output.fail(str(error))
+        sys.exit(1)
+    except PySparkException as error:
+        output.fail(first_line(error))
+        sys.exit(1)
+    except OSError as error:
+        output.fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 

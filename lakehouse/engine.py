@@ -72,6 +72,7 @@ def up(settings: Settings) -> Engine:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return _wait_for_other(settings)
+        _record(settings).unlink(missing_ok=True)  # a dead engine's: nobody may take it for ours
         engine, process = _start(settings, lock)
     finally:
         os.close(lock)
@@ -267,6 +268,7 @@ def _spark_conf(settings: Settings, jars: list[Path]) -> str:
         "spark.hadoop.hive.querylog.location": scratch / "hive-queries",
         "spark.local.dir": scratch,
         "spark.sql.session.timeZone": "UTC",
+        "spark.sql.variable.substitute": "false",  # a delivered "${...}" is text
         # Small work is dominated by these two when they keep their defaults of 200 and 50.
         "spark.sql.shuffle.partitions": cores,
         "spark.databricks.delta.snapshotPartitions": cores,

@@ -27,17 +27,25 @@ def declared_tables() -> list[SourceTable]:
 
 
 def start(settings: Settings) -> engine.Engine:
-    """Starts the engine if it is down and then creates what dbt and readers expect to find.
+    """Starts the engine if it is down, and creates what dbt and readers expect to find.
 
     Raises:
-        LakehouseError: The engine cannot be started, or a declaration is wrong.
+        LakehouseError: The engine cannot be started, or it is up on another port than this
+            process's settings say, or a declaration is wrong.
     """
-    if running := engine.running_engine(settings):
-        return running
     tables = declared_tables()
-    started = engine.up(settings)
-    create_tables(connect(started.remote, started.identity), tables)
-    return started
+    running = engine.up(settings)
+    if running.thrift_port != settings.port:
+        raise LakehouseError(
+            f"The engine of {settings.paths.root} is up on port {running.thrift_port}, but by "
+            f"LAKEHOUSE_HOME and LAKEHOUSE_THRIFT_PORT it should be {settings.port}. Set them as "
+            "they were, or stop the engine with them."
+        )
+    created = settings.paths.root / "engine" / "tables"
+    if not created.exists() or created.read_text() != repr(tables):
+        create_tables(connect(running.remote, running.identity), tables)
+        created.write_text(repr(tables))
+    return running
 
 
 def session(settings: Settings) -> SparkSession:

@@ -395,7 +395,7 @@ def _login(row: CsvRow, latest: int | None) -> tuple[_Login, int]:
 
 def payload_digest(attributes: Iterable[str | None]) -> str:
     """SHA-256 of a profile's canonical payload, in hex: the tie-break of C3."""
-    canonical = "\x1f".join("\x00" if text is None else text for text in attributes)
+    canonical = ",".join("-" if text is None else f"{len(text)}:{text}" for text in attributes)
     return hashlib.sha256(canonical.encode("utf-8", errors="replace")).hexdigest()
 
 

@@ -28,6 +28,9 @@
         when matched and ({{ differs(columns | reject('in', ['dbt_scd_id', '_load_id']) | list, false) }})
             then update set *
         when not matched then insert *
+        {% if not is_load_by_load() %}
+        when not matched by source then delete
+        {% endif %}
     {% else %}
         {{ dbt_spark.spark__snapshot_merge_sql(target, source, insert_cols) }}
     {% endif %}

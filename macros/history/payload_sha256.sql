@@ -1,10 +1,13 @@
-{#- The identity of a payload: SHA-256 of its fields' texts, told apart from each other and from nulls. -#}
+{#-
+  The identity of a payload: SHA-256 of its fields' texts. Each comes with its length, and a null is
+  marked, so no two different payloads read the same.
+-#}
 {% macro payload_sha256(columns) -%}
     sha2(
         concat_ws(
-            char(31),
+            ',',
             {% for column in columns -%}
-            coalesce({{ column }}, char(0)){{ ', ' if not loop.last }}
+            coalesce(concat(length({{ column }}), ':', {{ column }}), '-'){{ ', ' if not loop.last }}
             {%- endfor %}
         ),
         256

@@ -1,6 +1,6 @@
 {#-
-  The last load that this model may see: the last one closed before the build began, or, where a model
-  above it does not take part in this build, the load up to which that one stands.
+  The last load that this model may see: the last one closed before the build began, or less where a
+  model above it, at whatever distance, does not take part in this build and stands further back.
 -#}
 {% macro cut() %}
     {{ return(cut_of(model) if execute else 0) }}
@@ -9,9 +9,19 @@
 {#- The cut of any node of the graph in this run. -#}
 {% macro cut_of(node) %}
     {% set state = run_state() %}
-    {% set loads = [state['cut']] %}
-    {% for parent in ([] if cannot_ask() else upstream_with_watermark(node)) if parent.unique_id not in selected_resources %}
-        {% do loads.append([state['watermarks'].get(parent.name, 0), 0] | max) %}
-    {% endfor %}
-    {{ return(loads | min) }}
+    {% if cannot_ask() %}
+        {{ return(state['cut']) }}
+    {% endif %}
+    {% if node.unique_id not in state['cuts'] %}
+        {% set loads = [state['cut']] %}
+        {% for parent in upstream_with_watermark(node) %}
+            {% if parent.unique_id in selected_resources %}
+                {% do loads.append(cut_of(parent)) %}
+            {% else %}
+                {% do loads.append([state['watermarks'].get(parent.name, 0), 0] | max) %}
+            {% endif %}
+        {% endfor %}
+        {% do state['cuts'].update({node.unique_id: loads | min}) %}
+    {% endif %}
+    {{ return(state['cuts'][node.unique_id]) }}
 {% endmacro %}

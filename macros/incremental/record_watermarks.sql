@@ -4,27 +4,26 @@
 -#}
 {% macro record_watermarks(results) %}
     {% if execute %}
-        {% set by_load = {} %}
+        {% set watermarks = run_state()['watermarks'] %}
+        {% set reached = {} %}
         {% for result in results if result.status == 'success' and has_watermark(result.node) %}
             {% set load_id = cut_of(result.node) %}
-            {% if run_state()['watermarks'].get(result.node.name) != load_id %}
-                {% do by_load.setdefault(load_id, []).append(result.node.name) %}
+            {% if watermarks.get(result.node.name) != load_id %}
+                {% do reached.update({result.node.name: load_id}) %}
             {% endif %}
         {% endfor %}
-        {% for load_id, names in by_load.items() %}
-            {% do run_query(insert_watermarks(names, load_id)) %}
-            {% for name in names %}
-                {% do run_state()['watermarks'].update({name: load_id}) %}
-            {% endfor %}
-        {% endfor %}
+        {% if reached %}
+            {% do run_query(insert_watermarks(reached)) %}
+            {% do watermarks.update(reached) %}
+        {% endif %}
     {% endif %}
 {% endmacro %}
 
 {#- The statement that appends one watermark for each of these models. -#}
-{% macro insert_watermarks(names, load_id) %}
+{% macro insert_watermarks(reached) %}
     insert into {{ generate_schema_name('audit', none) | trim }}.watermarks
     values
-    {% for name in names -%}
+    {% for name, load_id in reached.items() -%}
         ('{{ name }}', {{ load_id }}, '{{ invocation_id }}', current_timestamp()){{ ', ' if not loop.last }}
     {%- endfor %}
 {% endmacro %}

@@ -9,6 +9,7 @@
     {% endif %}
     {% set key = 'lakehouse_run_state_' ~ invocation_id %}
     {% if key not in graph %}
+        {% do create_audit_tables() %}
         {% set audit = generate_schema_name('audit', none) | trim %}
         {% set asked %}
             select
@@ -25,7 +26,7 @@
             from {{ audit }}.watermarks
             group by model
         {% endset %}
-        {% set state = {'cut': 0, 'watermarks': {}, 'touched': {}} %}
+        {% set state = {'cut': 0, 'cuts': {}, 'watermarks': {}, 'touched': {}} %}
         {% for row in run_query(asked) %}
             {% if row[0] is none %}
                 {% do state.update({'cut': row[1] | int}) %}

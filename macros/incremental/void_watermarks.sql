@@ -10,13 +10,13 @@
         {% for node in graph.nodes.values() if has_watermark(node) and is_below(node, model.unique_id) %}
             {% do names.append(node.name) %}
         {% endfor %}
-        {% set voided = [] %}
+        {% set voided = {} %}
         {% for name in names if state['watermarks'].get(name, -1) >= 0 %}
-            {% do voided.append(name) %}
-            {% do state['watermarks'].update({name: -1}) %}
+            {% do voided.update({name: -1}) %}
         {% endfor %}
         {% if voided %}
-            {% do run_query(insert_watermarks(voided, -1)) %}
+            {% do run_query(insert_watermarks(voided)) %}
+            {% do state['watermarks'].update(voided) %}
         {% endif %}
     {% endif %}
 {% endmacro %}

@@ -17,50 +17,41 @@
         {% endfor %}
         {% if failed %}
             {% do log('Not published: ' ~ failed | length ~ ' nodes failed or were skipped; readers see what they saw before.', info=true) %}
-        {% elif cuts | unique | list | length != 1 or -1 in cuts or not is_tested(marts) %}
-            {% do log('Not published: a build publishes when it runs and tests every mart up to one load.', info=true) %}
+        {% elif cuts | unique | list | length != 1 or -1 in cuts or not is_tested() %}
+            {% do log('Not published: a build publishes when it runs every mart up to one load, with all tests.', info=true) %}
         {% else %}
             {% do publish_marts(marts, cuts[0]) %}
         {% endif %}
     {% endif %}
 {% endmacro %}
 
-{#- Whether this run has all the tests that stand on these marts. -#}
-{% macro is_tested(marts) %}
-    {% set ids = marts | map(attribute='unique_id') | list %}
+{#- Whether this run has all data tests of the project. -#}
+{% macro is_tested() %}
     {% for node in graph.nodes.values() if node.resource_type == 'test' %}
-        {% for parent_id in node.depends_on.nodes if parent_id in ids %}
-            {% if node.unique_id not in selected_resources %}
-                {{ return(false) }}
-            {% endif %}
-        {% endfor %}
+        {% if node.unique_id not in selected_resources %}
+            {{ return(false) }}
+        {% endif %}
     {% endfor %}
     {{ return(true) }}
 {% endmacro %}
 
-{#- Pins each mart's view to its present version, where that has changed, and writes it down. -#}
+{#- Pins every mart's view to its present version, and writes it down. -#}
 {% macro publish_marts(marts, load_id) %}
     {% set gold = generate_schema_name('gold', none) | trim %}
-    {% set audit = generate_schema_name('audit', none) | trim %}
-    {% set pinned = {} %}
-    {% for row in run_query('select mart, max_by(version, published_at) from ' ~ audit ~ '.publications group by mart') %}
-        {% do pinned.update({row[0]: row[1] | int}) %}
-    {% endfor %}
     {% do run_query('create schema if not exists ' ~ gold) %}
     {% set published = [] %}
     {% for mart in marts %}
         {% set table = mart.schema ~ '.' ~ mart.alias %}
         {% set version = run_query('describe history ' ~ table ~ ' limit 1').columns['version'].values()[0] | int %}
-        {% if pinned.get(mart.name) != version %}
-            {% do run_query(published_view(gold ~ '.' ~ mart.alias, table, version, mart)) %}
-            {% do published.append(
-                "('" ~ mart.name ~ "', " ~ version ~ ", " ~ load_id ~ ", '" ~ invocation_id ~ "', current_timestamp())"
-            ) %}
-        {% endif %}
+        {% do run_query(published_view(gold ~ '.' ~ mart.alias, table, version, mart)) %}
+        {% do published.append(
+            "('" ~ mart.name ~ "', " ~ version ~ ", " ~ load_id ~ ", '" ~ invocation_id ~ "', current_timestamp())"
+        ) %}
     {% endfor %}
-    {% if published %}
-        {% do run_query('insert into ' ~ audit ~ '.publications values ' ~ published | join(', ')) %}
-    {% endif %}
+    {% do run_query(
+        'insert into ' ~ generate_schema_name('audit', none) | trim ~ '.publications values '
+        ~ published | join(', ')
+    ) %}
 {% endmacro %}
 
 {#- The statement that shows one version of a mart to its readers, with the columns' descriptions. -#}
@@ -72,5 +63,5 @@
         {%- endfor %}
     )
     comment '{{ mart.description | replace("\\", "\\\\") | replace("'", "\\'") }}'
-    as select * from {{ table }} version as of {{ version }}
+    as select {{ mart.columns.keys() | join(', ') }} from {{ table }} version as of {{ version }}
 {% endmacro %}

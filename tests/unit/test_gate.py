@@ -514,6 +514,35 @@ def test_land(home: Home) -> None:
     assert gate.land(home, inspection) == landed
 
 
+def test_a_duplicate_is_discarded_once_its_bytes_have_landed(home: Home) -> None:
+    first = check(home, CSV, GOOD[CSV], "first.csv")
+    second = check(home, CSV, GOOD[CSV], "second.csv")
+    with pytest.raises(StillBeingWritten):
+        gate.discard(home, second)
+    assert second.path.exists()
+    gate.land(home, first)
+    gate.discard(home, second)
+    assert not second.path.exists()
+
+
+def test_a_duplicate_that_was_replaced_is_kept(home: Home) -> None:
+    gate.land(home, check(home, CSV, GOOD[CSV], "first.csv"))
+    second = check(home, CSV, GOOD[CSV], "second.csv")
+    second.path.unlink()
+    second.path.write_bytes(b"id,name\n9,new\n")
+    with pytest.raises(StillBeingWritten):
+        gate.discard(home, second)
+    assert second.path.exists()
+
+
+def test_an_empty_folder_is_no_landed_file(home: Home) -> None:
+    inspection = check(home, CSV, GOOD[CSV], "n" * 255)
+    gate.landing_path(home, inspection).parent.mkdir(parents=True)
+    assert not gate.has_landed(home, inspection)
+    gate.land(home, inspection)
+    assert gate.has_landed(home, inspection)
+
+
 def test_a_duplicate_goes_away(home: Home) -> None:
     landed = gate.land(home, check(home, CSV, GOOD[CSV], "a.csv"))
     again = check(home, CSV, GOOD[CSV], "a.csv")

@@ -231,8 +231,8 @@ def test_c3_smallest_digest_between_equals() -> None:
     smallest = min("ABC", key=digest)
     for order in permutations(profile(1, "update", 100, name) for name in "ABC"):
         assert work_out(order).profile_versions[0]["first_name"] == smallest
-    assert payload_digest(["a", None]) == (  # printf 'a\x1f\x00' | sha256sum
-        "cdc3c5632726068706fefb01e073bec52f31e8efb63018b9993250e650bae9b5"
+    assert payload_digest(["a", None]) == (  # printf '1:a,-' | sha256sum
+        "f37fe497c28aca05c554e58bb19b60e6a277e291f7f3cb8d027f704a63d6018b"
     )
 
 
