@@ -176,7 +176,7 @@ class Loads:
     def _move(
         self, inspections: list[Inspection], loads: dict[str, SourceLoad], load_id: int
     ) -> dict[str, int]:
-        """Writes every file's fate down, then moves it; returns the rows that landed, by source.
+        """Writes every file's fate down, then moves it; returns the new rows by source.
 
         A crash in between is made up for by the next round, which finds the file still waiting and
         its content known but not landed.
@@ -212,9 +212,10 @@ class Loads:
                     load.duplicates += 1
                 else:
                     land(self._home, found)
-                    self._known.add((load.source, found.sha256))
                     load.landed += 1
-                    expected[load.source] += found.num_rows or 0
+                    if (load.source, found.sha256) not in self._known:
+                        self._known.add((load.source, found.sha256))
+                        expected[load.source] += found.num_rows or 0
             except StillBeingWritten:
                 continue  # replaced since it was inspected: the new one's turn is the next round
             except GateError as error:
