@@ -15,7 +15,7 @@ SEED ?= 1
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: $(VENV)/.ready ## The locked environment, Java and the jars: .venv/bin/lakehouse and .venv/bin/dbt
@@ -65,10 +65,10 @@ demo: setup ## Made-up wearables data: landed, built, tested, and both summaries
 	@$(LAKEHOUSE) --home $(DEMO_HOME) status
 	@echo; echo "Where to look next:"
 	@echo "  export LAKEHOUSE_HOME='$(CURDIR)/$(DEMO_HOME)'"
-	@echo "  $(LAKEHOUSE) query \"select * from audit.rejects limit 10\"   what was refused, and why"
-	@echo "  $(LAKEHOUSE) land sbit.gym_logins FILE; $(LAKEHOUSE) run     your own data"
-	@echo "  make docs                                              the models and their lineage"
-	@echo "  $(LAKEHOUSE) down                                      stop the engine"
+	@echo "  $(LAKEHOUSE) query \"select * from audit.rejects limit 10\"     what was refused, and why"
+	@echo "  $(LAKEHOUSE) land sbit.gym_logins FILE; $(LAKEHOUSE) run   your own data"
+	@echo "  make docs                                                             models and lineage"
+	@echo "  $(LAKEHOUSE) down                                             stop the engine"
 
 .PHONY: test
 test: lint unit integration ## Everything that CI checks

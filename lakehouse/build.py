@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections import Counter
 
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings
 
 
-def dbt(settings: Settings, *arguments: str, quiet: bool = False) -> None:
-    """Runs a dbt command with the project's files and the home's folders.
+def dbt(settings: Settings, *arguments: str) -> str:
+    """Runs a dbt command with the project's files and the home's folders; dbt prints errors only.
 
     Args:
         settings: The installation.
         arguments: The command and its options, as on dbt's command line.
-        quiet: Whether dbt prints errors only.
+
+    Returns:
+        What was done, in a line: how many nodes had which outcome.
 
     Raises:
         LakehouseError: The command failed; dbt has printed why.
+        KeyboardInterrupt: The command was interrupted.
     """
     # dbt takes a second to import, and most commands need none.
     from dbt.cli.main import dbtRunner  # noqa: PLC0415
@@ -28,15 +31,15 @@ def dbt(settings: Settings, *arguments: str, quiet: bool = False) -> None:
     logs = settings.paths.logs / "dbt"
     target = settings.paths.root / "target"
     for folder in (logs, target):
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("DBT_PROFILES_DIR", str(PROJECT))
-    given = [
-        *(["--quiet"] if quiet else []),
-        *arguments,
-        *("--project-dir", str(PROJECT), "--target-path", str(target), "--log-path", str(logs)),
-    ]
     try:
-        outcome = dbtRunner().invoke(given)
+        outcome = dbtRunner().invoke(
+            [
+                *("--quiet", *arguments, "--project-dir", str(PROJECT)),
+                *("--target-path", str(target), "--log-path", str(logs)),
+            ]
+        )
     finally:
         build_claim.close()
     if isinstance(outcome.exception, KeyboardInterrupt):
@@ -48,3 +51,6 @@ def dbt(settings: Settings, *arguments: str, quiet: bool = False) -> None:
             f"dbt {arguments[0]} failed; readers of gold see what they saw before. "
             f"The log is {logs / 'dbt.log'}"
         )
+    results = getattr(outcome.result, "results", [])
+    counts = Counter(str(result.status) for result in results)
+    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))

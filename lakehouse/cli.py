@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
 import shutil
 import sys
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -72,7 +74,9 @@ class Output:
         self._people.print(f"Error: {message}", style="red")
 
     def rows(self, columns: list[str], rows: list[list[Any]], style: Format) -> None:
-        """Prints an answer's rows."""
+        """Prints an answer's rows; JSON shows decimals and times as text."""
+        if len(set(columns)) < len(columns):
+            raise LakehouseError(f"Two columns have one name: {', '.join(columns)}. Rename one.")
         if self.as_json or style is Format.JSON:
             records = [dict(zip(columns, row, strict=True)) for row in rows]
             print(json.dumps(records, default=str, ensure_ascii=False))
@@ -127,7 +131,9 @@ def doctor(
         Format.TABLE,
     )
     if any(found.state == "missing" for found in findings):
-        raise LakehouseError("Something is missing. Run: lakehouse doctor --fix")
+        raise LakehouseError(
+            "Something is missing: see the cures. lakehouse doctor --fix does what it can."
+        )
 
 
 @app.command()
@@ -190,7 +196,7 @@ def land(
         copy = inbox / f".{os.getpid()}.part"
         shutil.copyfile(file, copy)
         copy.replace(_free_name(inbox, file))
-    output.say(f"{len(files)} files wait in {inbox}. Take them in with: lakehouse ingest")
+    output.say(f"Delivered to {inbox}: {len(files)}. Take them in and build with: lakehouse run")
 
 
 def _free_name(inbox: Path, file: Path) -> Path:
@@ -222,7 +228,7 @@ def generate(
         duplicates=duplicates,
         corrupt=corrupt,
     )
-    output.say(f"{len(files)} files wait in the inbox; the answers they must give: {answers}")
+    output.say(f"Delivered to the inbox: {len(files)} files. The answers they must give: {answers}")
 
 
 @app.command()
@@ -230,26 +236,38 @@ def ingest(
     once: Annotated[bool, typer.Option("--once", help="One round; the default.")] = True,
 ) -> None:
     """Take what waits in the inbox into bronze."""
-    _ingest(_settings())
-
-
-def _ingest(settings: Settings) -> None:
+    settings = _settings()
     with only_ingestion(settings.paths):
-        session = local.session(settings)
-        load = Loads(session, settings.paths, local.declared_tables()).run()
+        if failures := _load(settings):
+            raise LakehouseError(failures)
+
+
+def _load(settings: Settings) -> str:
+    """Takes one load in and tells of it; returns what failed, or nothing."""
+    tables = local.declared_tables()
+    load = Loads(_session(settings), settings.paths, tables).run()
+    strays = {path.name for path in settings.paths.inbox.iterdir() if path.is_dir()} - {
+        table.full_name for table in tables
+    }
+    for name in sorted(strays):
+        output.say(f"Warning: {settings.paths.inbox / name} belongs to no declared source.")
     if load is None:
         output.say("Nothing waits in the inbox.")
-        return
+        return ""
     for source in load.sources:
         output.say(
-            f"load {load.load_id}: {source.source}: {source.landed} files, {source.rows} rows, "
-            f"{source.duplicates} duplicates, {len(source.quarantined)} quarantined"
+            f"load {load.load_id}: {source.source}: files {source.landed}, rows {source.rows}, "
+            f"duplicate files {source.duplicates}, quarantined {len(source.quarantined)}"
         )
         for name, reason in source.quarantined:
             output.say(f"  {name}: {reason}")
-    failures = [f"{load.source}: {load.failure}" for load in load.sources if load.failure]
-    if failures:
-        raise LakehouseError("; ".join(failures))
+    return "; ".join(f"{load.source}: {load.failure}" for load in load.sources if load.failure)
+
+
+def _session(settings: Settings) -> SparkSession:
+    if engine.running_engine(settings) is None:
+        output.say("Starting the engine ...")
+    return local.session(settings)
 
 
 @app.command()
@@ -257,27 +275,24 @@ def run(
     once: Annotated[bool, typer.Option("--once", help="One round; the default.")] = True,
 ) -> None:
     """Ingest, then build and test what the arrivals touch, and publish it."""
-    settings = _settings()
-    local.start(settings)
-    failure: LakehouseError | None = None
-    try:
-        _ingest(settings)
-    except LakehouseError as error:
-        failure = error  # what came in is built all the same
     from lakehouse.build import dbt  # noqa: PLC0415 - dbt takes a second, needed here alone
 
-    dbt(settings, "build", quiet=output.quiet)
-    if failure:
-        raise failure
+    settings = _settings()
+    with only_ingestion(settings.paths):
+        failures = _load(settings)
+        output.say("Building and testing what has arrived ...")
+        output.say(f"Built and tested: {dbt(settings, 'build')}")
+    if failures:
+        raise LakehouseError(failures)
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # SQL may begin with a comment
 def query(
     sql: Annotated[str, typer.Argument(help="One statement.")],
     style: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
 ) -> None:
     """Ask the lakehouse in SQL."""
-    columns, rows = reading.ask(local.session(_settings()), sql)
+    columns, rows = reading.ask(_session(_settings()), sql)
     output.rows(columns, rows, style)
 
 
@@ -299,10 +314,30 @@ def _told() -> Iterator[None]:
         output.fail(f"{error.filename or 'the system'}: {error.strerror or error}")
         sys.exit(1)
     except KeyboardInterrupt:
+        output.fail("Interrupted; readers of gold see what they saw before. Run it again.")
         sys.exit(130)
+
+
+def _options_first(arguments: list[str]) -> list[str]:
+    """Moves the options that every command has to where they are read: before the command."""
+    first: list[str] = []
+    rest: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument == "--":
+            rest += [argument, *waiting]
+        elif argument in ("--json", "--quiet") or argument.startswith("--home="):
+            first.append(argument)
+        elif argument == "--home":
+            first += [argument, *[value for value in [next(waiting, None)] if value is not None]]
+        else:
+            rest.append(argument)
+    return first + rest
 
 
 def main() -> None:
     """The entry point of the `lakehouse` command."""
+    # pyspark logs every failed statement with the server's stack; people get the first line.
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     with _told():
-        app()
+        app(_options_first(sys.argv[1:]))

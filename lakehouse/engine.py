@@ -126,7 +126,7 @@ def _make(folder: Path) -> None:
 def _is_locked(settings: Settings) -> bool:
     try:
         lock = os.open(_lock_file(settings), os.O_RDWR)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

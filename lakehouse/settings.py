@@ -30,7 +30,7 @@ class Settings(BaseSettings):
         target: The dbt target; only `local` has an engine of its own.
     """
 
-    model_config = SettingsConfigDict(env_prefix="LAKEHOUSE_")
+    model_config = SettingsConfigDict(env_prefix="LAKEHOUSE_", env_ignore_empty=True)
 
     home: Path | None = None
     thrift_port: int | None = Field(default=None, ge=1024, le=65534)

@@ -54,10 +54,10 @@ class House:
             return Loads(session, self.settings.paths, local.declared_tables()).run()
 
     def build(self, *options: str) -> None:
-        dbt(self.settings, "build", *options, quiet=True)
+        dbt(self.settings, "build", *options)
 
     def dbt(self, *arguments: str) -> None:
-        dbt(self.settings, *arguments, quiet=True)
+        dbt(self.settings, *arguments)
 
     def build_untested(self, *options: str) -> None:
         self.build(
