@@ -78,6 +78,12 @@ def test_a_second_build_at_the_same_time_refuses(house: House) -> None:
     house.build("--select", "age_bands")
 
 
+def test_hive_can_close_any_session(house: House) -> None:
+    """Pip's pyspark lacks a class that Hive needs when it closes a session in a certain state."""
+    registry = "org.apache.hadoop.hive.ql.exec.FunctionRegistry"
+    assert registry in house.value(f"select reflect('java.lang.Class', 'forName', '{registry}')")
+
+
 def test_a_taken_port_is_named_with_its_cure(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
