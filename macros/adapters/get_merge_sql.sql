@@ -13,7 +13,7 @@
 {#- The one MERGE of the project. `source` and `target` are the aliases that conditions use. -#}
 {% macro merge_arrivals(target_relation, source_relation, unique_key) %}
     {% set touched = run_state()['touched'].get(model.unique_id) %}
-    {% if watermark() >= cut() or (touched and touched['literals'] == []) %}
+    {% if not has_arrivals() or (touched and touched['literals'] == []) %}
         select 'nothing has arrived' as outcome
     {% else %}
         {% set columns = adapter.get_columns_in_relation(target_relation) | map(attribute='name') | list %}
@@ -72,18 +72,20 @@
     )
 {% endmacro %}
 
-{#- Literals on the target, since only these prune files: of the touched keys, or of the layout column. -#}
+{#-
+  Literals on the target, since only these prune files: of the touched keys; or, where meta.layout names
+  the layout column, its values among the new rows, each with the bounds of the column meta.range.
+-#}
 {% macro merge_predicate(source_relation, touched) %}
-    {% set layout = config.get('meta', {}).get('layout') %}
-    {% if layout %}
-        {% set values = run_query(
-            'select distinct ' ~ literal_of(layout) ~ ' from ' ~ source_relation ~ ' limit 1001'
-        ).columns[0].values() | list %}
-        {% if values | length <= 1000 %}
-            and target.{{ layout }} in ({{ (values or ['null']) | join(', ') }})
-        {% endif %}
-    {% elif touched %}
+    {% set meta = config.get('meta', {}) %}
+    {% if touched %}
         {{ touched_predicate('target', 'and ') }}
+    {% elif meta.get('layout') %}
+        {% set ranges = ranges_of(source_relation, meta['layout'], meta.get('range', meta['layout'])) %}
+        {% if ranges is not none %}
+            {% do run_state()['ranges'].update({model.name: ranges}) %}
+            and {{ in_ranges('target.', ranges) }}
+        {% endif %}
     {% endif %}
 {% endmacro %}
 

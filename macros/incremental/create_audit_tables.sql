@@ -5,7 +5,8 @@
     {% do run_query('create schema if not exists ' ~ audit) %}
     {% do run_query(
         'create table if not exists ' ~ audit ~ '.watermarks '
-        ~ '(model string, load_id bigint, invocation_id string, recorded_at timestamp) using delta'
+        ~ '(model string, load_id bigint, as_of timestamp, feed_version bigint, invocation_id string, '
+        ~ 'recorded_at timestamp) using delta'
     ) %}
     {% do run_query(
         'create table if not exists ' ~ audit ~ '.publications '

@@ -18,10 +18,17 @@
             {% if parent.unique_id in selected_resources %}
                 {% do loads.append(cut_of(parent)) %}
             {% else %}
-                {% do loads.append([state['watermarks'].get(parent.name, 0), 0] | max) %}
+                {% do loads.append(reached_by(parent)) %}
             {% endif %}
         {% endfor %}
         {% do state['cuts'].update({node.unique_id: loads | min}) %}
     {% endif %}
     {{ return(state['cuts'][node.unique_id]) }}
+{% endmacro %}
+
+{#- The load up to which a model is built that this run does not build. -#}
+{% macro reached_by(node) %}
+    {% set state = run_state() %}
+    {% set load_id = [state['watermarks'].get(node.name, -1), -1] | max %}
+    {{ return(load_id if load_id < 0 or has_news(node, load_id) else [state['cut'], load_id] | max) }}
 {% endmacro %}

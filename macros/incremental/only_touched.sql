@@ -51,5 +51,24 @@
             {{ ' and ' if not loop.first }}true
             {%- endif -%}
         {%- endfor -%}
+    {%- elif touched['ranges'] -%}
+        {{ prefix }} {{ in_ranges(alias ~ '.', touched['ranges']) }}
     {%- endif -%}
+{%- endmacro %}
+
+{#- Whether a row's layout columns lie in these ranges, [layout, first, last]. -#}
+{% macro in_ranges(prefix, ranges) -%}
+    {%- set layout = config.get('meta')['layout'] -%}
+    {%- set range = config.get('meta').get('range', layout) -%}
+    (
+        {% for value, first, last in ranges -%}
+        (
+            {{ prefix }}{{ layout }} = {{ value }}
+            and {{ prefix }}{{ range }} >= {{ first }} and {{ prefix }}{{ range }} <= {{ last }}
+        )
+        {{- ' or ' if not loop.last }}
+        {%- else -%}
+        false
+        {%- endfor %}
+    )
 {%- endmacro %}

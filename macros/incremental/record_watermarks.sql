@@ -16,6 +16,16 @@
             {% do run_query(insert_watermarks(reached)) %}
             {% do watermarks.update(reached) %}
         {% endif %}
+        {% if is_live() %}
+            {# The loop hands it in again. #}
+            {% set state = run_state() %}
+            {% do state['as_ofs'].update(state['as_ofs_reached']) %}
+            {% set told = {} %}
+            {% for part in ['cut', 'sources', 'watermarks', 'as_ofs', 'feeds'] %}
+                {% do told.update({part: state[part]}) %}
+            {% endfor %}
+            {% do log('run state: ' ~ tojson(told)) %}
+        {% endif %}
     {% endif %}
 {% endmacro %}
 
@@ -24,6 +34,13 @@
     insert into {{ generate_schema_name('audit', none) | trim }}.watermarks
     values
     {% for name, load_id in reached.items() -%}
-        ('{{ name }}', {{ load_id }}, '{{ invocation_id }}', current_timestamp()){{ ', ' if not loop.last }}
+        (
+        '{{ name }}',
+        {{ load_id }},
+        {{ run_state()['as_ofs_reached'].get(name, 'cast(null as timestamp)') }},
+        {{ run_state()['feeds_reached'].get(name, 'null') }},
+        '{{ invocation_id }}',
+        current_timestamp()
+    ){{ ', ' if not loop.last }}
     {%- endfor %}
 {% endmacro %}

@@ -1,15 +1,21 @@
 {#-
   Works out the keys that the arrivals touch, once: up to 1,000 of them become literals, which prune
   files and cost nothing to read again; more stay a query. `only_touched()` reads them, and so does the
-  merge, which removes what a touched key no longer yields.
+  merge, which removes what a touched key no longer yields. Where the model's layout columns are keys,
+  the ranges of the keys by layout are known too, and prune however many the keys are.
 -#}
 {% macro touch(keys, query) %}
     {% if execute and is_load_by_load() %}
         {% set most = 1000 %}
-        {% set touched = {'keys': keys, 'rows': 'select distinct ' ~ keys | join(', ') ~ ' from (' ~ query ~ ')', 'literals': none} %}
+        {% set touched = {
+            'keys': keys,
+            'rows': 'select distinct ' ~ keys | join(', ') ~ ' from (' ~ query ~ ')',
+            'literals': none,
+            'ranges': none,
+        } %}
         {% if cannot_ask() %}
             {# the query is all there is #}
-        {% elif watermark() >= cut() %}
+        {% elif not has_arrivals() %}
             {% do touched.update({'literals': []}) %}
         {% else %}
             {% set asked %}
@@ -25,7 +31,63 @@
                 {% endfor %}
                 {% do touched.update({'literals': literals}) %}
             {% endif %}
+            {% do touched.update({'ranges': touched_ranges(touched)}) %}
         {% endif %}
         {% do run_state()['touched'].update({model.unique_id: touched}) %}
     {% endif %}
+{% endmacro %}
+
+{#- The bounds of the touched keys by layout, as literals: [layout, first, last]. None where the model's
+    layout columns are no keys, or there are too many of them. -#}
+{% macro touched_ranges(touched) %}
+    {% set layout = config.get('meta', {}).get('layout') %}
+    {% set range = config.get('meta', {}).get('range', layout) %}
+    {% if layout not in touched['keys'] or range not in touched['keys'] %}
+        {{ return(none) }}
+    {% elif touched['literals'] is none %}
+        {{ return(ranges_of('(' ~ touched['rows'] ~ ')', layout, range)) }}
+    {% endif %}
+    {% set bounds = {} %}
+    {% for row in touched['literals'] %}
+        {% do bounds.setdefault(row[touched['keys'].index(layout)], []).append(
+            row[touched['keys'].index(range)]
+        ) %}
+    {% endfor %}
+    {% set ranges = [] %}
+    {% for value, found in bounds.items() %}
+        {# Literals of days and moments sort as these do. #}
+        {% do ranges.append([value, found | min, found | max]) %}
+    {% endfor %}
+    {{ return(ranges) }}
+{% endmacro %}
+
+{#- The bounds of a column by the layout column of a relation, as literals: [layout, first, last]. None
+    where there are too many. -#}
+{% macro ranges_of(relation, layout, range) %}
+    {% set asked %}
+        select
+            {{ literal_of(layout) }},
+            {{ literal_of('min(' ~ range ~ ')') }},
+            {{ literal_of('max(' ~ range ~ ')') }}
+        from {{ relation }}
+        group by {{ layout }}
+        limit 1001
+    {% endset %}
+    {% set rows = run_query(asked).rows %}
+    {{ return(rows if rows | length <= 1000 else none) }}
+{% endmacro %}
+
+{#- A predicate that prunes files: a moment lies at most so many seconds before or after the touched keys
+    of its layout. Nothing where that is not known. -#}
+{% macro within_touched_ranges(moment, before, after) %}
+    {%- set ranges = run_state()['touched'][model.unique_id]['ranges'] if execute and is_load_by_load() -%}
+    {%- if ranges %}
+    and (
+        {% for value, first, last in ranges -%}
+        {{ moment }} >= {{ first }} - interval {{ before }} second
+        and {{ moment }} < {{ last }} + interval {{ after }} second
+        {{- ' or ' if not loop.last }}
+        {% endfor %}
+    )
+    {%- endif -%}
 {% endmacro %}

@@ -1,67 +1,104 @@
 {#-
   Shows readers what this build has made: `gold.<mart>` becomes a view of the mart's present version.
-  Only a build publishes that ran every mart up to one cut and in which nothing failed, so nobody reads
-  half a build, and a build whose tests fail leaves what readers see as it was.
+  The marts of a domain move together, once all of them are built up to one load; a build publishes only
+  where nothing failed and every data test of what it built was run, so nobody reads half a build, and a
+  build whose tests fail leaves what readers see as it was. The live loop publishes its own marts each
+  round, after the tests that it runs.
 -#}
 {% macro publish(results) %}
     {% if execute and flags.WHICH == 'build' %}
         {% set marts = graph.nodes.values()
             | selectattr('resource_type', 'equalto', 'model')
             | selectattr('config.schema', 'equalto', 'gold_build') | list %}
+        {% set ran = results | map(attribute='node.unique_id') | list %}
+        {% set built = marts | selectattr('unique_id', 'in', ran) | list %}
         {% set failed = results | map(attribute='status') | map('string')
             | select('in', ['error', 'fail', 'skipped', 'runtime error', 'partial success']) | list %}
-        {% set built = results | map(attribute='node.unique_id') | list %}
-        {% set cuts = [] %}
-        {% for mart in marts %}
-            {% do cuts.append(cut_of(mart) if mart.unique_id in built else -1) %}
-        {% endfor %}
         {% if failed %}
             {% do log('Not published: ' ~ failed | length ~ ' nodes failed or were skipped; readers see what they saw before.', info=true) %}
-        {% elif cuts | unique | list | length != 1 or -1 in cuts or not is_tested() %}
-            {% do log('Not published: a build publishes when it runs every mart up to one load, with all tests.', info=true) %}
+        {% elif is_live() %}
+            {% do publish_marts(built) %}
+        {% elif not is_tested(ran) %}
+            {% do log('Not published: a build publishes when it runs all data tests of what it builds.', info=true) %}
         {% else %}
-            {% do publish_marts(marts, cuts[0]) %}
+            {% set whole = [] %}
+            {% for domain, of_domain in marts | groupby('fqn.2') %}
+                {% set reached = [] %}
+                {% for mart in of_domain %}
+                    {% do reached.append(cut_of(mart) if mart in built else reached_by(mart)) %}
+                {% endfor %}
+                {% set present = of_domain | select('in', built) | list %}
+                {% if present and reached | unique | list | length == 1 %}
+                    {% do whole.extend(present) %}
+                {% elif present %}
+                    {% do log('Not published: ' ~ domain ~ '; a domain is published when all its marts are built up to one load.', info=true) %}
+                {% endif %}
+            {% endfor %}
+            {% do publish_marts(whole) %}
         {% endif %}
     {% endif %}
 {% endmacro %}
 
-{#- Whether this run has all data tests of the project. -#}
-{% macro is_tested() %}
-    {% for node in graph.nodes.values() if node.resource_type == 'test' %}
-        {% if node.unique_id not in selected_resources %}
+{#- Whether this is a round of the live loop, which builds the models tagged live and nothing else. -#}
+{% macro is_live() %}
+    {{ return(env_var('LAKEHOUSE_PACE', '') == 'live') }}
+{% endmacro %}
+
+{#- Whether this run has all data tests of the nodes that it ran. -#}
+{% macro is_tested(ran) %}
+    {% for node in graph.nodes.values() if node.resource_type == 'test' and node.unique_id not in selected_resources %}
+        {% if node.depends_on.nodes | select('in', ran) | list %}
             {{ return(false) }}
         {% endif %}
     {% endfor %}
     {{ return(true) }}
 {% endmacro %}
 
-{#- Pins every mart's view to its present version, and writes it down. -#}
-{% macro publish_marts(marts, load_id) %}
-    {% set gold = generate_schema_name('gold', none) | trim %}
-    {% do run_query('create schema if not exists ' ~ gold) %}
-    {% set published = [] %}
-    {% for mart in marts %}
-        {% set table = mart.schema ~ '.' ~ mart.alias %}
-        {% set version = run_query('describe history ' ~ table ~ ' limit 1').columns['version'].values()[0] | int %}
-        {% do run_query(published_view(gold ~ '.' ~ mart.alias, table, version, mart)) %}
-        {% do published.append(
-            "('" ~ mart.name ~ "', " ~ version ~ ", " ~ load_id ~ ", '" ~ invocation_id ~ "', current_timestamp())"
+{#- Pins the view of each of these marts to its present version, and writes it down. -#}
+{% macro publish_marts(marts) %}
+    {% if marts %}
+        {% set gold = generate_schema_name('gold', none) | trim %}
+        {% do run_query('create schema if not exists ' ~ gold) %}
+        {% set published = [] %}
+        {% for mart in marts %}
+            {% set table = mart.schema ~ '.' ~ mart.alias %}
+            {% set version = run_query('describe history ' ~ table ~ ' limit 1').columns['version'].values()[0] | int %}
+            {% do publish_version(gold ~ '.' ~ mart.alias, table, version, mart) %}
+            {% do published.append(
+                "('" ~ mart.name ~ "', " ~ version ~ ", " ~ cut_of(mart) ~ ", '" ~ invocation_id ~ "', current_timestamp())"
+            ) %}
+        {% endfor %}
+        {% do run_query(
+            'insert into ' ~ generate_schema_name('audit', none) | trim ~ '.publications values '
+            ~ published | join(', ')
         ) %}
-    {% endfor %}
-    {% do run_query(
-        'insert into ' ~ generate_schema_name('audit', none) | trim ~ '.publications values '
-        ~ published | join(', ')
-    ) %}
+    {% endif %}
 {% endmacro %}
 
-{#- The statement that shows one version of a mart to its readers, with the columns' descriptions. -#}
-{% macro published_view(view, table, version, mart) %}
-    create or replace view {{ view }} (
-        {% for column in mart.columns.values() -%}
-        {{ column.name }} comment '{{ column.description | replace("\\", "\\\\") | replace("'", "\\'") }}'
-        {{- ', ' if not loop.last }}
-        {%- endfor %}
-    )
-    comment '{{ mart.description | replace("\\", "\\\\") | replace("'", "\\'") }}'
-    as select {{ mart.columns.keys() | join(', ') }} from {{ table }} version as of {{ version }}
+{#-
+  Shows one version of a mart to its readers. Replacing a view drops it for a moment, in which a reader
+  would find none, so a view that is there is altered.
+-#}
+{% macro publish_version(view, table, version, mart) %}
+    {% set query = 'select ' ~ mart.columns.keys() | join(', ') ~ ' from ' ~ table ~ ' version as of ' ~ version %}
+    {% do run_query(
+        'create view if not exists ' ~ view ~ " comment '" ~ quoted(mart.description) ~ "' as " ~ query
+    ) %}
+    {% do run_query('alter view ' ~ view ~ ' as ' ~ query) %}
 {% endmacro %}
+
+{#- Writes the columns' descriptions to a table that has just been built anew; its view shows them too. -#}
+{% macro comment_columns() %}
+    {% if execute and not is_load_by_load() %}
+        {% set comments = [] %}
+        {% for column in model.columns.values() %}
+            {% do comments.append(column.name ~ " comment '" ~ quoted(column.description) ~ "'") %}
+        {% endfor %}
+        {% do run_query('alter table ' ~ this ~ ' alter column ' ~ comments | join(', ')) %}
+    {% endif %}
+{% endmacro %}
+
+{#- Text as the inside of a SQL literal. -#}
+{% macro quoted(text) -%}
+    {{ return(text | replace("\\", "\\\\") | replace("'", "\\'")) }}
+{%- endmacro %}

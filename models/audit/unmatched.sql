@@ -55,12 +55,60 @@ unmatched_gym_logins as (
     group by gym_logins.mac_address
 ),
 
+connections as (
+    select * from {{ ref('consolidated') }}
+    where not _is_deleted
+),
+
+unmatched_connections as (
+    select
+        'telecom.connections' as source,
+        'connections' as entity,
+        reason,
+        key,
+        count(*) as num_events
+    from (
+        select
+            inline(
+                filter(
+                    array(
+                        struct(
+                            'the device is not registered' as reason,
+                            cast(device_id as string) as key,
+                            customer_id is null as is_so
+                        ),
+                        struct(
+                            'the server is not known' as reason,
+                            cast(server_id as string) as key,
+                            not is_server_known as is_so
+                        ),
+                        struct(
+                            'a disconnect without a connect' as reason,
+                            cast(session_id as string) as key,
+                            event_type = 'disconnect' and not was_open as is_so
+                        ),
+                        struct(
+                            'usage without a connect' as reason,
+                            cast(session_id as string) as key,
+                            event_type = 'usage' and not was_open as is_so
+                        )
+                    ),
+                    reasons -> reasons.is_so
+                )
+            )
+        from connections
+    ) as found
+    group by reason, key
+),
+
 unmatched as (
     select * from unmatched_readings
     union all
     select * from unmatched_workout_events
     union all
     select * from unmatched_gym_logins
+    union all
+    select * from unmatched_connections
 )
 
 select * from unmatched

@@ -12,7 +12,7 @@ registrations as (
 ),
 
 ownerships as (
-    {{ ownership_intervals('registrations', 'device_id') }}
+    {{ versions_of('registrations', 'device_id', 'registered_at', ['user_id'], 'user_id') }}
 )
 
 select

@@ -12,7 +12,7 @@ registrations as (
 ),
 
 ownerships as (
-    {{ ownership_intervals('registrations', 'mac_address') }}
+    {{ versions_of('registrations', 'mac_address', 'registered_at', ['user_id'], 'user_id') }}
 )
 
 select

@@ -1,7 +1,7 @@
 {{ config(
     unique_key=['device_id', 'reading_at'],
     partition_by=['reading_date'],
-    meta={'layout': 'reading_date'},
+    meta={'layout': 'reading_date', 'range': 'reading_at'},
     matched_condition="
         (source.is_valid and not target.is_valid)
         or (

@@ -1,0 +1,55 @@
+{#-
+  Events with what their session's neighbours say of them: `next_at`, the next event within the session
+  timeout, and `was_open`, whether the session was open before. The last event at or before a moment
+  decides whether a session is open, so no more of its past has to be read than the timeout reaches.
+-#}
+{% macro session_events(events) %}
+    select
+        *,
+        case
+            when lead(event_at) over (session) < {{ timeout_after('event_at') }}
+                then lead(event_at) over (session)
+        end as next_at,
+        coalesce(
+            event_at < {{ timeout_after('lag(event_at) over (session)') }}
+            and lag(event_type) over (session) <> 'disconnect',
+            false
+        ) as was_open
+    from {{ events }}
+    window session as (
+        partition by server_id, session_id, device_id
+        order by
+            event_at,
+            -- Of events at one moment the disconnect is the last; the rest of the order is by content.
+            case event_type when 'connect' then 0 when 'usage' then 1 else 2 end,
+            received_bps,
+            asked_bps,
+            bytes,
+            event_id
+    )
+{% endmacro %}
+
+{#- When a session is lost that has been silent since a moment. -#}
+{% macro timeout_after(moment) -%}
+    {{ moment }} + interval {{ var('session_timeout_seconds') }} second
+{%- endmacro %}
+
+{#- When the open time ends that an event of `session_events` begins: at the next event; the end of time
+    while the timeout has not passed; or at once, since the session is lost. -#}
+{% macro open_until(as_of) -%}
+    case
+        when event_type = 'disconnect' then event_at
+        when next_at is not null then next_at
+        when {{ as_of }} < {{ timeout_after('event_at') }} then {{ end_of_time() }}
+        else event_at
+    end
+{%- endmacro %}
+
+{#- Until when a usage sample stands, given the end of the open time that it begins. -#}
+{% macro stands_until(open_until) -%}
+    case
+        when event_type = 'usage'
+            then least({{ open_until }}, event_at + interval {{ var('sample_seconds') }} second)
+        else event_at
+    end
+{%- endmacro %}

@@ -1,0 +1,20 @@
+{{ config(
+    unique_key=['server_id', 'location', 'capacity_bps', 'valid_from'],
+    skip_matched_step=true,
+    tags=['live'],
+) }}
+
+with
+
+arrivals as (
+    select * from {{ arrivals(ref('stg_telecom__servers')) }}
+    where reject_reason is null
+)
+
+select distinct
+    server_id,
+    location,
+    capacity_bps,
+    valid_from,
+    {{ technical_columns() }}
+from arrivals

@@ -1,0 +1,67 @@
+with
+
+source as (
+    select * from {{ source('telecom', 'connections') }}
+),
+
+typed as (
+    select
+        event_id,
+        session_id,
+        device_id,
+        server_id,
+        lower(trim(event_type)) as event_type,
+        event_at,
+        if(lower(trim(event_type)) = 'usage', {{ bits_per_second_of('asked_mbps') }}, null)
+            as asked_bps,
+        if(lower(trim(event_type)) = 'usage', {{ bits_per_second_of('received_mbps') }}, null)
+            as received_bps,
+        -- A petabyte between two samples is no measurement.
+        if(lower(trim(event_type)) = 'usage' and bytes between 0 and 1000000000000000, bytes, null)
+            as bytes,
+        to_json(
+            struct(
+                event_id,
+                session_id,
+                device_id,
+                server_id,
+                event_type,
+                event_at,
+                asked_mbps,
+                received_mbps,
+                bytes
+            )
+        ) as raw_text,
+        _source_file,
+        _source_sha256,
+        _ingested_at,
+        _load_id
+    from source
+),
+
+judged as (
+    select
+        *,
+        coalesce(
+            case
+                when event_id is null then 'event_id is missing'
+                when session_id is null then 'session_id is missing'
+                when device_id is null then 'device_id is missing'
+                when server_id is null then 'server_id is missing'
+                when event_type is null or event_type not in ('connect', 'disconnect', 'usage')
+                    then 'event_type is none of connect, disconnect, usage'
+                when event_at < timestamp '{{ var("earliest_event_at") }} 00:00:00+00:00'
+                    then 'event_at is before {{ var("earliest_event_at") }}'
+            end,
+            {{ time_fault('event_at', 'event_at') }},
+            case
+                when event_type <> 'usage' then null
+                when asked_bps is null then 'asked_mbps is not a speed'
+                when received_bps is null then 'received_mbps is not a speed'
+                when bytes is null then 'bytes is not a number of bytes'
+            end
+        ) as reject_reason
+    from typed
+)
+
+select * from judged
