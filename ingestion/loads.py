@@ -11,7 +11,8 @@ begins when every query of the earlier has ended, so no row appears under a numb
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from datetime import UTC, datetime
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from ingestion.bronze import AUDIT_TABLES, append, create_tables
+from ingestion.bronze import AUDIT_TABLES, append
 from ingestion.declaration import SourceTable
 from ingestion.feeds.files import read_files
 from ingestion.gate import (
@@ -67,10 +68,17 @@ class SourceLoad:
 
 @dataclass(frozen=True)
 class Load:
-    """A closed load: its number and what it did, source by source."""
+    """A load: its number and what it did, source by source.
+
+    Attributes:
+        load_id: Its number.
+        sources: The sources that took part.
+        expected: The rows that its new files hold, for the sources of which that is known.
+    """
 
     load_id: int
     sources: list[SourceLoad]
+    expected: Mapping[str, int] = field(default_factory=dict)
 
 
 def only_ingestion(home: Home) -> AbstractContextManager[None]:
@@ -88,7 +96,7 @@ class Loads:
     Args:
         spark: A session from `ingestion.bronze.connect`.
         home: The home.
-        tables: The declared tables.
+        tables: The declared tables, which `ingestion.bronze.create_tables` has made.
     """
 
     def __init__(self, spark: SparkSession, home: Home, tables: list[SourceTable]) -> None:
@@ -97,7 +105,6 @@ class Loads:
         self._tables = tables
         for table in tables:
             (home.inbox / table.full_name).mkdir(parents=True, exist_ok=True)
-        create_tables(spark, tables)
         self._await_earlier_queries()
         self._known = {
             (row["source"], row["sha256"])
@@ -113,7 +120,24 @@ class Loads:
         self._unfinished = {row["source"] for row in last if row["status"] in ("started", "failed")}
 
     def run(self) -> Load | None:
-        """Takes in all that waits; nothing happens, and no load is opened, where nothing does.
+        """Takes in all that waits and closes the load.
+
+        Returns:
+            The load; None, and none is opened, where nothing waits.
+
+        Raises:
+            PySparkException: The engine failed outside any one source.
+        """
+        load = self.take_in()
+        if load:
+            self.close(load)
+        return load
+
+    def take_in(self) -> Load | None:
+        """Takes in all that waits: when it returns, bronze has all rows of the load.
+
+        Returns:
+            The load, which `close` has to close; None, and none is opened, where nothing waits.
 
         Raises:
             PySparkException: The engine failed outside any one source.
@@ -126,39 +150,60 @@ class Loads:
             return None
         self._await_earlier_queries()
         load_id = self._last_load_id = self._last_load_id + 1
-        self._record_loads([(load_id, table.full_name, "started", None, None) for table in tables])
         loads = {
             table.full_name: SourceLoad(table.full_name, failure=faults.get(table.full_name))
             for table in tables
         }
         was_whole = names - self._unfinished
         self._unfinished |= names
-        expected = self._move(inspections, loads, load_id)
+        fates = self._fates(inspections)
+        with ThreadPoolExecutor() as writers:
+            for writing in (
+                writers.submit(self._record_starts, load_id, tables),
+                writers.submit(self._record_fates, load_id, fates),
+            ):
+                writing.result()
+        expected = self._move(fates, loads)
         self._ingest(tables, loads, load_id)
         self._await_earlier_queries()  # a client may lose a query that goes on in the engine
-        self._count(tables, loads, load_id)
-        for name in was_whole & expected.keys():
-            if loads[name].rows != expected[name] and not loads[name].failure:
-                loads[name].failure = (
-                    f"bronze received {loads[name].rows} of {expected[name]} rows: the checkpoint "
-                    f"{self._home.checkpoints / name} is not the one that belongs to the table"
+        return Load(
+            load_id,
+            list(loads.values()),
+            {name: rows for name, rows in expected.items() if name in was_whole},
+        )
+
+    def close(self, load: Load) -> None:
+        """Counts what a load brought, and closes it: from now on a build sees it.
+
+        A source that brought another number of rows than its files hold has failed.
+
+        Raises:
+            PySparkException: The engine failed.
+        """
+        self._count(load)
+        for source in load.sources:
+            expected = load.expected.get(source.source, source.rows)
+            if source.rows != expected and not source.failure:
+                source.failure = (
+                    f"bronze received {source.rows} of {expected} rows: the checkpoint "
+                    f"{self._home.checkpoints / source.source} is not the one that belongs to "
+                    "the table"
                 )
-        outcomes = list(loads.values())
+        num_rows = sum(source.rows or 0 for source in load.sources)
         self._record_loads(
             [
                 (
-                    load_id,
-                    load.source,
-                    "failed" if load.failure else "finished",
-                    load.rows,
-                    load.failure,
+                    load.load_id,
+                    source.source,
+                    "failed" if source.failure else "finished",
+                    source.rows,
+                    source.failure,
                 )
-                for load in outcomes
+                for source in load.sources
             ]
-            + [(load_id, None, "closed", sum(load.rows or 0 for load in outcomes), None)]
+            + [(load.load_id, None, "closed", num_rows, None)]
         )
-        self._unfinished = {load.source for load in outcomes if load.failure}
-        return Load(load_id, outcomes)
+        self._unfinished = {source.source for source in load.sources if source.failure}
 
     def _inspect(self, table: SourceTable, faults: dict[str, str]) -> Iterator[Inspection]:
         """Looks at what waits; a file that cannot be read is a fault of its source alone."""
@@ -173,15 +218,15 @@ class Loads:
         except GateError as error:
             faults[table.full_name] = str(error)
 
-    def _move(
-        self, inspections: list[Inspection], loads: dict[str, SourceLoad], load_id: int
-    ) -> dict[str, int]:
-        """Writes every file's fate down, then moves it; returns the new rows by source.
+    def _record_starts(self, load_id: int, tables: list[SourceTable]) -> None:
+        self._record_loads([(load_id, table.full_name, "started", None, None) for table in tables])
+
+    def _record_fates(self, load_id: int, fates: list[tuple[Inspection, str]]) -> None:
+        """Writes every file's fate down, before it is moved.
 
         A crash in between is made up for by the next round, which finds the file still waiting and
         its content known but not landed.
         """
-        fates = self._fates(inspections)
         now = datetime.now(UTC)
         self._append(
             "audit.files",
@@ -200,6 +245,11 @@ class Loads:
                 for found, fate in fates
             ],
         )
+
+    def _move(
+        self, fates: list[tuple[Inspection, str]], loads: dict[str, SourceLoad]
+    ) -> dict[str, int]:
+        """Moves every file to where its fate says; returns the new rows by source."""
         expected: dict[str, int] = defaultdict(int)
         for found, fate in fates:
             load = loads[found.table.full_name]
@@ -254,12 +304,14 @@ class Loads:
             except PySparkException as error:
                 loads[name].failure = first_line(error)
 
-    def _count(self, tables: list[SourceTable], loads: dict[str, SourceLoad], load_id: int) -> None:
-        """Counts what bronze has under this load's number."""
+    def _count(self, load: Load) -> None:
+        """Counts what bronze has under a load's number."""
+        loads = {source.source: source for source in load.sources}
         counts = " union all ".join(
             f"select '{table.full_name}' as source, count(*) as num_rows "
-            f"from {table.bronze_name} where _load_id = {load_id}"
-            for table in tables
+            f"from {table.bronze_name} where _load_id = {load.load_id}"
+            for table in self._tables
+            if table.full_name in loads
         )
         for row in self._spark.sql(counts).collect():
             loads[row["source"]].rows = row["num_rows"]

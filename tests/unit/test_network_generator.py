@@ -1,0 +1,464 @@
+"""The network's generator: the same story from the same seed, however it is delivered."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ingestion.declaration import read_declarations
+from ingestion.gate import inspect
+from ingestion.generators.network import START, FileSet, deliver, sets, write
+from ingestion.generators.network_answers import (
+    CONNECTION_REJECTS,
+    CONNECTIONS,
+    CUSTOMERS,
+    DEVICES,
+    MARTS,
+    SCHEMAS,
+    SERVERS,
+    answers,
+    read_contents,
+    read_files,
+)
+from ingestion.home import Home
+
+MINUTES = 30
+TROUBLE: Mapping[str, Any] = {"late": 0.2, "duplicates": 0.1, "reversed_": True}
+MODELS = Path(__file__).parents[2] / "models"
+FIELD_REJECTS = {
+    "servers": {"capacity_mbps is not a speed"},
+    "customers": {"plan_mbps is not a speed", "kind is none of residential, business"},
+    "devices": {
+        "device_type is none of computer, phone",
+        "ipv4 is not a private IPv4 address",
+    },
+}
+ROW_REJECTS = {
+    "servers": {"server_id is missing", "valid_from is missing"},
+    "customers": {"customer_id is missing", "valid_from is missing"},
+    "devices": {
+        "device_id is missing",
+        "customer_id is missing",
+        "registered_at is unreadable",
+        "registered_at is in the future",
+    },
+    "connections": set(CONNECTION_REJECTS),
+}
+
+
+@cache
+def told(seed: int = 1, **options: Any) -> tuple[FileSet, ...]:
+    return tuple(sets(seed, minutes=MINUTES, **options))
+
+
+@cache
+def rows(**options: Any) -> dict[str, list[pa.Table]]:
+    """Delivered rows by table, of the files that the gate lets in."""
+    contents: dict[str, list[bytes]] = {table: [] for table in SCHEMAS}
+    for files in told(**options):
+        for table, named in files.files.items():
+            for name, content in named.items():
+                if f"{table}/{name}" not in files.refused:
+                    contents[table].append(content)
+    return read_contents(contents)
+
+
+@cache
+def expected(**options: Any) -> dict[str, Any]:
+    return answers(rows(**options), ingested_at=START + timedelta(minutes=MINUTES))
+
+
+def lines(**options: Any) -> dict[str, Counter[str]]:
+    """How often every row of a table is delivered."""
+    return {
+        table: Counter(repr(row) for part in parts for row in part.to_pylist())
+        for table, parts in rows(**options).items()
+    }
+
+
+def paths(files: tuple[FileSet, ...]) -> list[str]:
+    """In order of delivery."""
+    return [
+        f"{table}/{name}"
+        for of_set in files
+        for table, named in of_set.files.items()
+        for name in named
+    ]
+
+
+def test_same_arguments_same_bytes() -> None:
+    options = {**TROUBLE, "corrupt": 0.05}
+    again = tuple(sets(1, minutes=MINUTES, **options))
+    assert again == told(1, **options)
+    assert told(2) != told(1)
+
+
+def test_files_are_in_their_folders_and_hold_what_these_say() -> None:
+    found = set()
+    for files in told():
+        for table, named in files.files.items():
+            for name, content in named.items():
+                rows_of_file = pq.read_table(io.BytesIO(content))
+                assert len(rows_of_file) > 0
+                assert rows_of_file.schema.remove_metadata() == SCHEMAS[table]
+                assert rows_of_file.schema.metadata is None
+                folder = name.rpartition("/")[0]
+                found.add(f"{table}/{folder}")
+                if folder:
+                    kinds = set(rows_of_file["event_type"].to_pylist())
+                    is_end = {kind.strip().lower() == "disconnect" for kind in kinds}
+                    assert is_end == {folder.endswith("/disconnected")}
+    statuses = ("connected", "disconnected")
+    folders = {
+        f"{CONNECTIONS}/{of}/{status}" for of in ("computer", "phone") for status in statuses
+    }
+    assert found == {f"{SERVERS}/", f"{CUSTOMERS}/", f"{DEVICES}/"} | folders
+
+
+def test_a_folder_is_of_its_devices_type() -> None:
+    types = {
+        row["device_id"]: (row["device_type"] or "").strip().lower()
+        for part in rows()[DEVICES]
+        for row in part.to_pylist()
+    }
+    seen = Counter()
+    for files in told():
+        for name, content in files.files.get(CONNECTIONS, {}).items():
+            for device in pq.read_table(io.BytesIO(content))["device_id"].to_pylist():
+                seen[name.split("/")[0], types.get(device)] += 1
+    assert seen["computer", "computer"] > 0
+    assert seen["phone", "phone"] > 0
+    assert seen["computer", None] + seen["phone", None] > 0  # of strays
+    assert not seen["computer", "phone"] + seen["phone", "computer"]
+
+
+def test_a_set_holds_the_events_of_its_minute() -> None:
+    for files in told():
+        times = [
+            moment
+            for content in files.files.get(CONNECTIONS, {}).values()
+            for moment in pq.read_table(io.BytesIO(content))["event_at"].to_pylist()
+        ]
+        until = START + timedelta(seconds=files.at)
+        assert all(until - timedelta(seconds=60) < moment <= until for moment in times)
+    assert [files.at for files in told()] == [60.0 * n for n in range(MINUTES + 1)]
+    # What is known at the start comes at once.
+    assert set(told()[0].files) == {SERVERS, CUSTOMERS, DEVICES}
+
+
+def test_the_story_has_what_the_marts_must_cope_with() -> None:
+    found = expected()
+    assert {row["capacity_fault"] for row in found["server_load"]} == {None, "zero", "unknown"}
+    assert {row["is_overloaded"] for row in found["server_load"]} == {None, True, False}
+    reasons = {row["reason"] for row in found["server_upgrade_candidates"]}
+    assert reasons == {
+        "fine",
+        "overloaded",
+        "the capacity has been raised",
+        "the capacity is unknown",
+        "the capacity is zero",
+    }
+    assert found["server_upgrade_candidates"][-1]["location"] is None  # never declared
+    assert {row["is_heavy"] for row in found["heavy_users"]} == {True, False}
+    sold = {row["gets_what_was_sold"] for row in found["subscribed_vs_received"]}
+    assert sold == {None, True, False}
+    classes = {row["speed_class"] for row in found["bandwidth_summary"]}
+    assert classes == {"low", "medium", "high", "unknown", "invalid"}
+    types = {row["device_type"] for row in found["bandwidth_summary"]}
+    assert types == {"computer", "phone", "unknown"}
+    assert all(count > 0 for count in found["unmatched"].values())
+    counts = found["entity_counts"]
+    assert counts["connections"]["conflicts"] > 0
+    assert all(of["duplicates"] == of["row_rejects"] == 0 for of in counts.values())
+    assert any(row["devices_peak"] > row["devices_connected"] for row in found["server_load"])
+
+
+def test_size_grows_with_minutes() -> None:
+    counts = []
+    for minutes in (60, 120):
+        files = sets(1, minutes=minutes, customers=30)
+        contents = [content for of in files for content in of.files.get(CONNECTIONS, {}).values()]
+        counts.append(sum(pq.read_metadata(io.BytesIO(content)).num_rows for content in contents))
+    assert 1500 < counts[0] < 6000
+    assert 1.6 < counts[1] / counts[0] < 2.4
+
+
+def test_received_fits_asked_and_bytes_fit_the_time() -> None:
+    samples = [
+        row
+        for part in rows()[CONNECTIONS]
+        for row in part.to_pylist()
+        if row["asked_mbps"] is not None
+    ]
+    assert all(0 <= row["received_mbps"] <= row["asked_mbps"] for row in samples)
+    assert all(round(row["asked_mbps"], 3) == row["asked_mbps"] for row in samples)
+    # The time since the sample before is half a minute on average, however long it may be once.
+    seconds = sum(row["bytes"] for row in samples) * 8 / 1e6
+    assert 20 < seconds / sum(row["received_mbps"] for row in samples) < 40
+    assert any(row["event_at"].microsecond % 1000 for row in samples)
+
+
+@pytest.mark.parametrize("options", [{"late": 0.3}, {"duplicates": 0.3}, {"reversed_": True}])
+def test_trouble_of_delivery_changes_no_row(options: dict[str, Any]) -> None:
+    troubled, clean = lines(**options), lines()
+    assert {table: set(found) for table, found in troubled.items()} == {
+        table: set(found) for table, found in clean.items()
+    }
+    assert told(1, **options) != told()
+    doubled = sum(sum(found.values()) - len(found) for found in troubled.values())
+    assert (doubled > 0) == ("duplicates" in options)
+
+
+def test_late_doubled_and_reversed_have_the_same_marts() -> None:
+    troubled = expected(**TROUBLE)
+    for name in (*MARTS, "unmatched", "as_of"):
+        assert troubled[name] == expected()[name], name
+    for entity, counts in expected()["entity_counts"].items():
+        of_troubled = troubled["entity_counts"][entity]
+        assert of_troubled["accepted"] == counts["accepted"]
+        assert of_troubled["conflicts"] == counts["conflicts"]
+        assert of_troubled["duplicates"] > 0
+
+
+def test_late_events_come_1_to_20_minutes_late() -> None:
+    delays = Counter()
+    for files in told(1, late=0.3):
+        for content in files.files.get(CONNECTIONS, {}).values():
+            for moment in pq.read_table(io.BytesIO(content))["event_at"].to_pylist():
+                behind = files.at - (moment - START).total_seconds()
+                assert 0 <= behind <= 1200 + 60
+                delays[behind >= 60] += 1
+    # What would come after the end comes in one more set.
+    assert [files.at for files in told(1, late=0.3)][-1] == 60.0 * (MINUTES + 1)
+    assert 0.25 < delays[True] / delays.total() < 0.35
+
+
+def test_reversed_sets_and_rows() -> None:
+    forward, backward = told(1, late=0.2), told(1, late=0.2, reversed_=True)
+    assert len(forward) == len(backward)
+    for ahead, back in zip(forward, reversed(backward), strict=True):
+        assert set(ahead.files) == set(back.files)
+        for table, named in ahead.files.items():
+            contents = [
+                [pq.read_table(io.BytesIO(content)).to_pylist() for content in of.values()]
+                for of in (named, back.files[table])
+            ]
+            assert contents[0] == [of_file[::-1] for of_file in contents[1]]
+    names = [path.rpartition("/")[2] for path in paths(backward)]
+    assert names == sorted(names)  # numbered in order of delivery
+
+
+def test_duplicates_bring_a_whole_file_under_another_name() -> None:
+    (again,) = (path for path in paths(told(1, duplicates=0.1)) if path.endswith("-again.parquet"))
+    files = {
+        f"{table}/{name}": content
+        for of_set in told(1, duplicates=0.1)
+        for table, named in of_set.files.items()
+        for name, content in named.items()
+    }
+    assert files[again] == files[again.replace("-again", "")]
+
+
+def test_duplicates_come_in_the_same_file_or_a_later_one() -> None:
+    in_files = [
+        [repr(row) for row in part.to_pylist()] for part in rows(duplicates=0.1)[CONNECTIONS]
+    ]
+    in_the_same = sum(len(of_file) - len(set(of_file)) for of_file in in_files)
+    found = lines(duplicates=0.1)[CONNECTIONS]
+    in_all = found.total() - len(found)
+    assert 0.2 < in_the_same / in_all < 0.45
+    assert 0.07 < in_all / len(found) < 0.13
+
+
+def test_corrupt_brings_every_reason_and_changes_no_mart() -> None:
+    found = expected(corrupt=0.02)
+    for name in (*MARTS, "unmatched", "as_of"):
+        assert found[name] == expected()[name], name
+    for entity, reasons in ROW_REJECTS.items():
+        assert set(found["reject_reasons"][entity]) == reasons | FIELD_REJECTS.get(entity, set())
+        counts = found["entity_counts"][entity]
+        assert counts["row_rejects"] >= len(reasons)
+        assert counts["events_in"] == (
+            counts["accepted"] + counts["duplicates"] + counts["row_rejects"]
+        )
+    clean, broken = lines(), lines(corrupt=0.02)
+    assert all(not clean[table] - broken[table] for table in SCHEMAS)
+
+
+def test_the_gate_refuses_what_is_listed_and_takes_the_rest(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    options = {"late": 0.1, "duplicates": 0.1, "corrupt": 0.1}
+    *delivered, _ = write(home, 1, minutes=3, customers=20, **options)
+    declared = read_declarations(MODELS)
+    refused = []
+    for path in delivered:
+        table = path.relative_to(home.inbox).parts[0]
+        if inspect(path, declared[table], home.inbox / table).reason:
+            refused.append(str(path.relative_to(home.inbox)))
+    read = json.loads((home.expected / "network-1.json").read_text())
+    assert sorted(refused) == read["refused_files"]
+    assert len(refused) == 2
+    assert {name.split("/")[0] for name in refused} == {CONNECTIONS, CUSTOMERS}
+
+
+def test_written_files_give_the_written_answers(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    *delivered, told_path = write(home, 1, minutes=10, corrupt=0.05, **TROUBLE)
+    read = json.loads(told_path.read_text())
+    assert told_path == home.expected / "network-1.json"
+    on_disk = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert on_disk == sorted([*delivered, told_path])
+    good: dict[str, list[Path]] = {}
+    for path in delivered:
+        name = path.relative_to(home.inbox)
+        if str(name) not in read["refused_files"]:
+            good.setdefault(name.parts[0], []).append(path)
+    again = answers(read_files(good), ingested_at=datetime(2027, 1, 1, tzinfo=UTC))
+    assert {**again, "refused_files": read["refused_files"]} == read
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"minutes": 0},
+        {"servers": 0},
+        {"customers": 0},
+        {"late": 1.5},
+        {"duplicates": -1},
+        {"corrupt": 2},
+        {"every": 0},
+        {"start": datetime(2026, 1, 1)},  # without a zone
+    ],
+)
+def test_arguments_out_of_range(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        sets(1, **wrong)
+
+
+@pytest.mark.parametrize(("servers", "customers"), [(1, 1), (3, 2), (4, 1)])
+def test_the_smallest_stories(servers: int, customers: int) -> None:
+    options = {"servers": servers, "customers": customers, "corrupt": 1.0, "duplicates": 1.0}
+    for seed in range(5):
+        contents = [
+            content
+            for files in sets(seed, minutes=1, late=1.0, **options)
+            for table, named in files.files.items()
+            for name, content in named.items()
+            if table == SERVERS and f"{table}/{name}" not in files.refused
+        ]
+        declared = {
+            row["server_id"]
+            for part in read_contents({SERVERS: contents})[SERVERS]
+            for row in part.to_pylist()
+        }
+        assert declared - {None} == set(range(101, 101 + servers))
+
+
+# --- live
+
+
+def test_live_sets_appear_at_their_moment_with_an_event_of_that_moment(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    every, ahead = 0.5, 58.0
+    begun = datetime.now(UTC) - timedelta(seconds=ahead)
+    *delivered, told_path = deliver(home, 1, every=every, minutes=1, customers=400, now=begun)
+    assert datetime.now(UTC) >= begun + timedelta(minutes=1)
+    newest: dict[str, tuple[datetime, float]] = {}
+    for path in delivered:
+        if CONNECTIONS in path.parts:
+            number = path.stem.rpartition("-")[2]
+            moment = max(pq.read_table(path)["event_at"].to_pylist())
+            found = (moment, path.stat().st_ctime)
+            newest[number] = max(newest.get(number, found), found)
+    for number, (moment, _) in newest.items():
+        assert moment == begun + int(number) * timedelta(seconds=every)
+    # Of the sets that were in time. The clock of the file system may be a tick behind.
+    for moment, renamed in sorted(newest.values())[-2:]:
+        assert -0.05 < renamed - moment.timestamp() < 2
+    read = json.loads(told_path.read_text())
+    assert read["as_of"] == max(newest.values())[0].strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    assert not list(tmp_path.rglob(".*"))
+
+
+@pytest.mark.parametrize("sets_before", [0, 3])
+def test_an_interrupt_ends_the_delivery_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sets_before: int
+) -> None:
+    home = Home(tmp_path)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        if len(slept) == sets_before:
+            raise KeyboardInterrupt
+        slept.append(seconds)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    *delivered, told_path = deliver(home, 1, every=30, minutes=10, customers=20)
+    assert len({path.name for path in delivered}) == sets_before
+    assert_answers_of(home, delivered, told_path)
+    assert (json.loads(told_path.read_text())["as_of"] is None) == (sets_before == 0)
+
+
+def test_an_interrupt_between_two_files_of_a_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path)
+    rename, renamed = Path.replace, list[Path]()
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if len(renamed) == 4:  # the three files known at the start, and one
+            renamed.append(target)
+            raise KeyboardInterrupt
+        renamed.append(target)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    *delivered, told_path = deliver(home, 1, every=60, minutes=10, customers=20, now=START)
+    assert delivered == renamed[:4]
+    assert CONNECTIONS in delivered[-1].parts
+    assert_answers_of(home, delivered, told_path)
+
+
+def assert_answers_of(home: Home, delivered: list[Path], told_path: Path) -> None:
+    """The answers are those of the delivered files, and no other file is left."""
+    on_disk = sorted(path for path in home.root.rglob("*") if path.is_file())
+    assert on_disk == sorted([*delivered, told_path])
+    good: dict[str, list[Path]] = {}
+    for path in delivered:
+        good.setdefault(path.relative_to(home.inbox).parts[0], []).append(path)
+    read = json.loads(told_path.read_text())
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert answers(read_files(good), ingested_at=later) == read
+
+
+def test_what_was_delivered_counts_though_it_has_been_taken_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path)
+
+    def take_in(_: float) -> None:
+        for path in home.inbox.rglob("network-*.parquet"):
+            path.unlink()
+
+    monkeypatch.setattr(time, "sleep", take_in)
+    *_, told_path = deliver(home, 1, every=30, minutes=2, customers=20, now=START)
+    read = json.loads(told_path.read_text())
+    events = [
+        content
+        for files in sets(1, every=30, minutes=2, customers=20, ends_with_event=True)
+        for content in files.files.get(CONNECTIONS, {}).values()
+    ]
+    assert read["table_counts"][CONNECTIONS]["events_in"] == sum(
+        pq.read_metadata(io.BytesIO(content)).num_rows for content in events
+    )
