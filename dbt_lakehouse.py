@@ -53,7 +53,9 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
             if (getattr(flags, "TARGET", None) or settings.target) == "local":
                 start(settings)
                 if flags.WHICH not in _READS:
-                    build_claim.enter_context(only_build(settings))
+                    build_claim.enter_context(
+                        only_build(settings, os.environ.get("LAKEHOUSE_PACE", ""))
+                    )
         except (LakehouseError, LockedError) as error:
             raise DbtRuntimeError(str(error)) from None
 

@@ -4,53 +4,104 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings
 
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
 
-def dbt(settings: Settings, *arguments: str) -> str:
-    """Runs a dbt command with the project's files and the home's folders; dbt prints errors only.
+
+# A build of data runs the tests of data; the unit tests of models need none, and `make test` runs
+# them.
+BUILD = ("build", "--exclude-resource-type", "unit_test")
+
+
+class Dbt:
+    """dbt with the project's files and the home's folders; it prints errors only.
 
     Args:
         settings: The installation.
-        arguments: The command and its options, as on dbt's command line.
-
-    Returns:
-        What was done, in a line: how many nodes had which outcome.
-
-    Raises:
-        LakehouseError: The command failed; dbt has printed why.
-        KeyboardInterrupt: The command was interrupted.
+        pace: `live` or `rest` where two builds share the work, as `lakehouse run --every` has it:
+            each takes its own part of the models (see `dbt_lakehouse.EnginePlugin`); else empty.
+        heard: Called with each message of dbt's log, also those that are not printed.
     """
-    # dbt takes a second to import, and most commands need none.
-    from dbt.cli.main import dbtRunner  # noqa: PLC0415
 
-    from dbt_lakehouse import build_claim  # noqa: PLC0415
+    def __init__(
+        self, settings: Settings, pace: str = "", heard: Callable[[str], None] | None = None
+    ) -> None:
+        self._settings = settings
+        self._pace = pace
+        self._heard = heard
+        self._manifest: Manifest | None = None
 
-    logs = settings.paths.logs / "dbt"
-    target = settings.paths.root / "target"
-    for folder in (logs, target):
-        folder.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("DBT_PROFILES_DIR", str(PROJECT))
-    try:
-        outcome = dbtRunner().invoke(
-            [
-                *("--quiet", *arguments, "--project-dir", str(PROJECT)),
-                *("--target-path", str(target), "--log-path", str(logs)),
-            ]
-        )
-    finally:
-        build_claim.close()
-    if isinstance(outcome.exception, KeyboardInterrupt):
-        raise outcome.exception
-    if outcome.exception:
-        raise LakehouseError(f"dbt {arguments[0]}: {outcome.exception}")
-    if not outcome.success:
-        raise LakehouseError(
-            f"dbt {arguments[0]} failed; readers of gold see what they saw before. "
-            f"The log is {logs / 'dbt.log'}"
-        )
-    results = getattr(outcome.result, "results", [])
-    counts = Counter(str(result.status) for result in results)
-    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    def parse(self) -> None:
+        """Reads the project once for all calls that follow, which saves each of them a second.
+
+        Raises:
+            LakehouseError: The project cannot be read; dbt has printed why.
+        """
+        self._manifest = self._invoke("parse").result
+
+    def __call__(self, *arguments: str) -> str:
+        """Runs a command.
+
+        Args:
+            arguments: The command and its options, as on dbt's command line.
+
+        Returns:
+            What was done, in a line: how many nodes had which outcome.
+
+        Raises:
+            LakehouseError: The command failed; dbt has printed why.
+            KeyboardInterrupt: The command was interrupted.
+        """
+        outcome = self._invoke(*arguments)
+        results = getattr(outcome.result, "results", [])
+        counts = Counter(str(result.status) for result in results)
+        return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+
+    def _invoke(self, *arguments: str) -> Any:
+        # dbt takes a second to import, and most commands need none.
+        from dbt.cli.main import dbtRunner  # noqa: PLC0415
+
+        from dbt_lakehouse import build_claim  # noqa: PLC0415
+
+        suffix = f"-{self._pace}" if self._pace else ""
+        logs = self._settings.paths.logs / f"dbt{suffix}"
+        target = self._settings.paths.root / f"target{suffix}"
+        for path in (logs, target):
+            path.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("DBT_PROFILES_DIR", str(PROJECT))
+        os.environ["LAKEHOUSE_PACE"] = self._pace
+        try:
+            runner = dbtRunner(self._manifest, [self._hear] if self._heard else None)
+            outcome = runner.invoke(
+                [
+                    *("--quiet", *arguments, "--project-dir", str(PROJECT)),
+                    *("--target-path", str(target), "--log-path", str(logs)),
+                ]
+            )
+        finally:
+            build_claim.close()
+        if isinstance(outcome.exception, KeyboardInterrupt):
+            raise outcome.exception
+        if outcome.exception:
+            raise LakehouseError(f"dbt {arguments[0]}: {outcome.exception}")
+        if not outcome.success:
+            raise LakehouseError(
+                f"dbt {arguments[0]} failed; readers of gold see what they saw before. "
+                f"The log is {logs / 'dbt.log'}"
+            )
+        return outcome
+
+    def _hear(self, event: Any) -> None:
+        if self._heard:
+            self._heard(event.info.msg)
+
+
+def dbt(settings: Settings, *arguments: str) -> str:
+    """Runs one dbt command; see `Dbt`."""
+    return Dbt(settings)(*arguments)

@@ -49,6 +49,7 @@ class Domain(StrEnum):
     """What data can be made up."""
 
     WEARABLES = "wearables"
+    NETWORK = "network"
 
 
 class Output:
@@ -205,41 +206,108 @@ def _free_name(inbox: Path, file: Path) -> Path:
     return next(inbox / name for name in names if not (inbox / name).exists())
 
 
+Every = Annotated[
+    str | None,
+    typer.Option(metavar="SECONDS", help="Rounds without end, for example every 5s; Ctrl-C ends."),
+]
+
+
 @app.command()
 def generate(
     domain: Annotated[Domain, typer.Argument(help="Whose data.")],
     seed: Annotated[int, typer.Option(help="The same seed, the same bytes.")] = 1,
     minutes: Annotated[int, typer.Option(min=1, help="Length of the story.")] = 60,
-    users: Annotated[int, typer.Option(min=1, help="People in it.")] = 20,
+    users: Annotated[int | None, typer.Option(min=1, help="wearables: people in it; 20.")] = None,
+    servers: Annotated[int | None, typer.Option(min=1, help="network: servers in it; 8.")] = None,
+    customers: Annotated[
+        int | None, typer.Option(min=1, help="network: customers in it; 60.")
+    ] = None,
     late: Annotated[float, typer.Option(min=0, max=1, help="Share of late events.")] = 0,
     duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share that comes twice.")] = 0,
     corrupt: Annotated[float, typer.Option(min=0, max=1, help="Share of broken lines.")] = 0,
+    reverse: Annotated[
+        bool, typer.Option("--reversed", help="network: the newest events first.")
+    ] = False,
+    every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECONDS", help="network: as it happens, a set of files every 5s; Ctrl-C ends."
+        ),
+    ] = None,
 ) -> None:
     """Write made-up data into the inbox, and the answers it must give beside them."""
-    from ingestion.generators import wearables  # noqa: PLC0415 - Faker, needed here alone
+    home = _settings().paths
+    sizes = {"users": users, "servers": servers, "customers": customers}
+    given: dict[str, Any] = {name: size for name, size in sizes.items() if size is not None}
+    if reverse:
+        given["reversed_"] = True
+    of_domain = {
+        Domain.WEARABLES: {"users"},
+        Domain.NETWORK: {"servers", "customers", "reversed_"},
+    }
+    if strange := given.keys() - of_domain[domain]:
+        name = min(strange).removesuffix("_")
+        raise LakehouseError(f"--{name} is no option of {domain}.", exit_code=2)
+    given |= {"minutes": minutes, "late": late, "duplicates": duplicates, "corrupt": corrupt}
+    # Faker and numpy are needed here alone.
+    if domain is Domain.WEARABLES:
+        from ingestion.generators import wearables  # noqa: PLC0415
 
-    generators = {Domain.WEARABLES: wearables.write}
-    *files, answers = generators[domain](
-        _settings().paths,
-        seed,
-        minutes=minutes,
-        users=users,
-        late=late,
-        duplicates=duplicates,
-        corrupt=corrupt,
-    )
+        if every is not None:
+            raise LakehouseError(f"--every is no option of {domain}.", exit_code=2)
+        *files, answers = wearables.write(home, seed, **given)
+    else:
+        from ingestion.generators import network  # noqa: PLC0415
+
+        if every is None:
+            *files, answers = network.write(home, seed, **given)
+        elif reverse:
+            raise LakehouseError("--reversed and --every exclude each other.", exit_code=2)
+        else:
+            output.say(f"Delivering to {home.inbox} every {every}, for {minutes} min ...")
+            *files, answers = network.deliver(home, seed, every=_seconds(every), **given)
     output.say(f"Delivered to the inbox: {len(files)} files. The answers they must give: {answers}")
 
 
 @app.command()
 def ingest(
-    once: Annotated[bool, typer.Option("--once", help="One round; the default.")] = True,
+    once: Annotated[bool, typer.Option("--once", help="One round; the default.")] = False,
+    every: Every = None,
 ) -> None:
     """Take what waits in the inbox into bronze."""
     settings = _settings()
+    if every is not None:
+        _run_rounds(settings, once, every, build=False)
     with only_ingestion(settings.paths):
         if failures := _load(settings):
             raise LakehouseError(failures)
+
+
+def _run_rounds(settings: Settings, once: bool, every: str, *, build: bool) -> None:
+    """Runs the live loop and ends the process with the signal that ended it."""
+    from lakehouse.live import Stop, run_rounds  # noqa: PLC0415 - dbt takes a second
+
+    if once:
+        raise LakehouseError("--once and --every exclude each other.", exit_code=2)
+    seconds = _seconds(every)
+    stop = Stop()
+    _session(settings)
+    run_rounds(settings, seconds, stop, output.say, build=build)
+    output.say("Stopped.")
+    sys.exit(128 + stop.sign)
+
+
+def _seconds(text: str) -> float:
+    """The seconds of `5`, `5s` or `0.5s`."""
+    try:
+        seconds = float(text.removesuffix("s"))
+    except ValueError:
+        seconds = 0
+    if not 0.1 <= seconds <= 86_400:
+        raise LakehouseError(
+            f"--every {text} is no time from 0.1s to 86400s, for example 5s.", exit_code=2
+        )
+    return seconds
 
 
 def _load(settings: Settings) -> str:
@@ -272,16 +340,19 @@ def _session(settings: Settings) -> SparkSession:
 
 @app.command()
 def run(
-    once: Annotated[bool, typer.Option("--once", help="One round; the default.")] = True,
+    once: Annotated[bool, typer.Option("--once", help="One round; the default.")] = False,
+    every: Every = None,
 ) -> None:
     """Ingest, then build and test what the arrivals touch, and publish it."""
-    from lakehouse.build import dbt  # noqa: PLC0415 - dbt takes a second, needed here alone
+    from lakehouse.build import BUILD, dbt  # noqa: PLC0415 - dbt takes a second, needed here alone
 
     settings = _settings()
+    if every is not None:
+        _run_rounds(settings, once, every, build=True)
     with only_ingestion(settings.paths):
         failures = _load(settings)
         output.say("Building and testing what has arrived ...")
-        output.say(f"Built and tested: {dbt(settings, 'build')}")
+        output.say(f"Built and tested: {dbt(settings, *BUILD)}")
     if failures:
         raise LakehouseError(failures)
 

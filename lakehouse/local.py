@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from pyspark.sql import SparkSession
 
@@ -58,10 +59,23 @@ def session(settings: Settings) -> SparkSession:
     return connect(running.remote, running.identity)
 
 
-def only_build(settings: Settings) -> AbstractContextManager[None]:
+@contextmanager
+def only_build(settings: Settings, pace: str = "") -> Iterator[None]:
     """Holds the right to build in this home; it frees itself when the process ends.
+
+    The models tagged `live` and the rest of them are two rights: the live loop holds the one, the
+    build beside it the other, and every other build both.
+
+    Args:
+        settings: The installation.
+        pace: `live`, `rest`, or nothing for both.
 
     Raises:
         LockedError: Another process builds at the moment.
     """
-    return locked(settings.paths.root / "engine" / "build.lock", "builds this lakehouse")
+    with ExitStack() as held:
+        for part in ("live", "rest"):
+            if pace in ("", part):
+                lock = settings.paths.root / "engine" / f"build-{part}.lock"
+                held.enter_context(locked(lock, "builds this lakehouse"))
+        yield

@@ -1,0 +1,283 @@
+"""The live loop: as soon as something arrives, a round of ingestion and of the models it touches.
+
+One process holds the loop, on the warm engine. A round builds the models tagged `live` that the
+arrivals touch, checks and publishes them. The rest of the models, their tests and their publishing
+go on beside it at their own pace, in a child process, from the sources that have had news since.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from ingestion.declaration import SourceTable
+from ingestion.gate import waiting_files
+from ingestion.loads import Load, Loads, only_ingestion
+from lakehouse import local
+from lakehouse.build import BUILD, Dbt
+from lakehouse.errors import LakehouseError
+from lakehouse.settings import PROJECT, Settings, load_settings
+
+# How often the inbox is looked at; it is still when two looks see the same, since a delivery may be
+# several files.
+_LOOK_SECONDS = 0.05
+_STATE = "run state: "
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round did.
+
+    Attributes:
+        load: The load that it took in.
+        seconds: How long it took, of these `ingest_seconds` for ingestion.
+        lag: Seconds from the arrival of its oldest file to the end of the round.
+        failure: What failed, or nothing.
+    """
+
+    load: Load
+    seconds: float
+    ingest_seconds: float
+    lag: float
+    failure: str
+
+    def line(self) -> str:
+        """The round in a line."""
+        rows = sum(source.rows or 0 for source in self.load.sources)
+        return (
+            f"load {self.load.load_id}: rows {rows}, {self.seconds:.1f} s "
+            f"(ingest {self.ingest_seconds:.1f}), lag {self.lag:.1f} s"
+            + (f"; failed: {self.failure}" if self.failure else "")
+        )
+
+
+class Stop:
+    """Set by Ctrl-C or SIGTERM: the loop ends after the round it is in; a second one interrupts.
+
+    Attributes:
+        sign: The signal's number; 0 while there was none.
+    """
+
+    def __init__(self) -> None:
+        self.sign = 0
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sign, self._set)
+
+    def _set(self, sign: int, _frame: FrameType | None) -> None:
+        if self.sign:
+            raise KeyboardInterrupt
+        self.sign = sign
+
+
+class LiveModels:
+    """The models tagged `live`, built round by round in this process.
+
+    What dbt would ask the audit tables at the start of each run is handed in: dbt tells its state
+    in its log at the end of a run, and the loop gives it back with the next load.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._dbt = Dbt(settings, "live", self._hear)
+        self._dbt.parse()
+        self._state: dict[str, Any] = {}
+
+    def build(self, load: Load) -> None:
+        """Builds, checks and publishes what a load touches.
+
+        Raises:
+            LakehouseError: dbt failed, and has printed why.
+        """
+        sources = [source.source for source in load.sources]
+        state = self._state
+        if state:
+            state["cut"] = load.load_id
+            state["sources"] |= dict.fromkeys(sources, load.load_id)
+            os.environ["LAKEHOUSE_RUN_STATE"] = json.dumps(state)
+        self._state = {}  # should this run fail, the next one asks
+        try:
+            self._dbt(
+                *(*BUILD, "--cache-selected-only", "--indirect-selection", "empty", "--select"),
+                *(f"source:{source}+,tag:live" for source in sources),
+                *("--exclude", "test_type:generic"),
+                *("--no-write-json", "--log-level-file", "info"),
+            )
+        finally:
+            os.environ.pop("LAKEHOUSE_RUN_STATE", None)
+
+    def _hear(self, message: str) -> None:
+        if message.startswith(_STATE):
+            self._state = json.loads(message.removeprefix(_STATE))
+
+
+class RestOfTheModels:
+    """The models not tagged `live`, and the tests: a child process, one build at a time."""
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._say = say
+        self._child: subprocess.Popen[bytes] | None = None
+        self._news: set[str] = set()
+        self._taken: set[str] = set()
+        self._started = 0.0
+        self._rested_at = 0.0
+
+    def hear(self, sources: set[str]) -> None:
+        """Takes note of sources that have news."""
+        self._news |= sources
+
+    def go_on(self) -> None:
+        """Looks after the build, and begins the next one when the last has had its pause.
+
+        The pause is three times as long as the build was, so that the rounds have the machine for
+        themselves most of the time.
+        """
+        now = time.monotonic()
+        if self._child and self._child.poll() is not None:
+            took = now - self._started
+            if self._child.returncode:
+                self._news |= self._taken
+                self._say(f"The rest of the models: failed after {took:.0f} s; see the log of dbt.")
+            else:
+                self._say(f"The rest of the models: built and tested in {took:.0f} s.")
+            self._child = None
+            self._rested_at = now + 3 * took
+        if self._child is None and self._news and now >= self._rested_at:
+            self._taken, self._news = self._news, set()
+            self._started = now
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "lakehouse.live", *sorted(self._taken)],
+                env=os.environ | {"LAKEHOUSE_HOME": str(self._settings.paths.root)},
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr,
+                cwd=PROJECT,
+                start_new_session=True,  # Ctrl-C is the loop's to handle
+            )
+
+    def stop(self) -> None:
+        """Ends a build that is under way; the next one makes up for it."""
+        if self._child and self._child.poll() is None:
+            self._child.send_signal(signal.SIGINT)
+            try:
+                self._child.wait(30)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+
+
+def run_rounds(
+    settings: Settings, every: float, stop: Stop, say: Callable[[str], None], *, build: bool
+) -> None:
+    """Runs rounds until it is told to stop.
+
+    Args:
+        settings: The installation.
+        every: A round begins at most so often (seconds), as soon as something waits in the inbox.
+        stop: What tells it to stop.
+        say: Told a line about each round and each build of the rest.
+        build: Whether a round also builds, and the rest of the models is built beside it.
+
+    Raises:
+        LakehouseError: The loop cannot begin: the first build, of all there is, failed.
+        LockedError: Another process ingests into this home, or builds in it.
+    """
+    tables = local.declared_tables()
+    rest = RestOfTheModels(settings, say)
+    with only_ingestion(settings.paths):
+        loads = Loads(local.session(settings), settings.paths, tables)
+        live = None
+        if build:
+            if caught_up := loads.run():
+                say(f"load {caught_up.load_id}: what waited is in bronze")
+            say("Building all there is ...")
+            Dbt(settings)(*BUILD, "--exclude", "resource_type:test")
+            rest.hear({table.full_name for table in tables})  # to test and publish it
+            live = LiveModels(settings)
+        say(f"A round every {every:g} s, as soon as something waits in {settings.paths.inbox}.")
+        try:
+            while not stop.sign:
+                began = time.monotonic()
+                if oldest := _wait(settings, tables, stop, rest):
+                    done = _round(loads, live, oldest)
+                    if done:
+                        say(done.line())
+                        if build:
+                            rest.hear({source.source for source in done.load.sources})
+                while time.monotonic() < began + every and not stop.sign:
+                    rest.go_on()
+                    time.sleep(_LOOK_SECONDS)
+        finally:
+            rest.stop()
+
+
+def _wait(
+    settings: Settings, tables: list[SourceTable], stop: Stop, rest: RestOfTheModels
+) -> float:
+    """Waits for files that are all there; returns when the oldest came, or 0 if it is to stop."""
+    before: set[str] = set()
+    while not stop.sign:
+        rest.go_on()
+        waiting = [path for table in tables for path in waiting_files(settings.paths, table)]
+        names = set(map(str, waiting))
+        if names and names == before:
+            with suppress(FileNotFoundError):
+                return min(path.stat().st_mtime for path in waiting)
+        before = names
+        time.sleep(_LOOK_SECONDS)
+    return 0
+
+
+def _round(loads: Loads, live: LiveModels | None, oldest: float) -> Round | None:
+    """Takes in what waits; while the load is counted and closed, the models are built already.
+
+    That is safe: all of the load's rows are in bronze, and no other load can get its number.
+    """
+    began = time.monotonic()
+    load = loads.take_in()
+    if load is None:
+        return None
+    ingested = time.monotonic()
+    failures = []
+    with ThreadPoolExecutor(1) as closer:
+        closing = closer.submit(loads.close, load)
+        if live:
+            try:
+                live.build(load)
+            except LakehouseError as error:
+                failures.append(str(error))
+        published = time.time()
+        closing.result()
+    failures += [f"{source.source}: {source.failure}" for source in load.sources if source.failure]
+    return Round(
+        load=load,
+        seconds=time.monotonic() - began,
+        ingest_seconds=ingested - began,
+        lag=published - oldest,
+        failure="; ".join(failures),
+    )
+
+
+def _build_rest(sources: list[str]) -> None:
+    """The child process: builds and tests what stands on these sources, but for the live models.
+
+    One statement at a time, since the rounds need the other core.
+    """
+    select = [f"source:{source}+" for source in sources]
+    Dbt(load_settings(), "rest")(
+        *BUILD, "--threads", "1", "--select", *select, "--exclude", "tag:live,resource_type:model"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        _build_rest(sys.argv[1:])
+    except (LakehouseError, KeyboardInterrupt) as error:
+        sys.exit(str(error) or 130)

@@ -1,0 +1,234 @@
+"""The network's story against its own answers: in any order, twice, late and broken; and live."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ingestion.generators import network
+from ingestion.generators.network_answers import SCHEMAS
+from lakehouse.settings import PROJECT
+from tests.integration.conftest import NETWORK_MARTS, House, plain
+
+STORY = {"minutes": 30, "late": 0.1, "duplicates": 0.1, "corrupt": 0.01, "reversed_": True}
+
+
+@contextmanager
+def loop(house: House) -> Iterator[subprocess.Popen[bytes]]:
+    """`lakehouse run --every 1s` in a process of its own."""
+    log = house.settings.paths.logs / "live-test.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("lakehouse"), "run", "--every", "1s"],
+            cwd=PROJECT,
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def told(house: House) -> tuple[House, dict]:
+    """The story in two loads, the later half first, with some of its files in both."""
+    house.domains = ("network",)
+    *files, expected = network.write(house.settings.paths, 7, **STORY)
+    contents = {path: path.read_bytes() for path in files}
+    held_back = random.Random(7).sample(files, len(files) // 2)
+    for path in held_back:
+        path.unlink()
+    house.ingest()
+    house.build_untested()
+    for path in held_back:
+        path.write_bytes(contents[path])
+    for path in random.Random(8).sample(files, len(files) // 5):
+        path.with_name(f"again-{path.name}").write_bytes(contents[path])
+    house.ingest()
+    house.build()
+    return house, json.loads(expected.read_text())
+
+
+@pytest.mark.parametrize("mart", NETWORK_MARTS)
+def test_the_mart_equals_the_expected_answer(told: tuple[House, dict], mart: str) -> None:
+    house, expected = told
+    columns = ", ".join(expected[mart][0])
+    assert plain(house.rows(f"select {columns} from gold.{mart}")) == sorted(
+        expected[mart], key=repr
+    )
+
+
+def test_events_in_are_accepted_or_doubled_or_rejected(told: tuple[House, dict]) -> None:
+    house, expected = told
+    accepted = {
+        "servers": "silver.int_server_changes",
+        "customers": "silver.int_customer_changes",
+        "devices": "silver.int_device_registrations",
+        "connections": "silver.int_connections",
+    }
+    for entity, counts in expected["entity_counts"].items():
+        assert house.value(f"select count(*) from {accepted[entity]}") == counts["accepted"]
+        for level in ("row", "field"):
+            assert (
+                house.value(
+                    "select count(*) from audit.rejects "
+                    f"where entity = '{entity}' and level = '{level}'"
+                )
+                == counts[f"{level}_rejects"]
+            ), (entity, level)
+    for table, counts in expected["table_counts"].items():
+        assert (
+            house.value(f"select count(*) from bronze.{table.replace('.', '_')}")
+            == counts["events_in"]
+        )
+
+
+def test_orphans_conflicts_and_strangers_are_listed(told: tuple[House, dict]) -> None:
+    house, expected = told
+    unmatched = house.rows(
+        "select reason, sum(num_events) as num_events from audit.unmatched "
+        "where entity = 'connections' group by reason"
+    )
+    assert {row["reason"]: row["num_events"] for row in unmatched} == expected["unmatched"]
+    assert (
+        house.value("select sum(num_conflicts) from audit.conflicts where entity = 'connections'")
+        == expected["entity_counts"]["connections"]["conflicts"]
+    )
+
+
+def test_a_half_written_file_is_refused_and_the_rest_goes_on(told: tuple[House, dict]) -> None:
+    house, expected = told
+    refused = house.rows(
+        "select distinct concat(source, '/', name) as file from audit.files "
+        "where status = 'quarantined' order by file"
+    )
+    assert [row["file"] for row in refused] == expected["refused_files"]
+
+
+def test_the_folders_of_the_delivery_are_kept(told: tuple[House, dict]) -> None:
+    house, _ = told
+    folders = house.rows(
+        r"select distinct regexp_extract(_source_file, '^(.*)/', 1) as folder "
+        "from bronze.telecom_connections order by folder"
+    )
+    assert {row["folder"] for row in folders} >= {
+        "computer/connected",
+        "computer/disconnected",
+        "phone/connected",
+        "phone/disconnected",
+    }
+
+
+def test_a_full_refresh_changes_nothing(told: tuple[House, dict]) -> None:
+    house, _ = told
+    before = house.gold("gold_build", NETWORK_MARTS)
+    house.build_untested("--full-refresh", "--select", "path:models/*/network")
+    assert house.gold("gold_build", NETWORK_MARTS) == before
+
+
+def test_the_change_feed_gives_the_last_change_of_each_key(told: tuple[House, dict]) -> None:
+    house, _ = told
+
+    def changes(version: int) -> list[tuple]:
+        macro = (
+            "{{ changes_since(api.Relation.create(schema='silver', identifier='fed'), ['id'], "
+            f"{version}) }}}}"
+        )
+        house.dbt("compile", "--inline", f"select * from {macro}")
+        compiled = house.settings.paths.root / "target" / "compiled" / "lakehouse"
+        [query] = compiled.rglob("inline_query*")
+        return sorted(
+            (row["id"], row["word"], row["_change_type"]) for row in house.rows(query.read_text())
+        )
+
+    columns = "(id int, word string, _load_id bigint) using delta"
+    feed = "tblproperties ('delta.enableChangeDataFeed' = 'true')"
+    house.rows(f"create or replace table silver.fed {columns} {feed}")  # version 0
+    house.rows("insert into silver.fed values (1, 'a', 1), (2, 'b', 1), (3, 'c', 1)")
+    house.rows("update silver.fed set word = 'A' where id = 1")
+    house.rows("update silver.fed set word = 'AA' where id = 1")
+    house.rows("delete from silver.fed where id = 2")  # version 4
+    assert changes(4) == []
+    assert changes(1) == [(1, "AA", "update_postimage"), (2, "b", "delete")]
+    assert changes(0) == [(1, "AA", "update_postimage"), (2, "b", "delete"), (3, "c", "insert")]
+    # Replaced, with another schema: the feed starts there.
+    columns = columns.replace("id int", "id int, more string")
+    house.rows(f"create or replace table silver.fed {columns} {feed}")
+    assert changes(1) == []
+    house.rows("insert into silver.fed values (9, 'more', 'z', 2)")
+    assert changes(1) == [(9, "z", "insert")]
+    assert changes(5) == [(9, "z", "insert")]
+    house.rows("drop table silver.fed")
+
+
+def test_the_live_loop_stops_cleanly_and_survives_a_kill(told: tuple[House, dict]) -> None:
+    """A round, Ctrl-C; a kill in the middle of a round; and the next loop makes up for it."""
+    house, _ = told
+    last = house.value("select max(last_event_at) from gold.server_load")
+
+    def deliver(number: int) -> None:
+        later = SCHEMAS["telecom.connections"]
+        row = {
+            "event_id": 10**12 + number,
+            "session_id": 10**12,
+            "device_id": 10**12,
+            "server_id": 1,
+            "event_type": "usage",
+            "event_at": last + timedelta(seconds=number),
+            "asked_mbps": 1.0,
+            "received_mbps": 1.0,
+            "bytes": 1,
+        }
+        buffer = BytesIO()
+        pq.write_table(pa.Table.from_pylist([row], schema=later), buffer)
+        house.deliver(
+            "telecom.connections", f"phone/connected/live-{number}.parquet", buffer.getvalue()
+        )
+
+    def published(number: int) -> bool:
+        moment = last + timedelta(seconds=number)
+        newest = house.value("select max(last_event_at) from gold.server_load")
+        return bool(newest == moment)
+
+    with loop(house) as process:
+        deliver(1)
+        wait_until(lambda: published(1))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    with loop(house) as process:
+        deliver(2)
+        inbox = house.settings.paths.inbox / "telecom.connections" / "phone" / "connected"
+        wait_until(lambda: not list(inbox.glob("*.parquet")))  # landed, so in the middle of it
+        process.kill()
+        process.wait(60)
+    with loop(house) as process:
+        deliver(3)
+        wait_until(lambda: published(3))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+    assert (
+        house.value("select count(*) from silver.int_connections where event_id > 1000000000000")
+        == 3
+    )
