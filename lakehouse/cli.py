@@ -285,16 +285,15 @@ def ingest(
 
 def _run_rounds(settings: Settings, once: bool, every: str, *, build: bool) -> None:
     """Runs the live loop and ends the process with the signal that ended it."""
-    from lakehouse.live import Stop, run_rounds  # noqa: PLC0415 - dbt takes a second
+    from lakehouse.live import run_rounds  # noqa: PLC0415 - dbt takes a second
 
     if once:
         raise LakehouseError("--once and --every exclude each other.", exit_code=2)
     seconds = _seconds(every)
-    stop = Stop()
     _session(settings)
-    run_rounds(settings, seconds, stop, output.say, build=build)
+    sign = run_rounds(settings, seconds, output.say, build=build)
     output.say("Stopped.")
-    sys.exit(128 + stop.sign)
+    sys.exit(128 + sign)
 
 
 def _seconds(text: str) -> float:

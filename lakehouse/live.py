@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -91,17 +92,20 @@ class LiveModels:
         self._dbt.parse()
         self._state: dict[str, Any] = {}
 
-    def build(self, load: Load) -> None:
-        """Builds, checks and publishes what a load touches.
+    def build(self, sources: list[str], load_id: int | None = None) -> None:
+        """Builds, checks and publishes what stands on these sources.
+
+        Args:
+            sources: The sources that have news.
+            load_id: The load that brought them; None: the audit tables are asked.
 
         Raises:
             LakehouseError: dbt failed, and has printed why.
         """
-        sources = [source.source for source in load.sources]
         state = self._state
-        if state:
-            state["cut"] = load.load_id
-            state["sources"] |= dict.fromkeys(sources, load.load_id)
+        if state and load_id:
+            state["cut"] = load_id
+            state["sources"] |= dict.fromkeys(sources, load_id)
             os.environ["LAKEHOUSE_RUN_STATE"] = json.dumps(state)
         self._state = {}  # should this run fail, the next one asks
         try:
@@ -173,17 +177,17 @@ class RestOfTheModels:
                 self._child.kill()
 
 
-def run_rounds(
-    settings: Settings, every: float, stop: Stop, say: Callable[[str], None], *, build: bool
-) -> None:
-    """Runs rounds until it is told to stop.
+def run_rounds(settings: Settings, every: float, say: Callable[[str], None], *, build: bool) -> int:
+    """Runs rounds until a signal stops it.
 
     Args:
         settings: The installation.
         every: A round begins at most so often (seconds), as soon as something waits in the inbox.
-        stop: What tells it to stop.
         say: Told a line about each round and each build of the rest.
         build: Whether a round also builds, and the rest of the models is built beside it.
+
+    Returns:
+        The signal's number.
 
     Raises:
         LakehouseError: The loop cannot begin: the first build, of all there is, failed.
@@ -199,8 +203,11 @@ def run_rounds(
                 say(f"load {caught_up.load_id}: what waited is in bronze")
             say("Building all there is ...")
             Dbt(settings)(*BUILD, "--exclude", "resource_type:test")
-            rest.hear({table.full_name for table in tables})  # to test and publish it
+            names = [table.full_name for table in tables]
             live = LiveModels(settings)
+            live.build(names)  # to publish what is built
+            rest.hear(set(names))
+        stop = Stop()
         say(f"A round every {every:g} s, as soon as something waits in {settings.paths.inbox}.")
         try:
             while not stop.sign:
@@ -216,6 +223,7 @@ def run_rounds(
                     time.sleep(_LOOK_SECONDS)
         finally:
             rest.stop()
+    return stop.sign
 
 
 def _wait(
@@ -250,7 +258,7 @@ def _round(loads: Loads, live: LiveModels | None, oldest: float) -> Round | None
         closing = closer.submit(loads.close, load)
         if live:
             try:
-                live.build(load)
+                live.build([source.source for source in load.sources], load.load_id)
             except LakehouseError as error:
                 failures.append(str(error))
         published = time.time()
@@ -265,11 +273,19 @@ def _round(loads: Loads, live: LiveModels | None, oldest: float) -> Round | None
     )
 
 
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def _build_rest(sources: list[str]) -> None:
     """The child process: builds and tests what stands on these sources, but for the live models.
 
-    One statement at a time, since the rounds need the other core.
+    One statement at a time, since the rounds need the other core. Should the loop be killed, the
+    child ends too, so that it does not hold up the next loop.
     """
+    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     select = [f"source:{source}+" for source in sources]
     Dbt(load_settings(), "rest")(
         *BUILD, "--threads", "1", "--select", *select, "--exclude", "tag:live,resource_type:model"

@@ -44,10 +44,11 @@
     {{ return(env_var('LAKEHOUSE_PACE', '') == 'live') }}
 {% endmacro %}
 
-{#- Whether this run has all data tests of the nodes that it ran. -#}
+{#- Whether this run has all data tests of which it ran every node that they read. -#}
 {% macro is_tested(ran) %}
     {% for node in graph.nodes.values() if node.resource_type == 'test' and node.unique_id not in selected_resources %}
-        {% if node.depends_on.nodes | select('in', ran) | list %}
+        {% set read = node.depends_on.nodes | select('in', graph.nodes) | list %}
+        {% if read and read | reject('in', ran) | list | length == 0 %}
             {{ return(false) }}
         {% endif %}
     {% endfor %}

