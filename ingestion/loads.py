@@ -205,6 +205,11 @@ class Loads:
         )
         self._unfinished = {source.source for source in load.sources if source.failure}
 
+    @property
+    def unfinished(self) -> set[str]:
+        """The sources that the last load could not take in whole."""
+        return self._unfinished
+
     def _inspect(self, table: SourceTable, faults: dict[str, str]) -> Iterator[Inspection]:
         """Looks at what waits; a file that cannot be read is a fault of its source alone."""
         try:
@@ -263,9 +268,8 @@ class Loads:
                 else:
                     land(self._home, found)
                     load.landed += 1
-                    if (load.source, found.sha256) not in self._known:
-                        self._known.add((load.source, found.sha256))
-                        expected[load.source] += found.num_rows or 0
+                    self._known.add((load.source, found.sha256))
+                    expected[load.source] += found.num_rows or 0
             except StillBeingWritten:
                 continue  # replaced since it was inspected: the new one's turn is the next round
             except GateError as error:

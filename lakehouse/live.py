@@ -14,15 +14,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from ingestion.declaration import SourceTable
-from ingestion.gate import waiting_files
+from ingestion.gate import GateError, waiting_files
 from ingestion.loads import Load, Loads, only_ingestion
 from lakehouse import local
 from lakehouse.build import BUILD, Dbt
@@ -32,6 +33,10 @@ from lakehouse.settings import PROJECT, Settings, load_settings
 # How often the inbox is looked at; it is still when two looks see the same, since a delivery may be
 # several files.
 _LOOK_SECONDS = 0.05
+# How long a delivery may take before what is there of it is taken in.
+_PATIENCE_SECONDS = 1.0
+# How long after a failure the same is tried again, should nothing arrive before.
+_RETRY_SECONDS = 30.0
 _STATE = "run state: "
 
 
@@ -40,26 +45,31 @@ class Round:
     """What one round did.
 
     Attributes:
-        load: The load that it took in.
+        load: The load that it took in; None where it only tried again what had failed.
         seconds: How long it took, of these `ingest_seconds` for ingestion.
         lag: Seconds from the arrival of its oldest file to the end of the round.
         failure: What failed, or nothing.
     """
 
-    load: Load
+    load: Load | None
     seconds: float
     ingest_seconds: float
     lag: float
     failure: str
 
-    def line(self) -> str:
-        """The round in a line."""
-        rows = sum(source.rows or 0 for source in self.load.sources)
-        return (
-            f"load {self.load.load_id}: rows {rows}, {self.seconds:.1f} s "
+    def lines(self) -> Iterator[str]:
+        """The round in a line, and a line for each file that was refused."""
+        sources = self.load.sources if self.load else []
+        rows = sum(source.rows or 0 for source in sources)
+        name = f"load {self.load.load_id}" if self.load else "again"
+        yield (
+            f"{name}: rows {rows}, {self.seconds:.1f} s "
             f"(ingest {self.ingest_seconds:.1f}), lag {self.lag:.1f} s"
             + (f"; failed: {self.failure}" if self.failure else "")
         )
+        for source in sources:
+            for file, reason in source.quarantined:
+                yield f"  {source.source}: {file}: {reason}"
 
 
 class Stop:
@@ -85,38 +95,49 @@ class LiveModels:
 
     What dbt would ask the audit tables at the start of each run is handed in: dbt tells its state
     in its log at the end of a run, and the loop gives it back with the next load.
+
+    Attributes:
+        owed: The sources whose news is not built yet.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._dbt = Dbt(settings, "live", self._hear)
         self._dbt.parse()
         self._state: dict[str, Any] = {}
+        self.owed: set[str] = set()
 
-    def build(self, sources: list[str], load_id: int | None = None) -> None:
-        """Builds, checks and publishes what stands on these sources.
+    @property
+    def is_informed(self) -> bool:
+        """Whether it can build a load that is not closed yet, since it need not ask for it."""
+        return bool(self._state)
 
-        Args:
-            sources: The sources that have news.
-            load_id: The load that brought them; None: the audit tables are asked.
+    def build(self, load: Load | None) -> None:
+        """Builds, checks and publishes what stands on the sources of a load and on those owed.
 
         Raises:
-            LakehouseError: dbt failed, and has printed why.
+            LakehouseError: dbt failed, and has printed why; the sources are owed.
         """
-        state = self._state
-        if state and load_id:
-            state["cut"] = load_id
-            state["sources"] |= dict.fromkeys(sources, load_id)
+        sources = {source.source for source in load.sources} if load else set()
+        self.owed |= sources
+        state, self._state = self._state, {}
+        if state and load:
+            state["cut"] = load.load_id
+            state["sources"] |= dict.fromkeys(sources, load.load_id)
             os.environ["LAKEHOUSE_RUN_STATE"] = json.dumps(state)
-        self._state = {}  # should this run fail, the next one asks
         try:
             self._dbt(
                 *(*BUILD, "--cache-selected-only", "--indirect-selection", "empty", "--select"),
-                *(f"source:{source}+,tag:live" for source in sources),
+                *(f"source:{source}+,tag:live" for source in sorted(self.owed)),
                 *("--exclude", "test_type:generic"),
                 *("--no-write-json", "--log-level-file", "info"),
             )
+        except LakehouseError:
+            self._state = {}  # the next run asks
+            raise
         finally:
             os.environ.pop("LAKEHOUSE_RUN_STATE", None)
+        self._state = self._state or state  # dbt that finds nothing to do tells nothing
+        self.owed.clear()
 
     def _hear(self, message: str) -> None:
         if message.startswith(_STATE):
@@ -200,24 +221,25 @@ def run_rounds(settings: Settings, every: float, say: Callable[[str], None], *, 
         live = None
         if build:
             if caught_up := loads.run():
-                say(f"load {caught_up.load_id}: what waited is in bronze")
+                failures = [source.failure for source in caught_up.sources if source.failure]
+                say(f"load {caught_up.load_id}: " + ("; ".join(failures) or "what waited is in"))
             say("Building all there is ...")
             Dbt(settings)(*BUILD, "--exclude", "resource_type:test")
-            names = [table.full_name for table in tables]
             live = LiveModels(settings)
-            live.build(names)  # to publish what is built
-            rest.hear(set(names))
+            live.owed |= {table.full_name for table in tables}
+            live.build(None)  # to publish what is built
+            rest.hear({table.full_name for table in tables})
         stop = Stop()
         say(f"A round every {every:g} s, as soon as something waits in {settings.paths.inbox}.")
         try:
             while not stop.sign:
                 began = time.monotonic()
-                if oldest := _wait(settings, tables, stop, rest):
-                    done = _round(loads, live, oldest)
-                    if done:
-                        say(done.line())
-                        if build:
-                            rest.hear({source.source for source in done.load.sources})
+                oldest = _wait(settings, tables, loads=loads, live=live, stop=stop, rest=rest)
+                if oldest is not None and (done := _round(loads, live, oldest)):
+                    for line in done.lines():
+                        say(line)
+                    if build and done.load:
+                        rest.hear({source.source for source in done.load.sources})
                 while time.monotonic() < began + every and not stop.sign:
                     rest.go_on()
                     time.sleep(_LOOK_SECONDS)
@@ -227,20 +249,42 @@ def run_rounds(settings: Settings, every: float, say: Callable[[str], None], *, 
 
 
 def _wait(
-    settings: Settings, tables: list[SourceTable], stop: Stop, rest: RestOfTheModels
-) -> float:
-    """Waits for files that are all there; returns when the oldest came, or 0 if it is to stop."""
+    settings: Settings,
+    tables: list[SourceTable],
+    *,
+    loads: Loads,
+    live: LiveModels | None,
+    stop: Stop,
+    rest: RestOfTheModels,
+) -> float | None:
+    """Waits for files, or until what failed is to be tried again.
+
+    Returns:
+        When the oldest came, in epoch seconds; None if it is to stop.
+    """
+    began = time.monotonic()
+    first_seen = None
     before: set[str] = set()
     while not stop.sign:
         rest.go_on()
-        waiting = [path for table in tables for path in waiting_files(settings.paths, table)]
+        waiting: list[Path] = []
+        for table in tables:
+            with suppress(GateError):  # the round tells of it, with the other sources' news
+                waiting += waiting_files(settings.paths, table)
         names = set(map(str, waiting))
-        if names and names == before:
-            with suppress(FileNotFoundError):
-                return min(path.stat().st_mtime for path in waiting)
+        now = time.monotonic()
+        if names:
+            first_seen = first_seen or now
+            # A stream of files that never ends is not waited for.
+            if names == before or now - first_seen > _PATIENCE_SECONDS:
+                with suppress(FileNotFoundError):
+                    return min(path.stat().st_mtime for path in waiting)
+        is_owing = bool(loads.unfinished or (live and live.owed))
+        if is_owing and now - began > _RETRY_SECONDS:
+            return time.time()
         before = names
         time.sleep(_LOOK_SECONDS)
-    return 0
+    return None
 
 
 def _round(loads: Loads, live: LiveModels | None, oldest: float) -> Round | None:
@@ -250,20 +294,26 @@ def _round(loads: Loads, live: LiveModels | None, oldest: float) -> Round | None
     """
     began = time.monotonic()
     load = loads.take_in()
-    if load is None:
+    if load is None and not (live and live.owed):
         return None
     ingested = time.monotonic()
     failures = []
     with ThreadPoolExecutor(1) as closer:
-        closing = closer.submit(loads.close, load)
+        closing = closer.submit(loads.close, load) if load else None
         if live:
+            if closing and not live.is_informed:
+                closing.result()  # a build that asks sees closed loads only
             try:
-                live.build([source.source for source in load.sources], load.load_id)
+                live.build(load)
             except LakehouseError as error:
                 failures.append(str(error))
         published = time.time()
-        closing.result()
-    failures += [f"{source.source}: {source.failure}" for source in load.sources if source.failure]
+        if closing:
+            closing.result()
+    if load:
+        failures += [
+            f"{source.source}: {source.failure}" for source in load.sources if source.failure
+        ]
     return Round(
         load=load,
         seconds=time.monotonic() - began,
@@ -288,7 +338,14 @@ def _build_rest(sources: list[str]) -> None:
     threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     select = [f"source:{source}+" for source in sources]
     Dbt(load_settings(), "rest")(
-        *BUILD, "--threads", "1", "--select", *select, "--exclude", "tag:live,resource_type:model"
+        *BUILD,
+        "--threads",
+        "1",
+        "--select",
+        *select,
+        "--exclude",
+        "path:models/staging",
+        "tag:live,resource_type:model",
     )
 
 

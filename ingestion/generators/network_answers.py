@@ -135,6 +135,10 @@ _NONE: Final = -1
 """In a column of whole numbers that are never negative: null."""
 _FOREVER: Final = 2**62
 _EPOCH_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_BEGINNING_OF_TIME: Final = -2_208_988_800_000_000
+"""1900-01-01, in microseconds since 1970."""
+_END_OF_TIME: Final = 253_402_214_400_000_000
+"""9999-12-31."""
 _OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _PRIVATE_IPV4: Final = re.compile(
     rf"(?:10\.{_OCTET}|172\.(?:1[6-9]|2\d|3[01])|192\.168)\.{_OCTET}\.{_OCTET}", re.ASCII
@@ -272,6 +276,11 @@ def _whole(tables: Tables, table: str) -> pa.Table:
 # --- typing
 
 
+def _is_out_of_range(micros: int | None) -> bool:
+    """Whether no version can begin then: first versions begin with time, last ones end with it."""
+    return micros is not None and not _BEGINNING_OF_TIME < micros < _END_OF_TIME
+
+
 def bits_per_second(mbps: float | None) -> int | None:
     """A speed in whole bits per second, rounded half up; None where it is no speed."""
     if mbps is None or not 0 <= mbps <= MAX_MBPS:
@@ -356,6 +365,7 @@ def _servers(tables: Tables) -> _Account[_Server]:
             _first(
                 (row["server_id"] is None, "server_id is missing"),
                 (row["valid_from"] is None, "valid_from is missing"),
+                (_is_out_of_range(row["valid_from"]), "valid_from is out of range"),
             ),
             _first(
                 (
@@ -386,6 +396,7 @@ def _customers(tables: Tables) -> _Account[_Customer]:
             _first(
                 (row["customer_id"] is None, "customer_id is missing"),
                 (row["valid_from"] is None, "valid_from is missing"),
+                (_is_out_of_range(row["valid_from"]), "valid_from is out of range"),
             ),
             _first(
                 (is_plan_invalid, "plan_mbps is not a speed"),
@@ -409,6 +420,10 @@ def _devices(tables: Tables, latest: int) -> _Account[_Device]:
             _first(
                 (row["device_id"] is None, "device_id is missing"),
                 (row["customer_id"] is None, "customer_id is missing"),
+                (
+                    registered_at is not None and registered_at <= _BEGINNING_OF_TIME,
+                    "registered_at is out of range",
+                ),
                 (registered_at is None, "registered_at is unreadable"),
                 (
                     registered_at is not None and registered_at > latest,

@@ -22,9 +22,10 @@
             {% do state['as_of'].update({cut(): run_query(asked).columns[0].values()[0]}) %}
         {% endif %}
     {% endif %}
-    {% for reached in [model.name, events.identifier] %}
-        {% do state['as_ofs_reached'].update({reached: state['as_of'][cut()]}) %}
-    {% endfor %}
+    {% do state['as_ofs_reached'].update({model.name: state['as_of'][cut()]}) %}
+    {% if cut() == cut_of(node_of(events)) %}
+        {% do state['as_ofs_reached'].update({events.identifier: state['as_of'][cut()]}) %}
+    {% endif %}
     {{ return(state['as_of'][cut()]) }}
 {% endmacro %}
 

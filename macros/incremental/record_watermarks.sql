@@ -19,7 +19,9 @@
         {% if is_live() %}
             {# The loop hands it in again. #}
             {% set state = run_state() %}
-            {% do state['as_ofs'].update(state['as_ofs_reached']) %}
+            {% for name in reached if name in state['as_ofs_reached'] %}
+                {% do state['as_ofs'].update({name: state['as_ofs_reached'][name]}) %}
+            {% endfor %}
             {% set told = {} %}
             {% for part in ['cut', 'sources', 'watermarks', 'as_ofs', 'feeds'] %}
                 {% do told.update({part: state[part]}) %}

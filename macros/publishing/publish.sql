@@ -1,6 +1,7 @@
 {#-
   Shows readers what this build has made: `gold.<mart>` becomes a view of the mart's present version.
-  The marts of a domain move together, once all of them are built up to one load; a build publishes only
+  The marts of a domain move together: those that a build leaves out must be published already, with
+  nothing new for them since. A build publishes only
   where nothing failed and every data test of what it built was run, so nobody reads half a build, and a
   build whose tests fail leaves what readers see as it was. The live loop publishes its own marts each
   round, after the tests that it runs.
@@ -21,14 +22,21 @@
         {% elif not is_tested(ran) %}
             {% do log('Not published: a build publishes when it runs all data tests of what it builds.', info=true) %}
         {% else %}
+            {% set published = published_loads() %}
             {% set whole = [] %}
             {% for domain, of_domain in marts | groupby('fqn.2') %}
-                {% set reached = [] %}
-                {% for mart in of_domain %}
-                    {% do reached.append(cut_of(mart) if mart in built else reached_by(mart)) %}
-                {% endfor %}
                 {% set present = of_domain | select('in', built) | list %}
-                {% if present and reached | unique | list | length == 1 %}
+                {% set cuts = [] %}
+                {% for mart in present %}
+                    {% do cuts.append(cut_of(mart)) %}
+                {% endfor %}
+                {% set behind = [] %}
+                {% for mart in of_domain if present and mart not in built %}
+                    {% if published.get(mart.name, -1) < [cuts | min, last_news(mart)] | min %}
+                        {% do behind.append(mart.name) %}
+                    {% endif %}
+                {% endfor %}
+                {% if present and cuts | unique | list | length == 1 and not behind %}
                     {% do whole.extend(present) %}
                 {% elif present %}
                     {% do log('Not published: ' ~ domain ~ '; a domain is published when all its marts are built up to one load.', info=true) %}
@@ -53,6 +61,18 @@
         {% endif %}
     {% endfor %}
     {{ return(true) }}
+{% endmacro %}
+
+{#- The load up to which readers see each mart. -#}
+{% macro published_loads() %}
+    {% set published = {} %}
+    {% for mart, load_id in run_query(
+        'select mart, max_by(load_id, published_at) from '
+        ~ generate_schema_name('audit', none) | trim ~ '.publications group by mart'
+    ).rows %}
+        {% do published.update({mart: load_id | int}) %}
+    {% endfor %}
+    {{ return(published) }}
 {% endmacro %}
 
 {#- Pins the view of each of these marts to its present version, and writes it down. -#}

@@ -93,7 +93,8 @@ class House:
         """The SQL of models, as in a full build, by name."""
         folder = self.settings.paths.root / "target" / "compiled" / "lakehouse" / "models"
         shutil.rmtree(folder, ignore_errors=True)
-        self.dbt("compile", "--full-refresh", "--resource-type", "model", "--select", *select)
+        models = [f"{selector},resource_type:model" for selector in select]
+        self.dbt("compile", "--full-refresh", "--select", *models)
         return {
             path.stem: path.read_text()
             for path in sorted(folder.rglob("*.sql"))

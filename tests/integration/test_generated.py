@@ -89,6 +89,8 @@ def test_every_model_gives_the_same_rows_with_ansi_mode_on_and_off(
     told: tuple[House, dict],
 ) -> None:
     house, _ = told
-    models = house.compiled("path:models/*/wearables", "path:models/staging/sbit", "audit")
+    models = house.compiled(
+        "path:models/*/wearables", "path:models/staging/sbit", "path:models/audit"
+    )
     assert len(models) >= 25
     assert house.fingerprints(models, ansi=True) == house.fingerprints(models, ansi=False)

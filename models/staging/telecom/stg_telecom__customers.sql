@@ -29,6 +29,8 @@ judged as (
         case
             when customer_id is null then 'customer_id is missing'
             when valid_from is null then 'valid_from is missing'
+            when valid_from <= {{ beginning_of_time() }} or valid_from >= {{ end_of_time() }}
+                then 'valid_from is out of range'
         end as reject_reason,
         case
             when plan_mbps is not null and plan_bps is null then 'plan_mbps is not a speed'

@@ -1,0 +1,113 @@
+"""From the rename of a file to the first query that sees it in gold.server_load.
+
+    python -m benchmarks.latency --minutes 10 --home DIR
+
+Runs `lakehouse generate network --every 5s` beside `lakehouse run --every 5s`, and a reader of its
+own that asks over Thrift all the time. The generator moves the last event of each set to the moment
+of its rename, so the delay of a set is the reader's clock at the first answer that holds its newest
+event, less that event's time; both clocks are the machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyhive import hive
+
+from lakehouse.settings import PROJECT, Settings, load_settings
+
+NEWEST = "select max(unix_micros(last_event_at)) from gold.server_load"
+LAKEHOUSE = str(Path(sys.executable).with_name("lakehouse"))
+
+
+def watch(settings: Settings, seconds: float) -> list[tuple[float, float]]:
+    """Asks for the newest event until the time is up.
+
+    Returns:
+        (when an answer came, the newest event in it), each newest event once, in epoch seconds.
+    """
+    seen: list[tuple[float, float]] = []
+    cursor = hive.connect("127.0.0.1", settings.port, auth="NOSASL", username="reader").cursor()
+    deadline = time.time() + seconds
+    while time.time() < deadline:
+        cursor.execute(NEWEST)
+        [[newest]] = cursor.fetchall()
+        if newest is not None and (not seen or newest / 1e6 > seen[-1][1]):
+            seen.append((time.time(), newest / 1e6))
+        time.sleep(0.1)
+    return seen
+
+
+def delivered(settings: Settings) -> list[float]:
+    """The time of the newest event of each set, in epoch seconds."""
+    newest: dict[str, float] = defaultdict(float)
+    for path in (settings.paths.landing / "telecom.connections").glob("*.parquet"):
+        number = re.search(r"=2D(\d+)=2Eparquet", path.name)
+        latest = pc.max(pq.read_table(path, columns=["event_at"])["event_at"]).as_py()
+        if number:
+            newest[number[1]] = max(newest[number[1]], latest.timestamp())
+    return sorted(newest.values())
+
+
+def delays(sets: list[float], seen: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """(when a set came, its delay) of the sets that came while the reader watched, in seconds."""
+    return [
+        (newest, min(seconds))
+        for newest in sets
+        if newest > seen[0][0]
+        and (seconds := [asked - newest for asked, event in seen if event >= newest])
+    ]
+
+
+def main() -> None:
+    """Measures, and prints and writes what was seen."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--home", type=Path, required=True, help="An empty folder.")
+    options = parser.parse_args()
+    settings = load_settings(options.home)
+    log = options.home / "latency.log"
+    options.home.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        loop = subprocess.Popen([LAKEHOUSE, "run", "--every", "5s"], cwd=PROJECT, stderr=output)
+        while "A round every" not in log.read_text():
+            if loop.poll() is not None:
+                sys.exit(f"The loop ended. Its words are in {log}")
+            time.sleep(1)
+        story = str(int(options.minutes) + 1)
+        generate = [LAKEHOUSE, "generate", "network", "--every", "5s", "--minutes", story]
+        deliveries = subprocess.Popen(generate, cwd=PROJECT, stderr=output)
+        seen = watch(settings, options.minutes * 60)
+        for process in (deliveries, loop):
+            process.send_signal(signal.SIGINT)
+            process.wait(120)
+    found = delays(delivered(settings), seen)
+    seconds = sorted(delay for _, delay in found)
+    half = len(found) // 2
+    result = {
+        "sets": len(found),
+        "p50_s": round(statistics.median(seconds), 2),
+        "p90_s": round(seconds[int(len(seconds) * 0.9)], 2),
+        "p99_s": round(seconds[min(int(len(seconds) * 0.99), len(seconds) - 1)], 2),
+        "first_half_p50_s": round(statistics.median(delay for _, delay in found[:half]), 2),
+        "second_half_p50_s": round(statistics.median(delay for _, delay in found[half:]), 2),
+        "cores": os.cpu_count(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

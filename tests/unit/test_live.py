@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ingestion.declaration import Column, SourceTable
+from ingestion.loads import Load, SourceLoad
+from lakehouse import live
+from lakehouse.errors import LakehouseError
+from lakehouse.live import LiveModels, Round
+from lakehouse.settings import Settings
+
+TABLE = SourceTable("a", "b", "a_b", (Column("x", "string"),), "csv", ("x",), "refuse")
+STATE = {"cut": 1, "sources": {"a.b": 1}, "watermarks": {}, "as_ofs": {}, "feeds": {}}
+
+
+class FakeDbt:
+    """Tells its state as dbt does, unless it has nothing to do or fails."""
+
+    def __init__(self, settings: Settings, pace: str, heard) -> None:
+        self.heard = heard
+        self.runs: list[tuple[list[str], dict | None]] = []
+        self.fate = "done"
+
+    def parse(self) -> None:
+        pass
+
+    def __call__(self, *arguments: str) -> None:
+        given = os.environ.get("LAKEHOUSE_RUN_STATE")
+        sources = [argument for argument in arguments if argument.startswith("source:")]
+        self.runs.append((sources, json.loads(given) if given else None))
+        if self.fate != "nothing to do":
+            self.heard("run state: " + json.dumps(STATE))
+        if self.fate == "failed":
+            raise LakehouseError("dbt build failed")
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LiveModels:
+    monkeypatch.setattr(live, "Dbt", FakeDbt)
+    return LiveModels(Settings(home=tmp_path))
+
+
+def load(number: int, *sources: str) -> Load:
+    return Load(number, [SourceLoad(source) for source in sources])
+
+
+def test_the_state_of_a_run_is_handed_to_the_next_with_its_load(models: LiveModels) -> None:
+    models.build(load(1, "a.b"))
+    models.build(load(2, "a.b"))
+    [first, second] = models._dbt.runs
+    assert first[1] is None
+    assert second[1] == STATE | {"cut": 2, "sources": {"a.b": 2}}
+
+
+def test_what_failed_is_owed_and_the_next_run_asks(models: LiveModels) -> None:
+    models.build(load(1, "a.b"))
+    models._dbt.fate = "failed"
+    with pytest.raises(LakehouseError):
+        models.build(load(2, "a.c"))
+    assert models.owed == {"a.c"}
+    assert not models.is_informed
+    models._dbt.fate = "done"
+    models.build(load(3, "a.b"))
+    assert models._dbt.runs[-1] == (["source:a.b+,tag:live", "source:a.c+,tag:live"], None)
+    assert models.owed == set()
+
+
+def test_a_source_without_live_models_loses_no_state(models: LiveModels) -> None:
+    models.build(load(1, "a.b"))
+    models._dbt.fate = "nothing to do"
+    models.build(load(2, "a.c"))
+    models._dbt.fate = "done"
+    models.build(load(3, "a.b"))
+    assert models._dbt.runs[-1][1] == STATE | {"cut": 3, "sources": {"a.b": 3, "a.c": 2}}
+
+
+def wait(home: Path, *, sign: int = 0, unfinished: set[str] | None = None) -> float | None:
+    return live._wait(
+        Settings(home=home),
+        [TABLE],
+        loads=SimpleNamespace(unfinished=unfinished or set()),
+        live=None,
+        stop=SimpleNamespace(sign=sign),
+        rest=SimpleNamespace(go_on=lambda: None),
+    )
+
+
+def test_a_file_of_any_age_is_news(tmp_path: Path) -> None:
+    file = tmp_path / "inbox" / "a.b" / "old.csv"
+    file.parent.mkdir(parents=True)
+    file.write_text("x\n1\n")
+    os.utime(file, (0, 0))
+    assert wait(tmp_path) == 0
+
+
+def test_a_stop_ends_the_wait(tmp_path: Path) -> None:
+    assert wait(tmp_path, sign=2) is None
+
+
+def test_what_failed_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_RETRY_SECONDS", 0)
+    assert wait(tmp_path, unfinished={"a.b"}) is not None
+
+
+def test_a_round_tells_of_failures_and_refused_files() -> None:
+    source = SourceLoad("a.b", landed=1, rows=3, quarantined=[("f.csv", "it is empty")])
+    done = Round(Load(7, [source]), 2.04, 1.0, 2.5, "a.b: broken")
+    assert list(done.lines()) == [
+        "load 7: rows 3, 2.0 s (ingest 1.0), lag 2.5 s; failed: a.b: broken",
+        "  a.b: f.csv: it is empty",
+    ]
