@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -157,12 +156,8 @@ class Loads:
         was_whole = names - self._unfinished
         self._unfinished |= names
         fates = self._fates(inspections)
-        with ThreadPoolExecutor() as writers:
-            for writing in (
-                writers.submit(self._record_starts, load_id, tables),
-                writers.submit(self._record_fates, load_id, fates),
-            ):
-                writing.result()
+        self._record_loads([(load_id, table.full_name, "started", None, None) for table in tables])
+        self._record_fates(load_id, fates)
         expected = self._move(fates, loads)
         self._ingest(tables, loads, load_id)
         self._await_earlier_queries()  # a client may lose a query that goes on in the engine
@@ -223,9 +218,6 @@ class Loads:
         except GateError as error:
             faults[table.full_name] = str(error)
 
-    def _record_starts(self, load_id: int, tables: list[SourceTable]) -> None:
-        self._record_loads([(load_id, table.full_name, "started", None, None) for table in tables])
-
     def _record_fates(self, load_id: int, fates: list[tuple[Inspection, str]]) -> None:
         """Writes every file's fate down, before it is moved.
 
@@ -268,8 +260,9 @@ class Loads:
                 else:
                     land(self._home, found)
                     load.landed += 1
-                    self._known.add((load.source, found.sha256))
-                    expected[load.source] += found.num_rows or 0
+                    if (load.source, found.sha256) not in self._known:
+                        self._known.add((load.source, found.sha256))
+                        expected[load.source] += found.num_rows or 0
             except StillBeingWritten:
                 continue  # replaced since it was inspected: the new one's turn is the next round
             except GateError as error:
