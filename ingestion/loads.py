@@ -1,8 +1,8 @@
 """A load: one round of ingestion over all sources that have news, under one number.
 
     inbox --gate--> landing --availableNow--> bronze     audit.files: every file and its fate
-                └-> quarantine                           audit.loads: started, finished or failed,
-                                                         and, last, closed
+                └-> quarantine                           audit.loads: each source finished or
+                                                         failed, last the load closed
 
 A build sees closed loads only. A load that a crash leaves open is closed by the next one, which
 begins when every query of the earlier has ended, so no row appears under a number already closed.
@@ -112,11 +112,14 @@ class Loads:
             ).collect()
         }
         last = spark.sql(
-            "select source, max(load_id) as load_id, max_by(status, recorded_at) as status "
-            "from audit.loads group by source"
+            "select source, max(load_id) as load_id, max_by(status, recorded_at) as status from ("
+            "select source, load_id, status, recorded_at from audit.loads union all "
+            # A load with files is begun with their fates.
+            "select source, load_id, 'begun' as status, recorded_at from audit.files) "
+            "group by source"
         ).collect()
         self._last_load_id = max((row["load_id"] for row in last), default=0)
-        self._unfinished = {row["source"] for row in last if row["status"] in ("started", "failed")}
+        self._unfinished = {row["source"] for row in last if row["status"] in ("begun", "failed")}
 
     def run(self) -> Load | None:
         """Takes in all that waits and closes the load.
@@ -156,8 +159,9 @@ class Loads:
         was_whole = names - self._unfinished
         self._unfinished |= names
         fates = self._fates(inspections)
-        self._record_loads([(load_id, table.full_name, "started", None, None) for table in tables])
         self._record_fates(load_id, fates)
+        if not fates:  # or the load's number would be known nowhere
+            self._record_loads([(load_id, name, "begun", None, None) for name in sorted(names)])
         expected = self._move(fates, loads)
         self._ingest(tables, loads, load_id)
         self._await_earlier_queries()  # a client may lose a query that goes on in the engine

@@ -272,6 +272,8 @@ def _spark_conf(settings: Settings, jars: list[Path]) -> str:
         # Small work is dominated by these two when they keep their defaults of 200 and 50.
         "spark.sql.shuffle.partitions": cores,
         "spark.databricks.delta.snapshotPartitions": cores,
+        # A checkpoint of a log takes half a second: of every tenth commit it would be too often.
+        "spark.databricks.delta.properties.defaults.checkpointInterval": 100,
         "spark.sql.parquet.compression.codec": "zstd",
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": cores,
     }

@@ -1,12 +1,13 @@
 """The live loop: as soon as something arrives, a round of ingestion and of the models it touches.
 
 One process holds the loop, on the warm engine. A round builds the models tagged `live` that the
-arrivals touch, checks and publishes them. The rest of the models, their tests and their publishing
+arrivals touch and publishes them. The rest of the models, all tests and their publishing
 go on beside it at their own pace, in a child process, from the sources that have had news since.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -37,7 +38,12 @@ _LOOK_SECONDS = 0.05
 _PATIENCE_SECONDS = 1.0
 # How long after a failure the same is tried again, should nothing arrive before.
 _RETRY_SECONDS = 30.0
+# Between two builds of the rest of the models, in which one may build by hand.
+_PAUSE_SECONDS = 30.0
+# The least share of the time that the rest of the models gets, however close the rounds follow.
+_LEAST_SHARE = 0.2
 _STATE = "run state: "
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ class LiveModels:
         return bool(self._state)
 
     def build(self, load: Load | None) -> None:
-        """Builds, checks and publishes what stands on the sources of a load and on those owed.
+        """Builds and publishes what stands on the sources of a load and on those owed.
 
         Raises:
             LakehouseError: dbt failed, and has printed why; the sources are owed.
@@ -126,10 +132,9 @@ class LiveModels:
             os.environ["LAKEHOUSE_RUN_STATE"] = json.dumps(state)
         try:
             self._dbt(
-                *(*BUILD, "--cache-selected-only", "--indirect-selection", "empty", "--select"),
+                *(*BUILD, "--exclude", "resource_type:test", "--select"),
                 *(f"source:{source}+,tag:live" for source in sorted(self.owed)),
-                *("--exclude", "test_type:generic"),
-                *("--no-write-json", "--log-level-file", "info"),
+                *("--no-populate-cache", "--no-write-json", "--log-level-file", "info"),
             )
         except LakehouseError:
             self._state = {}  # the next run asks
@@ -145,48 +150,73 @@ class LiveModels:
 
 
 class RestOfTheModels:
-    """The models not tagged `live`, and the tests: a child process, one build at a time."""
+    """The models not tagged `live`, and the tests: a child process, one build at a time.
+
+    It works between the rounds: `held` stops it while one goes on, which on a small machine would
+    otherwise take twice as long.
+    """
 
     def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
         self._settings = settings
         self._say = say
+        self._log = settings.paths.logs / "rest.log"
         self._child: subprocess.Popen[bytes] | None = None
         self._news: set[str] = set()
         self._taken: set[str] = set()
         self._started = 0.0
-        self._rested_at = 0.0
+        self._held_seconds = 0.0
+        self._rests_until = 0.0
 
     def hear(self, sources: set[str]) -> None:
         """Takes note of sources that have news."""
         self._news |= sources
 
     def go_on(self) -> None:
-        """Looks after the build, and begins the next one when the last has had its pause.
-
-        The pause is three times as long as the build was, so that the rounds have the machine for
-        themselves most of the time.
-        """
+        """Looks after the build, and begins the next one, after a pause, where there is news."""
         now = time.monotonic()
         if self._child and self._child.poll() is not None:
             took = now - self._started
             if self._child.returncode:
                 self._news |= self._taken
-                self._say(f"The rest of the models: failed after {took:.0f} s; see the log of dbt.")
+                self._say(
+                    f"The rest of the models: failed after {took:.0f} s. "
+                    f"Its words are in {self._log}"
+                )
             else:
                 self._say(f"The rest of the models: built and tested in {took:.0f} s.")
             self._child = None
-            self._rested_at = now + 3 * took
-        if self._child is None and self._news and now >= self._rested_at:
+            self._rests_until = now + _PAUSE_SECONDS
+        if self._child is None and self._news and now >= self._rests_until:
             self._taken, self._news = self._news, set()
-            self._started = now
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "lakehouse.live", *sorted(self._taken)],
-                env=os.environ | {"LAKEHOUSE_HOME": str(self._settings.paths.root)},
-                stdin=subprocess.DEVNULL,
-                stdout=sys.stderr,
-                cwd=PROJECT,
-                start_new_session=True,  # Ctrl-C is the loop's to handle
-            )
+            self._started, self._held_seconds = now, 0.0
+            with self._log.open("wb") as log:
+                self._child = subprocess.Popen(
+                    [sys.executable, "-m", "lakehouse.live", *sorted(self._taken)],
+                    env=os.environ | {"LAKEHOUSE_HOME": str(self._settings.paths.root)},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=PROJECT,
+                    process_group=0,  # Ctrl-C is the loop's to handle
+                )
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Stops the build meanwhile, unless it has had less than its share.
+
+        A statement that the engine has begun goes on.
+        """
+        began = time.monotonic()
+        total = began - self._started
+        child = self._child if total - self._held_seconds >= _LEAST_SHARE * total else None
+        if child:
+            child.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            if child:
+                child.send_signal(signal.SIGCONT)
+                self._held_seconds += time.monotonic() - began
 
     def stop(self) -> None:
         """Ends a build that is under way; the next one makes up for it."""
@@ -235,10 +265,12 @@ def run_rounds(settings: Settings, every: float, say: Callable[[str], None], *, 
             while not stop.sign:
                 began = time.monotonic()
                 oldest = _wait(settings, tables, loads=loads, live=live, stop=stop, rest=rest)
-                if oldest is not None and (done := _round(loads, live, oldest)):
-                    for line in done.lines():
+                if oldest is not None:
+                    with rest.held():
+                        done = _round(loads, live, oldest)
+                    for line in done.lines() if done else ():
                         say(line)
-                    if build and done.load:
+                    if build and done and done.load:
                         rest.hear({source.source for source in done.load.sources})
                 while time.monotonic() < began + every and not stop.sign:
                     rest.go_on()
@@ -278,7 +310,8 @@ def _wait(
             # A stream of files that never ends is not waited for.
             if names == before or now - first_seen > _PATIENCE_SECONDS:
                 with suppress(FileNotFoundError):
-                    return min(path.stat().st_mtime for path in waiting)
+                    # The rename into the inbox, not the writing before it.
+                    return min(path.stat().st_ctime for path in waiting)
         is_owing = bool(loads.unfinished or (live and live.owed))
         if is_owing and now - began > _RETRY_SECONDS:
             return time.time()
@@ -333,8 +366,11 @@ def _build_rest(sources: list[str]) -> None:
     """The child process: builds and tests what stands on these sources, but for the live models.
 
     One statement at a time, since the rounds need the other core. Should the loop be killed, the
-    child ends too, so that it does not hold up the next loop.
+    child ends too, so that it does not hold up the next loop; if it is held at that moment, the
+    kernel wakes it (elsewhere than on Linux: as a stopped group that nobody is left to look after).
     """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
     threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     select = [f"source:{source}+" for source in sources]
     Dbt(load_settings(), "rest")(

@@ -40,13 +40,13 @@
     {% set touched = run_state()['touched'][model.unique_id] %}
     {% if not has_arrivals() or touched['literals'] == [] %}
         select 'nothing has arrived' as outcome
-    {% elif touched['literals'] is none or not touched['ranges'] %}
+    {% elif not touched['ranges'] or not (touched['literals'] or touched['is_whole']) %}
         {{ merge_arrivals(arg_dict['target_relation'], arg_dict['temp_relation'], arg_dict['unique_key']) }}
     {% else %}
         insert into {{ arg_dict['target_relation'] }} by name
         replace where
             {{ in_ranges('', touched['ranges']) }}
-            and ({{ is_touched(touched) }})
+            {% if not touched['is_whole'] %}and ({{ is_touched(touched) }}){% endif %}
         select * from {{ arg_dict['temp_relation'] }}
     {% endif %}
 {% endmacro %}

@@ -14,3 +14,13 @@
     {% endif %}
     {{ return(dbt.list_relations_without_caching(schema_relation)) }}
 {% endmacro %}
+
+{#- Wraps dbt's: the live loop works in schemas that are there, since all was built before it. -#}
+{% macro list_schemas(database) %}
+    {% if is_live() %}
+        {{ return([
+            [generate_schema_name('silver', none) | trim], [generate_schema_name('gold_build', none) | trim]
+        ]) }}
+    {% endif %}
+    {{ return(dbt.list_schemas(database)) }}
+{% endmacro %}

@@ -85,18 +85,84 @@
 {% endmacro %}
 
 {#-
+  The last windows of all servers as ranges for `touch`, where these hold all that arrivals touch: from the
+  session timeout before the earliest arrival or the report time before, whichever is earlier. None where
+  that is more than two hours ago or has to be asked, or a capacity has changed.
+-#}
+{% macro recent_windows(events, versions, as_of, as_of_before) %}
+    {% if (
+        not execute or cannot_ask() or var('as_of') or not is_load_by_load()
+        or not has_arrivals() or not arrived_here(events) or has_news(node_of(versions), watermark())
+    ) %}
+        {{ return(none) }}
+    {% endif %}
+    {% set datetime = modules.datetime %}
+    {% set starts = [] %}
+    {% for literal in [earliest_arrival(events), as_of_before, as_of] %}
+        {% for text in modules.re.findall("'(.+)'", literal) %}
+            {% set moment = datetime.datetime.fromisoformat(text) %}
+            {% do starts.append(moment - datetime.timedelta(
+                minutes=moment.minute % 5, seconds=moment.second, microseconds=moment.microsecond
+            )) %}
+        {% endfor %}
+    {% endfor %}
+    {% set first = (starts | min) - datetime.timedelta(minutes=5 * windows_of_timeout()) if starts %}
+    {% if starts | length < 3 or starts[2] - first > datetime.timedelta(hours=2) %}
+        {{ return(none) }}
+    {% endif %}
+    {% set days = {} %}
+    {% for number in range((starts[2] - first).seconds // 300 + 1) %}
+        {% set window_start = first + datetime.timedelta(minutes=5 * number) %}
+        {% do days.setdefault("cast('" ~ window_start.date() ~ "' as date)", []).append(
+            "cast('" ~ window_start ~ "' as timestamp)"
+        ) %}
+    {% endfor %}
+    {% set ranges = [] %}
+    {% for day, windows in days.items() %}
+        {% do ranges.append([day, windows | first, windows | last]) %}
+    {% endfor %}
+    {{ return(ranges) }}
+{% endmacro %}
+
+{#- The windows that servers have in these ranges: from the first one on that is there already or, in
+    the CTE `latest`, has an event. -#}
+{% macro windows_in_ranges(latest, ranges) %}
+    select
+        server_id,
+        window_start,
+        cast(window_start as date) as window_date
+    from (
+        select
+            server_id,
+            explode(
+                sequence(min(window_start), {{ ranges[-1][2] }}, interval 300 second)
+            ) as window_start
+        from (
+            select
+                server_id,
+                window_start
+            from {{ this }}
+            where {{ in_ranges('', ranges) }}
+            union all
+            select
+                server_id,
+                window_start
+            from {{ latest }}
+            where last_event_at is not null and window_start >= {{ ranges[0][1] }}
+        ) as known
+        group by server_id
+    ) as continued
+{% endmacro %}
+
+{#-
   The windows of this run: the touched ones, or all from each server's first event to the report time.
-  Columns: server_id, window_start, window_date, ends_at (the window's end, or the first moment after the
-  report time), num_instants (of the 5-second grid, up to the report time).
+  Columns: server_id, window_start, window_date, num_instants (of the 5-second grid, up to the report time).
 -#}
 {% macro windows_to_work_out(events, as_of) %}
     select
         server_id,
         window_start,
         cast(window_start as date) as window_date,
-        least(
-            window_start + interval 300 second, {{ as_of }} + interval 1 microsecond
-        ) as ends_at,
         least(
             60, (unix_micros({{ as_of }}) - unix_micros(window_start)) div 5000000 + 1
         ) as num_instants
@@ -120,59 +186,69 @@
 {% endmacro %}
 
 {#-
-  Location and capacity of servers in windows, from `int_server_versions`: those in force at the window's
-  last instant; capacity_fault tells of a capacity that is unknown or zero at any of its instants.
+  What is used in windows, and of which capacity. `windows`: `windows_to_work_out`; `used`:
+  `bandwidth_at_instants`; `versions`: `int_server_versions`. Per window its columns; location and
+  capacity_bps in force at its last instant; capacity_fault, which tells of a capacity that is unknown or
+  zero at any of its instants; sum_bps; sum_rate, the sum of used by capacity of the instant; used_bps,
+  the sorted values at the instants at which anything was in use.
 -#}
-{% macro capacities_of_windows(windows, versions) %}
-    select
-        windows.server_id,
-        windows.window_start,
-        max_by(versions.location, versions.valid_from) as location,
-        max_by(versions.capacity_bps, versions.valid_from) as capacity_bps,
-        case
-            when bool_or(versions.capacity_bps is null) then 'unknown'
-            when bool_or(versions.capacity_bps = 0) then 'zero'
-        end as capacity_fault
-    from {{ windows }} as windows
-    left join (select * from {{ versions }} where not _is_deleted) as versions
-        on
-            windows.server_id = versions.server_id
-            and greatest(
-                {{ instant_from('versions.valid_from') }}, {{ instant_from('windows.window_start') }}
-            ) < least(
-                {{ instant_from('versions.valid_to') }},
-                {{ instant_from('windows.window_start') }} + windows.num_instants
-            )
-    group by windows.server_id, windows.window_start
-{% endmacro %}
-
-{#-
-  What is used in windows, from `bandwidth_at_instants`: sum_bps; sum_rate, the sum of used by capacity
-  of the instant; used_bps, the sorted values at the instants at which anything was in use.
--#}
-{% macro loads_of_windows(used, versions) %}
+{% macro loads_of_windows(windows, used, versions) %}
     select
         server_id,
         window_start,
-        sum(sum_bps) as sum_bps,
-        sum(cast(sum_bps as decimal(20, 0)) / cast(capacity_bps as decimal(16, 0))) as sum_rate,
+        window_date,
+        num_instants,
+        max_by(location, valid_from) as location,
+        max_by(capacity_bps, valid_from) as capacity_bps,
+        case
+            when bool_or(capacity_bps is null) then 'unknown'
+            when bool_or(capacity_bps = 0) then 'zero'
+        end as capacity_fault,
+        coalesce(sum(sum_bps), 0) as sum_bps,
+        coalesce(
+            sum(
+                cast(sum_bps as decimal(20, 0))
+                / cast(nullif(capacity_bps, 0) as decimal(16, 0))
+            ), 0
+        ) as sum_rate,
         array_sort(flatten(collect_list(used_bps))) as used_bps
     from (
         select
-            used.server_id,
-            timestamp_seconds(used.instant div 60 * 300) as window_start,
-            nullif(versions.capacity_bps, 0) as capacity_bps,
+            windows.*,
+            versions.capacity_bps,
+            max(versions.valid_from) as valid_from,
+            max_by(versions.location, versions.valid_from) as location,
             sum(used.used_bps) as sum_bps,
             collect_list(used.used_bps) as used_bps
-        from {{ used }} as used
+        from {{ windows }} as windows
         left join (select * from {{ versions }} where not _is_deleted) as versions
             on
-                used.server_id = versions.server_id
-                and used.instant >= {{ instant_from('versions.valid_from') }}
-                and used.instant < {{ instant_from('versions.valid_to') }}
-        group by used.server_id, used.instant div 60, nullif(versions.capacity_bps, 0)
+                windows.server_id = versions.server_id
+                and greatest(
+                    {{ instant_from('versions.valid_from') }}, {{ instant_from('windows.window_start') }}
+                ) < least(
+                    {{ instant_from('versions.valid_to') }},
+                    {{ instant_from('windows.window_start') }} + windows.num_instants
+                )
+        left join {{ used }} as used
+            on
+                windows.server_id = used.server_id
+                and windows.window_start = used.window_start
+                and (
+                    versions.server_id is null
+                    or (
+                        used.instant >= {{ instant_from('versions.valid_from') }}
+                        and used.instant < {{ instant_from('versions.valid_to') }}
+                    )
+                )
+        group by
+            windows.server_id,
+            windows.window_start,
+            windows.window_date,
+            windows.num_instants,
+            versions.capacity_bps
     ) as by_capacity
-    group by server_id, window_start
+    group by server_id, window_start, window_date, num_instants
 {% endmacro %}
 
 {#-
@@ -257,7 +333,7 @@
     (
         select events.*
         from {{ events }} as events
-        {% if is_load_by_load() and execute -%}
+        {% if is_load_by_load() and execute and not run_state()['touched'][model.unique_id]['is_whole'] -%}
         left semi join (
             select distinct
                 server_id,

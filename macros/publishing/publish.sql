@@ -4,7 +4,7 @@
   nothing new for them since. A build publishes only
   where nothing failed and every data test of what it built was run, so nobody reads half a build, and a
   build whose tests fail leaves what readers see as it was. The live loop publishes its own marts each
-  round, after the tests that it runs.
+  round: their tables refuse rows that break their constraints.
 -#}
 {% macro publish(results) %}
     {% if execute and flags.WHICH == 'build' %}

@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.errors import PySparkException
 
 from ingestion.generators import network
 from ingestion.generators.network_answers import SCHEMAS
@@ -195,19 +196,22 @@ def test_the_change_feed_gives_the_last_change_of_each_key(told: tuple[House, di
 
 
 def test_the_live_loop_stops_cleanly_and_survives_a_kill(told: tuple[House, dict]) -> None:
-    """A round, Ctrl-C; a kill in the middle of a round; and the next loop makes up for it."""
+    """A round, Ctrl-C; a kill in the middle of a round; and the next loop makes up for it.
+
+    With a server that is new, an event of the day before and one of three hours ago.
+    """
     house, _ = told
     last = house.value("select max(last_event_at) from gold.server_load")
 
-    def deliver(number: int) -> None:
+    def deliver(number: int, *, server: int = 1, earlier: timedelta = timedelta(0)) -> None:
         later = SCHEMAS["telecom.connections"]
         row = {
             "event_id": 10**12 + number,
             "session_id": 10**12,
             "device_id": 10**12,
-            "server_id": 1,
+            "server_id": server,
             "event_type": "usage",
-            "event_at": last + timedelta(seconds=number),
+            "event_at": last + timedelta(seconds=number) - earlier,
             "asked_mbps": 1.0,
             "received_mbps": 1.0,
             "bytes": 1,
@@ -223,22 +227,38 @@ def test_the_live_loop_stops_cleanly_and_survives_a_kill(told: tuple[House, dict
         newest = house.value("select max(last_event_at) from gold.server_load")
         return bool(newest == moment)
 
+    events = "select count(*) from silver.int_connections where event_id > 1000000000000"
     log = house.settings.paths.logs / "live-test.log"
     with loop(house) as process:
         wait_until(lambda: log.exists() and "A round every" in log.read_text())
         deliver(1)
         wait_until(lambda: published(1))
-        deliver(2)
+        deliver(301, server=999)  # the next window
+        wait_until(lambda: published(301))
+        deliver(302, earlier=timedelta(days=1))
+        deliver(303, earlier=timedelta(hours=3))
+        wait_until(lambda: house.value(events) == 4)
+        deliver(304)
         inbox = house.settings.paths.inbox / "telecom.connections" / "phone" / "connected"
         wait_until(lambda: not list(inbox.glob("*.parquet")))  # landed, so in the middle of it
         process.kill()
         process.wait(60)
-    deliver(3)
+    deliver(305)
     with loop(house) as process:
-        wait_until(lambda: published(3))
+        wait_until(lambda: published(305))
         process.send_signal(signal.SIGINT)
         assert process.wait(120) == 130
-    assert (
-        house.value("select count(*) from silver.int_connections where event_id > 1000000000000")
-        == 3
-    )
+    assert house.value(events) == 6
+    assert house.value("select count(*) from gold.server_load where server_id = 999") > 0
+    before = house.gold("gold_build", ("server_load",))
+    house.build_untested("--full-refresh", "--select", "server_load")
+    assert house.gold("gold_build", ("server_load",)) == before
+
+
+def test_the_table_of_a_live_mart_refuses_a_wrong_row(told: tuple[House, dict]) -> None:
+    house, _ = told
+    with pytest.raises(PySparkException, match="CHECK constraint bandwidth_is_not_negative"):
+        house.rows(
+            "insert into gold_build.server_load by name select * except (bandwidth_used_mbps), "
+            "-1d as bandwidth_used_mbps from gold_build.server_load limit 1"
+        )

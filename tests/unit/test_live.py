@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +14,7 @@ from ingestion.declaration import Column, SourceTable
 from ingestion.loads import Load, SourceLoad
 from lakehouse import live
 from lakehouse.errors import LakehouseError
-from lakehouse.live import LiveModels, Round
+from lakehouse.live import LiveModels, RestOfTheModels, Round
 from lakehouse.settings import Settings
 
 TABLE = SourceTable("a", "b", "a_b", (Column("x", "string"),), "csv", ("x",), "refuse")
@@ -95,7 +98,9 @@ def test_a_file_of_any_age_is_news(tmp_path: Path) -> None:
     file.parent.mkdir(parents=True)
     file.write_text("x\n1\n")
     os.utime(file, (0, 0))
-    assert wait(tmp_path) == 0
+    came = file.stat().st_ctime
+    assert came > 0
+    assert wait(tmp_path) == came
 
 
 def test_a_stop_ends_the_wait(tmp_path: Path) -> None:
@@ -114,3 +119,29 @@ def test_a_round_tells_of_failures_and_refused_files() -> None:
         "load 7: rows 3, 2.0 s (ingest 1.0), lag 2.5 s; failed: a.b: broken",
         "  a.b: f.csv: it is empty",
     ]
+
+
+def is_held(process: subprocess.Popen[bytes]) -> bool:
+    return Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+
+
+def eventually(is_so: Callable[[], bool]) -> bool:
+    return any(is_so() or time.sleep(0.01) for _ in range(500))
+
+
+def test_the_rest_is_held_for_a_round_and_gets_its_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    rest = RestOfTheModels(Settings(home=tmp_path), say=print)
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            rest._child, rest._started = child, 90.0
+            for seconds, held in ((30.0, True), (30.0, True), (5.0, False), (5.0, True)):
+                with rest.held():
+                    assert eventually(lambda expected=held: is_held(child) == expected)
+                    now += seconds
+                assert eventually(lambda: not is_held(child))
+        finally:
+            child.kill()

@@ -8,15 +8,15 @@
 
 {% set events = ref('int_connections') %}
 {% set as_of = as_of(events) %}
-{% do touch(keys=['window_date', 'window_start', 'server_id'], query=touched_windows(
-    events, ref('int_server_versions'), as_of, as_of_before(events)
-)) %}
+{% set arrived = [events, ref('int_server_versions'), as_of, as_of_before(events)] %}
+{% set recent = recent_windows(*arrived) %}
+{% do touch(
+    keys=['window_date', 'window_start', 'server_id'],
+    query=windows_in_ranges('latest', recent) if recent else touched_windows(*arrived),
+    ranges=recent,
+) %}
 
 with
-
-windows as (
-    {{ windows_to_work_out(events, as_of) }}
-),
 
 events as (
     select * from {{ events_around_touched(events) }}
@@ -27,62 +27,47 @@ sessions as (
     {{ session_events('events') }}
 ),
 
-opened as (
-    select
-        *,
-        {{ open_until(as_of) }} as open_until,
-        {{ stands_until(open_until(as_of)) }} as stands_until
-    from sessions
-),
-
-devices as (
-    {{ devices_in_windows('opened', 'windows') }}
-),
-
-used as (
-    {{ bandwidth_at_instants('opened', as_of) }}
-),
-
-capacities as (
-    {{ capacities_of_windows('windows', ref('int_server_versions')) }}
-),
-
-loads as (
-    {{ loads_of_windows('used', ref('int_server_versions')) }}
+pieces as (
+    {{ pieces_by_window('sessions', as_of) }}
 ),
 
 latest as (
     select
         server_id,
-        {{ window_of('event_at') }} as window_start,
+        window_start,
         max(event_at) as last_event_at
-    from sessions
-    group by server_id, {{ window_of('event_at') }}
+    from pieces
+    group by server_id, window_start
+),
+
+windows as (
+    {{ windows_to_work_out(events, as_of) }}
+),
+
+devices as (
+    {{ devices_in_windows('pieces', as_of) }}
+),
+
+used as (
+    {{ bandwidth_at_instants('pieces') }}
+),
+
+loads as (
+    {{ loads_of_windows('windows', 'used', ref('int_server_versions')) }}
 ),
 
 measured as (
     select
-        windows.*,
-        capacities.* except (server_id, window_start),
+        loads.*,
         coalesce(devices.devices_connected, 0) as devices_connected,
         coalesce(devices.devices_peak, 0) as devices_peak,
-        coalesce(loads.sum_bps, 0) as sum_bps,
-        coalesce(loads.sum_rate, 0) as sum_rate,
-        coalesce(
-            {{ hundredfold_percentile('loads.used_bps', 'windows.num_instants', 95) }}, 0
-        ) as p95_hundredfold,
+        {{ hundredfold_percentile('loads.used_bps', 'loads.num_instants', 95) }} as p95_hundredfold,
         latest.last_event_at
-    from windows
-    left join capacities
-        on
-            windows.server_id = capacities.server_id
-            and windows.window_start = capacities.window_start
-    left join devices
-        on windows.server_id = devices.server_id and windows.window_start = devices.window_start
-    left join loads
-        on windows.server_id = loads.server_id and windows.window_start = loads.window_start
+    from loads
     left join latest
-        on windows.server_id = latest.server_id and windows.window_start = latest.window_start
+        on loads.server_id = latest.server_id and loads.window_start = latest.window_start
+    left join devices
+        on loads.server_id = devices.server_id and loads.window_start = devices.window_start
 )
 
 select
