@@ -12,6 +12,7 @@ LAKEHOUSE := $(BIN)/lakehouse
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name))))
 DEMO_HOME := .lakehouse/demo
 SEED ?= 1
+SCENARIOS ?= 4
 
 .PHONY: help
 help: ## This list
@@ -89,6 +90,10 @@ unit: setup ## The tests that need no engine
 .PHONY: integration
 integration: setup ## The tests on a real engine
 	@$(BIN)/pytest -q tests/integration
+
+.PHONY: simulate
+simulate: setup ## Random scenarios against plain Python: make simulate SEED=1 SCENARIOS=20
+	@$(BIN)/python -m tests.simulation --seed $(SEED) --scenarios $(SCENARIOS)
 
 .PHONY: docs
 docs: setup ## Build the dbt docs site with its lineage, and serve it on http://127.0.0.1:8080

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,6 +80,37 @@ class House:
 
     def build_untested(self, *options: str) -> None:
         self.build("--exclude-resource-type", "test", *options)
+
+    def kill_build(self, seconds: float, *, engine_too: bool = False) -> None:
+        """Kills `dbt build`, or the engine under it, some time after its start, wherever it is."""
+        process = subprocess.Popen(
+            [
+                *(Path(sys.executable).with_name("dbt"), "build"),
+                *("--target-path", self.settings.paths.root / "killed"),
+            ],
+            cwd=PROJECT,
+            stdout=subprocess.DEVNULL,
+        )
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        if engine_too:
+            self.kill_engine()
+        process.kill()
+        process.wait()
+
+    def kill_engine(self) -> None:
+        if running := engine.running_engine(self.settings):
+            os.kill(running.pid, signal.SIGKILL)
+            while engine.running_engine(self.settings):
+                time.sleep(0.1)
+
+    def lose_commit(self, table: str) -> None:
+        """Leaves what a kill leaves after bronze's commit and before the checkpoint's."""
+        self.kill_engine()
+        commits = self.settings.paths.checkpoints / table / "commits"
+        last = max(int(path.name) for path in commits.iterdir() if path.name.isdigit())
+        (commits / f"{last}").unlink()
+        (commits / f".{last}.crc").unlink(missing_ok=True)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         return local.session(self.settings).sql(sql).toArrow().to_pylist()

@@ -6,20 +6,12 @@ However it arrives, the gold is the same, row for row, as from one clean deliver
 from __future__ import annotations
 
 import gzip
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
 
-from lakehouse import engine
 from lakehouse.errors import LakehouseError
-from lakehouse.settings import PROJECT
 from tests.integration.conftest import SET_1, SET_1_FILES, UNMATCHED_READINGS, House, plain
 
 BATCHES = 10
@@ -66,38 +58,6 @@ def deliver(house: House, part: dict[str, list[str]], number: int) -> None:
             house.deliver(table, f"part {number}", "".join(f"{line}\n" for line in lines).encode())
 
 
-def kill_a_build(house: House, seconds: float) -> None:
-    """Starts `dbt build` and kills it after a while, wherever it is then."""
-    process = subprocess.Popen(
-        [
-            Path(sys.executable).with_name("dbt"),
-            "build",
-            "--target-path",
-            house.settings.paths.root / "killed",
-        ],
-        cwd=PROJECT,
-        stdout=subprocess.DEVNULL,
-    )
-    time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-
-
-def kill_between_bronze_and_checkpoint(house: House) -> None:
-    """Leaves what a kill of the engine leaves after bronze's commit and before the checkpoint's."""
-    running = engine.running_engine(house.settings)
-    assert running is not None
-    os.kill(running.pid, signal.SIGKILL)
-    while engine.running_engine(house.settings):
-        time.sleep(0.1)
-    commits = house.settings.paths.checkpoints / "sbit.kafka_multiplex" / "commits"
-    last = max(
-        (path for path in commits.iterdir() if path.name.isdigit()), key=lambda p: int(p.name)
-    )
-    last.unlink()
-    (commits / f".{last.name}.crc").unlink(missing_ok=True)
-
-
 @pytest.fixture(scope="module")
 def in_batches(house: House) -> House:
     parts = batches()
@@ -111,11 +71,11 @@ def in_batches(house: House) -> House:
         elif number == 2:
             house.build_untested("--select", "int_workouts", "int_readings", "int_gym_visits")
         elif number == 3:
-            kill_a_build(house, seconds=12)
+            house.kill_build(seconds=12)
         elif number == 4:
             house.build_untested()
         elif number == 6:
-            kill_between_bronze_and_checkpoint(house)
+            house.lose_commit("sbit.kafka_multiplex")
         elif number == 7:
             house.build_untested("--exclude", "int_device_ownerships", "user_profiles")
         elif number == 9:

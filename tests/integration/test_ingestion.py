@@ -5,14 +5,11 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
-import signal
-import time
 
 import pytest
 
 from ingestion.loads import only_ingestion
 from ingestion.lock import LockedError
-from lakehouse import engine
 from tests.integration.conftest import House
 
 HEADER = "mac_address,gym,login,logout\n"
@@ -109,15 +106,7 @@ def test_all_rows_of_a_file_are_in_bronze(house: House) -> None:
 def test_a_kill_between_bronze_and_checkpoint_doubles_nothing(house: House) -> None:
     house.deliver("sbit.gym_logins", "killed.csv", logins("02:00:00:00:00:03,3,100,"))
     house.ingest()
-    running = engine.running_engine(house.settings)
-    assert running is not None
-    os.kill(running.pid, signal.SIGKILL)
-    while engine.running_engine(house.settings):
-        time.sleep(0.1)
-    commits = house.settings.paths.checkpoints / "sbit.gym_logins" / "commits"
-    last = max(int(path.name) for path in commits.iterdir() if path.name.isdigit())
-    (commits / f"{last}").unlink()
-    (commits / f".{last}.crc").unlink(missing_ok=True)
+    house.lose_commit("sbit.gym_logins")
     house.deliver("sbit.gym_logins", "next.csv", logins("02:00:00:00:00:03,3,200,"))
     house.ingest()
     assert house.value("select count(*) from bronze.sbit_gym_logins where gym = '3'") == 2

@@ -1,0 +1,158 @@
+"""Plays scenarios on a real engine and compares what comes out with plain Python."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import Any
+
+from lakehouse.build import BUILD
+from lakehouse.errors import LakehouseError
+from lakehouse.settings import PROJECT
+from tests.integration.conftest import House
+from tests.simulation import scenario as of
+from tests.simulation.domains import DOMAINS
+from tests.simulation.scenario import Scenario, Step, draw_steps
+
+CHECKS = (
+    "gold = oracle, events in = accepted + duplicates + rejects, another build changes nothing, "
+    "full refresh changes nothing"
+)
+
+
+def models_of(domain: str) -> tuple[str, ...]:
+    """The models of a domain, staging left out."""
+    folders = [PROJECT / "models" / layer / domain for layer in ("intermediate", "marts")]
+    return tuple(sorted(path.stem for folder in folders for path in folder.glob("*.sql")))
+
+
+def draw(seed: int, domain: str) -> Scenario:
+    """The scenario of a seed."""
+    dice = random.Random(f"{domain} {seed}")
+    story = DOMAINS[domain].draw_story(dice)
+    files = DOMAINS[domain].files(seed, story)
+    return Scenario(domain, seed, story, draw_steps(dice, len(files), models_of(domain)))
+
+
+class Play:
+    """One scenario on a lakehouse, which is emptied first.
+
+    Args:
+        house: The lakehouse.
+        scenario: The scenario.
+        say: Told each step.
+    """
+
+    def __init__(self, house: House, scenario: Scenario, say: Callable[[str], None]) -> None:
+        self._house = house
+        self._scenario = scenario
+        self._domain = DOMAINS[scenario.domain]
+        self._say = say
+        self._files = self._domain.files(scenario.seed, scenario.story)
+        self._num_again = 0
+        self._is_built = False
+
+    def differences(self) -> list[str]:
+        """Plays it all; returns what is wrong in the end, a line each."""
+        empty(self._house)
+        for step in self._scenario.steps:
+            self._say(f"  {step}")
+            self._do(step)
+        self._house.ingest()
+        self._build()
+        return [*self._from_oracle(), *self._after("another build"), *self._after("full refresh")]
+
+    def _do(self, step: Step) -> None:
+        house = self._house
+        match step.do:
+            case of.DELIVER | of.AGAIN:
+                for number in step.files:
+                    self._deliver(number, is_again=step.do == of.AGAIN)
+            case of.INGEST:
+                house.ingest()
+            case of.KILL_BUILD:
+                house.kill_build(step.seconds)
+            case of.KILL_ENGINE:
+                house.kill_build(step.seconds, engine_too=True)
+            case of.LOSE_COMMIT:
+                for folder in sorted(house.settings.paths.checkpoints.glob("*/commits")):
+                    house.lose_commit(folder.parent.name)
+            case of.FAILING_BUILD:
+                try:
+                    self._build("--vars", json.dumps({self._domain.bad_var: "no_such_column"}))
+                except LakehouseError:
+                    self._say("    failed, as it should")
+            case _ if not self._is_built or step.do == of.BUILD:
+                self._build()
+            case of.BUILD_PART:
+                self._build(models=step.models)
+            case of.REFRESH:
+                self._build("--full-refresh", models=step.models)
+
+    def _deliver(self, number: int, *, is_again: bool) -> None:
+        file = self._files[number]
+        name = PurePosixPath(file.name)
+        if is_again:
+            self._num_again += 1
+            name = name.with_name(f"again-{self._num_again}-{name.name}")
+        self._house.deliver(file.table, str(name), file.content)
+
+    def _build(self, *options: str, models: tuple[str, ...] = ()) -> None:
+        selected = models or self._domain.selectors
+        self._house.dbt(
+            *(*BUILD, "--exclude-resource-type", "test", *options, "--select", *selected)
+        )
+        self._is_built = self._is_built or not models
+
+    def _gold(self) -> dict[str, list[dict[str, Any]]]:
+        return self._house.gold("gold_build", self._domain.marts)
+
+    def _after(self, what: str) -> list[str]:
+        before = self._gold()
+        self._build(*(["--full-refresh"] if what == "full refresh" else []))
+        after = self._gold()
+        return [
+            f"{mart}: {what} changes it, {first_difference(before[mart], after[mart])}"
+            for mart in self._domain.marts
+            if before[mart] != after[mart]
+        ]
+
+    def _from_oracle(self) -> list[str]:
+        come = [self._files[number] for number in sorted(self._scenario.delivered())]
+        expected = self._domain.answers(file for file in come if not file.is_refused)
+        found = []
+        for mart, rows in self._gold().items():
+            told = sorted(expected[mart], key=repr)
+            columns = told[0].keys() if told else ()
+            held = sorted(({key: row[key] for key in columns} for row in rows), key=repr)
+            if held != told:
+                found.append(f"{mart}: {first_difference(told, held)}")
+        for entity, (table, view) in self._domain.accepted.items():
+            counts = expected["entity_counts"][entity]
+            for what, sql in (
+                ("accepted", f"select count(*) from silver.{table}"),
+                ("row_rejects", f"select count_if(reject_reason is not null) from silver.{view}"),
+                ("events_in", f"select count(*) from silver.{view}"),
+            ):
+                if (value := self._house.value(sql)) != counts[what]:
+                    found.append(f"{entity}: {what} {value}, expected {counts[what]}")
+        return found
+
+
+def first_difference(expected: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
+    missing = [row for row in expected if row not in rows][:1]
+    extra = [row for row in rows if row not in expected][:1]
+    return f"expected {len(expected)} rows, found {len(rows)}; missing {missing}, extra {extra}"
+
+
+def empty(house: House) -> None:
+    """Leaves a lakehouse as if nothing had ever come; the engine stays up."""
+    for schema in ("bronze", "silver", "snapshots", "gold_build", "gold", "audit"):
+        house.rows(f"drop schema if exists {schema} cascade")
+    paths = house.settings.paths
+    for folder in (paths.inbox, paths.landing, paths.quarantine, paths.checkpoints):
+        shutil.rmtree(folder, ignore_errors=True)
+    (paths.root / "engine" / "tables").unlink(missing_ok=True)
