@@ -52,12 +52,24 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
             settings = load_settings()
             if (getattr(flags, "TARGET", None) or settings.target) == "local":
                 start(settings)
+                _end_in_order()
                 if flags.WHICH not in _READS:
                     build_claim.enter_context(
                         only_build(settings, os.environ.get("LAKEHOUSE_PACE", ""))
                     )
         except (LakehouseError, LockedError) as error:
             raise DbtRuntimeError(str(error)) from None
+
+
+def _end_in_order() -> None:
+    """Lets Ctrl-C wait for the statements under way.
+
+    dbt would cancel each on the connection on which its thread waits for it, and PyHive's clients
+    cannot be shared: now and then the thread waits for ever.
+    """
+    from dbt.adapters.spark.impl import SparkAdapter  # noqa: PLC0415
+
+    SparkAdapter.is_cancelable = classmethod(lambda _: False)
 
 
 plugins = [EnginePlugin]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -76,18 +77,27 @@ class Dbt:
             path.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("DBT_PROFILES_DIR", str(PROJECT))
         os.environ["LAKEHOUSE_PACE"] = self._pace
+        errors: list[str] = []
+
+        def hear(event: Any) -> None:
+            if event.info.level == "error" and event.info.name != "MainStackTrace":
+                errors.append(event.info.msg)
+            if self._heard:
+                self._heard(event.info.msg)
+
         try:
-            runner = dbtRunner(self._manifest, [self._hear] if self._heard else None)
-            outcome = runner.invoke(
+            outcome = dbtRunner(self._manifest, [hear]).invoke(
                 [
-                    *("--quiet", *arguments, "--project-dir", str(PROJECT)),
+                    *("--log-level", "none", *arguments, "--project-dir", str(PROJECT)),
                     *("--target-path", str(target), "--log-path", str(logs)),
                 ]
             )
         finally:
             build_claim.close()
         if isinstance(outcome.exception, KeyboardInterrupt):
-            raise outcome.exception
+            raise outcome.exception  # what broke off then is no error
+        if errors:
+            print("\n".join(errors), file=sys.stderr)
         if outcome.exception:
             raise LakehouseError(f"dbt {arguments[0]}: {outcome.exception}")
         if not outcome.success:
@@ -96,10 +106,6 @@ class Dbt:
                 f"The log is {logs / 'dbt.log'}"
             )
         return outcome
-
-    def _hear(self, event: Any) -> None:
-        if self._heard:
-            self._heard(event.info.msg)
 
 
 def dbt(settings: Settings, *arguments: str) -> str:

@@ -264,8 +264,9 @@ def generate(
         elif reverse:
             raise LakehouseError("--reversed and --every exclude each other.", exit_code=2)
         else:
-            output.say(f"Delivering to {home.inbox} every {every}, for {minutes} min ...")
-            *files, answers = network.deliver(home, seed, every=_seconds(every), **given)
+            seconds = _seconds(every)
+            output.say(f"Delivering to {home.inbox} every {seconds:g} s, for {minutes} min ...")
+            *files, answers = network.deliver(home, seed, every=seconds, **given)
     output.say(f"Delivered to the inbox: {len(files)} files. The answers they must give: {answers}")
 
 

@@ -73,9 +73,15 @@ class Round:
             f"(ingest {self.ingest_seconds:.1f}), lag {self.lag:.1f} s"
             + (f"; failed: {self.failure}" if self.failure else "")
         )
-        for source in sources:
-            for file, reason in source.quarantined:
-                yield f"  {source.source}: {file}: {reason}"
+        if self.load:
+            yield from refusals(self.load)
+
+
+def refusals(load: Load) -> Iterator[str]:
+    """A line for each file that a load refused."""
+    for source in load.sources:
+        for file, reason in source.quarantined:
+            yield f"  {source.source}: {file}: {reason}"
 
 
 class Stop:
@@ -94,6 +100,8 @@ class Stop:
         if self.sign:
             raise KeyboardInterrupt
         self.sign = sign
+        # Not by `print`, which may be at work when the signal comes.
+        os.write(2, b"\nStopping after this round; Ctrl-C again stops at once.\n")
 
 
 class LiveModels:
@@ -253,7 +261,9 @@ def run_rounds(settings: Settings, every: float, say: Callable[[str], None], *, 
             if caught_up := loads.run():
                 failures = [source.failure for source in caught_up.sources if source.failure]
                 say(f"load {caught_up.load_id}: " + ("; ".join(failures) or "what waited is in"))
-            say("Building all there is ...")
+                for line in refusals(caught_up):
+                    say(line)
+            say("Building all there is, a minute or more; what arrives meanwhile waits ...")
             Dbt(settings)(*BUILD, "--exclude", "resource_type:test")
             live = LiveModels(settings)
             live.owed |= {table.full_name for table in tables}

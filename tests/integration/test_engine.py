@@ -93,6 +93,25 @@ def test_a_taken_port_is_named_with_its_cure(tmp_path: Path) -> None:
             engine.up(settings)
 
 
+def test_ctrl_c_ends_a_build_after_the_statements_under_way(house: House) -> None:
+    process = subprocess.Popen(
+        [DBT.with_name("lakehouse"), "run", "--once"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=PROJECT,
+    )
+    log = house.settings.paths.logs / "dbt" / "dbt.log"
+    size = log.stat().st_size if log.exists() else 0
+    while "On model" not in (log.read_text()[size:] if log.exists() else ""):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Interrupted; readers of gold see what they saw before" in said
+    assert "Traceback" not in said
+
+
 def test_a_killed_engines_lock_frees_itself(house: House) -> None:
     first = local.start(house.settings)
     os.kill(first.pid, signal.SIGKILL)
