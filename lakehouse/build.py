@@ -56,8 +56,7 @@ class Dbt:
             What was done, in a line: how many nodes had which outcome.
 
         Raises:
-            LakehouseError: The command failed; dbt has printed why.
-            KeyboardInterrupt: The command was interrupted.
+            LakehouseError: The command failed, and dbt has printed why, or it was interrupted.
         """
         outcome = self._invoke(*arguments)
         results = getattr(outcome.result, "results", [])
@@ -78,6 +77,8 @@ class Dbt:
         os.environ.setdefault("DBT_PROFILES_DIR", str(PROJECT))
         os.environ["LAKEHOUSE_PACE"] = self._pace
         errors: list[str] = []
+        # The console's level would be the file's too.
+        level = () if "--log-level-file" in arguments else ("--log-level-file", "debug")
 
         def hear(event: Any) -> None:
             if event.info.level == "error" and event.info.name != "MainStackTrace":
@@ -88,14 +89,18 @@ class Dbt:
         try:
             outcome = dbtRunner(self._manifest, [hear]).invoke(
                 [
-                    *("--log-level", "none", *arguments, "--project-dir", str(PROJECT)),
+                    *("--log-level", "none", *arguments, *level, "--project-dir", str(PROJECT)),
                     *("--target-path", str(target), "--log-path", str(logs)),
                 ]
             )
         finally:
             build_claim.close()
         if isinstance(outcome.exception, KeyboardInterrupt):
-            raise outcome.exception  # what broke off then is no error
+            # What broke off then is no error. The command line would end without a word.
+            raise LakehouseError(
+                "Interrupted; readers of gold see what they saw before. Run it again.",
+                exit_code=130,
+            )
         if errors:
             print("\n".join(errors), file=sys.stderr)
         if outcome.exception:

@@ -104,6 +104,7 @@ def test_ctrl_c_ends_a_build_after_the_statements_under_way(house: House) -> Non
     log = house.settings.paths.logs / "dbt" / "dbt.log"
     size = log.stat().st_size if log.exists() else 0
     while "On model" not in (log.read_text()[size:] if log.exists() else ""):
+        assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=120)
