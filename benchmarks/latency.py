@@ -74,7 +74,7 @@ def delays(sets: list[float], seen: list[tuple[float, float]]) -> list[tuple[flo
 
 
 def main() -> None:
-    """Measures, and prints and writes what was seen."""
+    """Measures, and prints what was seen."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--home", type=Path, required=True, help="An empty folder.")

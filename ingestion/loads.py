@@ -79,6 +79,11 @@ class Load:
     sources: list[SourceLoad]
     expected: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def failures(self) -> list[str]:
+        """What failed, a line each source."""
+        return [f"{source.source}: {source.failure}" for source in self.sources if source.failure]
+
 
 def only_ingestion(home: Home) -> AbstractContextManager[None]:
     """Holds the right to ingest into this home; it frees itself when the process ends.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # A build of data runs the tests of data; the unit tests of models need none, and `make test` runs
 # them.
 BUILD = ("build", "--exclude-resource-type", "unit_test")
+BUILD_UNTESTED = (*BUILD, "--exclude-resource-type", "test")
 
 
 class Dbt:

@@ -329,7 +329,7 @@ def _load(settings: Settings) -> str:
         )
         for name, reason in source.quarantined:
             output.say(f"  {name}: {reason}")
-    return "; ".join(f"{load.source}: {load.failure}" for load in load.sources if load.failure)
+    return "; ".join(load.failures)
 
 
 def _session(settings: Settings) -> SparkSession:

@@ -27,7 +27,7 @@ from ingestion.declaration import SourceTable
 from ingestion.gate import GateError, waiting_files
 from ingestion.loads import Load, Loads, only_ingestion
 from lakehouse import local
-from lakehouse.build import BUILD, Dbt
+from lakehouse.build import BUILD, BUILD_UNTESTED, Dbt
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings, load_settings
 
@@ -140,7 +140,7 @@ class LiveModels:
             os.environ["LAKEHOUSE_RUN_STATE"] = json.dumps(state)
         try:
             self._dbt(
-                *(*BUILD, "--exclude", "resource_type:test", "--select"),
+                *(*BUILD_UNTESTED, "--select"),
                 *(f"source:{source}+,tag:live" for source in sorted(self.owed)),
                 *("--no-populate-cache", "--no-write-json", "--log-level-file", "info"),
             )
@@ -259,12 +259,12 @@ def run_rounds(settings: Settings, every: float, say: Callable[[str], None], *, 
         live = None
         if build:
             if caught_up := loads.run():
-                failures = [source.failure for source in caught_up.sources if source.failure]
-                say(f"load {caught_up.load_id}: " + ("; ".join(failures) or "what waited is in"))
+                outcome = "; ".join(caught_up.failures) or "what waited is in"
+                say(f"load {caught_up.load_id}: {outcome}")
                 for line in refusals(caught_up):
                     say(line)
             say("Building all there is, a minute or more; what arrives meanwhile waits ...")
-            Dbt(settings)(*BUILD, "--exclude", "resource_type:test")
+            Dbt(settings)(*BUILD_UNTESTED)
             live = LiveModels(settings)
             live.owed |= {table.full_name for table in tables}
             live.build(None)  # to publish what is built
@@ -354,9 +354,7 @@ def _round(loads: Loads, live: LiveModels | None, oldest: float) -> Round | None
         if closing:
             closing.result()
     if load:
-        failures += [
-            f"{source.source}: {source.failure}" for source in load.sources if source.failure
-        ]
+        failures += load.failures
     return Round(
         load=load,
         seconds=time.monotonic() - began,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ingestion.generators import network, wearables
 from ingestion.generators import network_answers as of_network
 from ingestion.generators import wearables_answers as of_wearables
+from tests.integration.conftest import MARTS, NETWORK_MARTS
 
 
 class File(NamedTuple):
@@ -102,7 +103,7 @@ def _network_answers(files: Iterable[File]) -> dict[str, Any]:
 
 DOMAINS = {
     "wearables": Domain(
-        marts=("workout_bpm_summary", "gym_summary", "gym_visits"),
+        marts=MARTS,
         accepted={
             "registrations": ("int_registrations", "stg_sbit__registrations"),
             "gym_logins": ("int_gym_logins", "stg_sbit__gym_logins"),
@@ -122,13 +123,7 @@ DOMAINS = {
         answers=_wearables_answers,
     ),
     "network": Domain(
-        marts=(
-            "server_load",
-            "server_upgrade_candidates",
-            "heavy_users",
-            "subscribed_vs_received",
-            "bandwidth_summary",
-        ),
+        marts=NETWORK_MARTS,
         accepted={
             "servers": ("int_server_changes", "stg_telecom__servers"),
             "customers": ("int_customer_changes", "stg_telecom__customers"),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
-from lakehouse.build import BUILD
+from lakehouse.build import BUILD_UNTESTED
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT
 from tests.integration.conftest import House
@@ -102,9 +102,7 @@ class Play:
 
     def _build(self, *options: str, models: tuple[str, ...] = ()) -> None:
         selected = models or self._domain.selectors
-        self._house.dbt(
-            *(*BUILD, "--exclude-resource-type", "test", *options, "--select", *selected)
-        )
+        self._house.dbt(*(*BUILD_UNTESTED, *options, "--select", *selected))
         self._is_built = self._is_built or not models
 
     def _gold(self) -> dict[str, list[dict[str, Any]]]:
