@@ -85,7 +85,8 @@ class Inspection:
         table: The table the file was delivered for.
         path: The file in the inbox.
         name: Its path below the table's inbox folder; bytes that are not UTF-8 show as hex.
-        sha256: Hex digest of the delivered bytes; of the name where the file was not opened.
+        sha256: Hex digest of the delivered bytes; where the file was not opened, of its name and
+            inode.
         size_bytes: The delivered size in bytes; 0 where the file was not opened.
         num_rows: The rows that bronze should receive; None when refused.
         extension: What the content is: csv, json, parquet or gz.
@@ -149,7 +150,7 @@ def inspect(path: Path, table: SourceTable, inbox_dir: Path) -> Inspection:
     if not stat.S_ISREG(mode):
         kind = "a link" if stat.S_ISLNK(mode) else "a device, pipe or socket"
         reason = f"it is {kind}, which is never opened; deliver the file itself"
-        digest = hashlib.sha256(name.encode())
+        digest = hashlib.sha256(f"{name} {seen}".encode())  # no other's, whatever has this name
         return Inspection(
             table, path, name, digest.hexdigest(), 0, None, table.format, reason, seen
         )
@@ -234,26 +235,41 @@ def quarantine(home: Home, inspection: Inspection) -> Path:
     return target
 
 
-def has_landed(home: Home, inspection: Inspection) -> bool:
-    """Says whether a file with these bytes stands in landing, under whatever name."""
-    folder = home.landing / inspection.table.full_name
+def has_landed(home: Home, source: str, sha256: str) -> bool:
+    """Says whether a file with these bytes stands in a source's landing, under whatever name."""
     return any(
         path.is_file()
-        for hit in folder.glob(f"{inspection.sha256}-*")
+        for hit in (home.landing / source).glob(f"{sha256}-*")
         for path in (hit, *hit.rglob("*"))
     )
 
 
-def discard(home: Home, inspection: Inspection) -> None:
-    """Removes an accepted file whose bytes stand in landing already.
+def archive_landed(home: Home, source: str) -> int:
+    """Moves all landed files of a source to `archive/<source>/<day>/`; returns their number.
 
     Raises:
-        StillBeingWritten: The file is not the one that was inspected any more, or its bytes have
-            not landed after all.
+        GateError: A file cannot be moved.
+    """
+    landing = home.landing / source
+    archive = home.archive / source / datetime.now(UTC).date().isoformat()
+    with _explained(archive, _CURE_OF_MOVES):
+        files = [path for path in landing.rglob("*") if path.is_file()]
+        for path in files:
+            target = archive / path.relative_to(landing)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    return len(files)
+
+
+def discard(inspection: Inspection) -> None:
+    """Removes an accepted file whose bytes have been taken in already.
+
+    Raises:
+        StillBeingWritten: The file is not the one that was inspected any more.
         GateError: The file cannot be removed.
     """
     with _explained(inspection.path, _CURE_OF_MOVES):
-        if _state(inspection.path)[0] != inspection.seen or not has_landed(home, inspection):
+        if _state(inspection.path)[0] != inspection.seen:
             raise StillBeingWritten(f"{inspection.path} waits for the next round")
         inspection.path.unlink()
 
@@ -475,18 +491,19 @@ def _read_parquet(file: FileIO, table: SourceTable) -> int:
         groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
         if sum(group.total_byte_size for group in groups) > MAX_EXPANDED_BYTES:
             raise _Refused(_too_large())
-        if any(
-            group.column(index).compression == "BROTLI"
-            for group in groups
-            for index in range(group.num_columns)
-        ):
-            raise _Refused("it is compressed with Brotli, which Spark cannot read; use zstd")
         num_rows = expanded = 0
         for batch in parquet.iter_batches(_BATCH_ROWS, use_threads=False):
             num_rows += batch.num_rows
             expanded += batch.nbytes
             if expanded > MAX_EXPANDED_BYTES:
                 raise _Refused(_too_large())
+        # Not before all of it has been read: to ask a damaged footer for this ends the process.
+        if any(
+            group.column(index).compression == "BROTLI"
+            for group in groups
+            for index in range(group.num_columns)
+        ):
+            raise _Refused("it is compressed with Brotli, which Spark cannot read; use zstd")
     except _Refused:
         raise
     except Exception as error:  # whatever the reader makes of hostile bytes

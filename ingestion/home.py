@@ -27,6 +27,11 @@ class Home:
         return self.root / "landing"
 
     @property
+    def archive(self) -> Path:
+        """Where landed files go that bronze has, by table and day; nothing reads them again."""
+        return self.root / "archive"
+
+    @property
     def quarantine(self) -> Path:
         """Where refused files stand, each beside a file with the reason."""
         return self.root / "quarantine"

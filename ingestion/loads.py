@@ -10,11 +10,13 @@ begins when every query of the earlier has ended, so no row appears under a numb
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -26,6 +28,7 @@ from ingestion.gate import (
     GateError,
     Inspection,
     StillBeingWritten,
+    archive_landed,
     discard,
     has_landed,
     inspect,
@@ -36,6 +39,8 @@ from ingestion.gate import (
 from ingestion.home import Home
 from ingestion.lock import locked
 
+# In a checkpoint that has been emptied on purpose, its files archived.
+_FORGOTTEN = "forgotten"
 # How long a query that an earlier ingestion left behind may take to end, in seconds.
 _PATIENCE_SECONDS = 600
 
@@ -110,12 +115,6 @@ class Loads:
         for table in tables:
             (home.inbox / table.full_name).mkdir(parents=True, exist_ok=True)
         self._await_earlier_queries()
-        self._known = {
-            (row["source"], row["sha256"])
-            for row in spark.sql(
-                "select distinct source, sha256 from audit.files where status = 'landed'"
-            ).collect()
-        }
         last = spark.sql(
             "select source, max(load_id) as load_id, max_by(status, recorded_at) as status from ("
             "select source, load_id, status, recorded_at from audit.loads union all "
@@ -125,6 +124,9 @@ class Loads:
         ).collect()
         self._last_load_id = max((row["load_id"] for row in last), default=0)
         self._unfinished = {row["source"] for row in last if row["status"] in ("begun", "failed")}
+        self._known = self._taken_in()
+        for under_way in home.checkpoints.glob(f"*/.{_FORGOTTEN}"):  # a crash broke it off
+            self._forget(under_way.parent)
 
     def run(self) -> Load | None:
         """Takes in all that waits and closes the load.
@@ -167,7 +169,8 @@ class Loads:
         self._record_fates(load_id, fates)
         if not fates:  # or the load's number would be known nowhere
             self._record_loads([(load_id, name, "begun", None, None) for name in sorted(names)])
-        expected = self._move(fates, loads)
+        expected, left = self._move(fates, loads)
+        self._record_fates(load_id, [(found, "left") for found in left])
         self._ingest(tables, loads, load_id)
         self._await_earlier_queries()  # a client may lose a query that goes on in the engine
         return Load(
@@ -254,9 +257,14 @@ class Loads:
 
     def _move(
         self, fates: list[tuple[Inspection, str]], loads: dict[str, SourceLoad]
-    ) -> dict[str, int]:
-        """Moves every file to where its fate says; returns the new rows by source."""
+    ) -> tuple[dict[str, int], list[Inspection]]:
+        """Moves every file to where its fate says.
+
+        Returns:
+            The new rows by source, and the files that have not landed although they were to.
+        """
         expected: dict[str, int] = defaultdict(int)
+        left = []
         for found, fate in fates:
             load = loads[found.table.full_name]
             try:
@@ -264,19 +272,23 @@ class Loads:
                     quarantine(self._home, found)
                     load.quarantined.append((found.name, found.reason or ""))
                 elif fate == "duplicate":
-                    discard(self._home, found)
-                    load.duplicates += 1
+                    # Unless the file that it doubles was replaced before it could land.
+                    if (load.source, found.sha256) in self._known:
+                        discard(found)
+                        load.duplicates += 1
                 else:
                     land(self._home, found)
                     load.landed += 1
-                    if (load.source, found.sha256) not in self._known:
-                        self._known.add((load.source, found.sha256))
-                        expected[load.source] += found.num_rows or 0
+                    self._known.add((load.source, found.sha256))
+                    expected[load.source] += found.num_rows or 0
+                continue
             except StillBeingWritten:
-                continue  # replaced since it was inspected: the new one's turn is the next round
+                pass  # replaced since it was inspected: the new one's turn is the next round
             except GateError as error:
                 load.failure = str(error)
-        return expected
+            if fate == "landed":
+                left.append(found)
+        return expected, left
 
     def _fates(self, inspections: list[Inspection]) -> list[tuple[Inspection, str]]:
         """What becomes of each file: landed, duplicate or quarantined."""
@@ -284,13 +296,39 @@ class Loads:
         seen: set[tuple[str, str]] = set()
         for found in inspections:
             identity = (found.table.full_name, found.sha256)
-            is_known = identity in self._known and has_landed(self._home, found)
             if found.reason:
                 fates.append((found, "quarantined"))
             else:
-                fates.append((found, "duplicate" if is_known or identity in seen else "landed"))
+                is_double = identity in seen or identity in self._known
+                fates.append((found, "duplicate" if is_double else "landed"))
                 seen.add(identity)
         return fates
+
+    def _taken_in(self) -> set[tuple[str, str]]:
+        """The source and digest of every file that has landed.
+
+        A crash may have kept a file from landing that is written down as landed; that is made good.
+        """
+        fates = self._spark.sql(
+            "select source, sha256, max(load_id) as load_id, max_by(status, recorded_at) as status "
+            "from audit.files where status in ('landed', 'left') group by source, sha256"
+        ).collect()
+        landed = [row for row in fates if row["status"] == "landed"]
+        left = [
+            row
+            for row in landed
+            if row["source"] in self._unfinished
+            and not has_landed(self._home, row["source"], row["sha256"])
+        ]
+        now = datetime.now(UTC)
+        self._append(
+            "audit.files",
+            [
+                (row["source"], None, row["sha256"], None, None, "left", None, row["load_id"], now)
+                for row in left
+            ],
+        )
+        return {(row["source"], row["sha256"]) for row in landed if row not in left}
 
     def _ingest(
         self, tables: list[SourceTable], loads: dict[str, SourceLoad], load_id: int
@@ -324,13 +362,44 @@ class Loads:
 
     def _check_checkpoint(self, table: SourceTable) -> None:
         checkpoint = self._home.checkpoints / table.full_name
-        if (checkpoint / "metadata").exists():
+        if (checkpoint / "metadata").exists() or (checkpoint / _FORGOTTEN).exists():
             return
         if self._spark.table(table.bronze_name).limit(1).count():
             raise LoadError(
                 f"{checkpoint} is missing although {table.bronze_name} has rows: taking the files "
                 "in again would double them. Put the folder back from a copy."
             )
+
+    def forget_files(self) -> int:
+        """Archives the landed files that bronze has, and lets the streams forget them.
+
+        Else each run would look through all files that ever came. A source whose last load is
+        unfinished is left alone. Whatever a crash leaves undone the next call makes good.
+
+        Returns:
+            How many files went into the archive.
+
+        Raises:
+            GateError: A file cannot be moved.
+        """
+        num_files = 0
+        for table in self._tables:
+            checkpoint = self._home.checkpoints / table.full_name
+            if table.full_name not in self._unfinished and (checkpoint / "metadata").exists():
+                num_files += archive_landed(self._home, table.full_name)
+                self._forget(checkpoint)
+        return num_files
+
+    def _forget(self, checkpoint: Path) -> None:
+        """Empties a checkpoint; in an emptied one stands a file that says that this was meant."""
+        under_way = checkpoint / f".{_FORGOTTEN}"
+        under_way.touch()
+        for path in checkpoint.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path != under_way:
+                path.unlink()
+        under_way.replace(checkpoint / _FORGOTTEN)
 
     def _await_earlier_queries(self) -> None:
         for query in self._spark.streams.active:

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -65,9 +65,18 @@ class House:
         path.write_bytes(content)
 
     def ingest(self) -> Load | None:
+        with self._loads() as loads:
+            return loads.run()
+
+    def forget_files(self) -> int:
+        with self._loads() as loads:
+            return loads.forget_files()
+
+    @contextmanager
+    def _loads(self) -> Iterator[Loads]:
         with only_ingestion(self.settings.paths):
             session = local.session(self.settings)
-            return Loads(session, self.settings.paths, local.declared_tables()).run()
+            yield Loads(session, self.settings.paths, local.declared_tables())
 
     def build(self, *options: str) -> None:
         others = {"wearables", "network"} - set(self.domains) if self.is_built else ()
@@ -81,11 +90,11 @@ class House:
     def build_untested(self, *options: str) -> None:
         self.build("--exclude-resource-type", "test", *options)
 
-    def kill_build(self, seconds: float, *, engine_too: bool = False) -> None:
+    def kill_build(self, seconds: float, *options: str, engine_too: bool = False) -> None:
         """Kills `dbt build`, or the engine under it, some time after its start, wherever it is."""
         process = subprocess.Popen(
             [
-                *(Path(sys.executable).with_name("dbt"), "build"),
+                *(Path(sys.executable).with_name("dbt"), "build", *options),
                 *("--target-path", self.settings.paths.root / "killed"),
             ],
             cwd=PROJECT,
@@ -103,6 +112,28 @@ class House:
             os.kill(running.pid, signal.SIGKILL)
             while engine.running_engine(self.settings):
                 time.sleep(0.1)
+
+    @contextmanager
+    def live(self) -> Iterator[subprocess.Popen[bytes]]:
+        """`lakehouse run --every 1s` in a process of its own, from its first round on."""
+        log = self.settings.paths.logs / "live-test.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [Path(sys.executable).with_name("lakehouse"), "run", "--every", "1s"],
+                cwd=PROJECT,
+                stdout=output,
+                stderr=output,
+            )
+            try:
+                wait_until(lambda: "A round every" in log.read_text() or process.poll(), 600)
+                assert process.poll() is None, log.read_text()[-1000:]
+                yield process
+            finally:
+                process.kill()
+                process.wait()
+
+    def has_nothing_waiting(self) -> bool:
+        return not any(path.is_file() for path in self.settings.paths.inbox.rglob("*"))
 
     def lose_commit(self, table: str) -> None:
         """Leaves what a kill leaves after bronze's commit and before the checkpoint's."""
@@ -151,6 +182,13 @@ class House:
             }
         finally:
             self.rows("reset spark.sql.ansi.enabled")
+
+
+def wait_until(is_so: Callable[[], object], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

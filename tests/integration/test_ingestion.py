@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -112,23 +113,6 @@ def test_a_kill_between_bronze_and_checkpoint_doubles_nothing(house: House) -> N
     assert house.value("select count(*) from bronze.sbit_gym_logins where gym = '3'") == 2
 
 
-def test_a_crash_after_the_files_were_written_down_is_made_up_for(house: House) -> None:
-    """The fate of a file is recorded before it is moved: here the move did not come about."""
-    content = logins("02:00:00:00:00:04,4,100,")
-    house.deliver("sbit.gym_logins", "moved.csv", content)
-    house.ingest()
-    landed = next(
-        path
-        for path in (house.settings.paths.landing / "sbit.gym_logins").iterdir()
-        if "moved" in path.name
-    )
-    landed.unlink()
-    house.deliver("sbit.gym_logins", "moved.csv", content)
-    house.ingest()
-    assert landed.exists()
-    assert house.value("select count(*) from bronze.sbit_gym_logins where gym = '4'") == 1
-
-
 def test_a_load_is_closed_after_all_its_sources(house: House) -> None:
     rows = house.rows("select * from audit.loads order by load_id, recorded_at")
     loads = sorted({row["load_id"] for row in rows})
@@ -137,6 +121,67 @@ def test_a_load_is_closed_after_all_its_sources(house: House) -> None:
         statuses = [row["status"] for row in rows if row["load_id"] == load_id]
         assert statuses.count("closed") == 1
         assert statuses.count("finished") == len(statuses) - 1
+
+
+def crash_before_the_move(house: House) -> None:
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ingestion.loads.land", fail)
+        with pytest.raises(KeyboardInterrupt):
+            house.ingest()
+
+
+def test_a_crash_after_the_files_were_written_down_is_made_up_for(house: House) -> None:
+    """The fate of a file is recorded before it is moved: here the move does not come about."""
+    house.deliver("sbit.gym_logins", "moved.csv", logins("02:00:00:00:00:04,4,100,"))
+    crash_before_the_move(house)
+    house.ingest()
+    assert house.value("select count(*) from bronze.sbit_gym_logins where gym = '4'") == 1
+
+
+def test_a_file_that_went_away_in_a_crash_may_come_later(house: House) -> None:
+    content = logins("02:00:00:00:00:04,40,100,")
+    house.deliver("sbit.gym_logins", "late.csv", content)
+    crash_before_the_move(house)
+    (house.settings.paths.inbox / "sbit.gym_logins" / "late.csv").unlink()
+    house.deliver("sbit.gym_logins", "other.csv", logins("02:00:00:00:00:04,41,100,"))
+    house.ingest()
+    house.deliver("sbit.gym_logins", "late.csv", content)
+    house.ingest()
+    assert house.value("select count(*) from bronze.sbit_gym_logins where gym = '40'") == 1
+
+
+def test_what_bronze_has_is_forgotten_and_known_all_the_same(house: House) -> None:
+    source = "sbit.gym_logins"
+    content = logins("02:00:00:00:00:06,6,100,")
+    house.deliver(source, "first.csv", content)
+    house.ingest()
+    before = house.value("select count(*) from bronze.sbit_gym_logins")
+    num_files = len(files_below(house.settings.paths.landing))
+    assert house.forget_files() == num_files
+    assert not files_below(house.settings.paths.landing)
+    assert len(files_below(house.settings.paths.archive)) == num_files
+    house.deliver(source, "again.csv", content)
+    house.deliver(source, "second.csv", logins("02:00:00:00:00:06,6,200,"))
+    house.ingest()
+    assert house.value("select count(*) from bronze.sbit_gym_logins") == before + 1
+    # As a crash in the middle of it leaves it.
+    house.forget_files()
+    checkpoint = house.settings.paths.checkpoints / source
+    (checkpoint / "forgotten").rename(checkpoint / ".forgotten")
+    (checkpoint / "offsets").mkdir()
+    (checkpoint / "offsets" / "0").write_text("half of an old one")
+    house.deliver(source, "third.csv", logins("02:00:00:00:00:06,6,300,"))
+    load = house.ingest()
+    assert load
+    assert not load.failures
+    assert house.value("select count(*) from bronze.sbit_gym_logins") == before + 2
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def test_nothing_new_opens_no_load(house: House) -> None:
