@@ -63,6 +63,12 @@ Session: TypeAlias = tuple[int, int, int]
 """user_id, workout_id, session_id."""
 Span: TypeAlias = tuple[int, int]
 
+_SPACES = " \t\n\r\f\v"
+# Nothing but these makes a line that does not count.
+_BLANK = bytes(range(0x21)).decode()
+# A line may be as long as the gate lets in.
+csv.field_size_limit(16 * 1024**2)
+
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
@@ -243,7 +249,7 @@ def _lines(name: str, content: bytes) -> list[str]:
     if name.endswith(".gz"):
         content = gzip.decompress(content)
     text = content.decode("utf-8-sig", errors="replace")
-    return [line for line in (raw.rstrip("\r") for raw in text.split("\n")) if line.strip()]
+    return [line for line in re.split("\r\n|\r|\n", text) if line.strip(_BLANK)]
 
 
 def _csv_rows(table: str, files: Iterable[list[str]]) -> list[CsvRow]:
@@ -275,11 +281,11 @@ def instant(text: str | None, latest: int | None = None) -> int:
     Raises:
         UnreadableError: The text is no time, or a time before 1970 or after `latest`.
     """
-    text = (text or "").strip()
+    text = (text or "").strip(_SPACES)
     if _is_number(text):
         value = Fraction(int(text)) if text.isdigit() else Fraction(text)
         exact = value * (1000 if value >= FIRST_MILLISECONDS else SECOND)
-    elif match := _ISO.fullmatch(text):
+    elif len(text) < 1000 and (match := _ISO.fullmatch(text)):
         exact = _iso(*match.groups())
     else:
         raise UnreadableError(f"no time: {text!r}")
@@ -303,14 +309,15 @@ def _iso(seconds: str, fraction: str | None, zone: str | None) -> Fraction:
 
 
 def _integer(text: str | None) -> int:
-    text = (text or "").strip()
-    if not _INTEGER.fullmatch(text) or len(text) > 20 or not -(2**63) <= int(text) < 2**63:
+    text = (text or "").strip(_SPACES)
+    is_long = len(text) > 1000 or len(text.lstrip("+-0")) > 19
+    if not _INTEGER.fullmatch(text) or is_long or not -(2**63) <= int(text) < 2**63:
         raise UnreadableError(f"no integer: {text!r}")
     return int(text)
 
 
 def _mac(text: str) -> str:
-    mac = text.strip().lower()
+    mac = text.strip(_SPACES).lower()
     if not _MAC.fullmatch(mac):
         raise UnreadableError(f"no mac address: {text!r}")
     return mac
@@ -325,7 +332,7 @@ def _dob(text: str | None) -> date | None:
 
 
 def _number(text: str | None) -> float | None:
-    text = (text or "").strip()
+    text = (text or "").strip(_SPACES)
     value = float(text) if _is_number(text) else math.inf
     return value if math.isfinite(value) else None
 
@@ -355,7 +362,7 @@ def _text(holder: Mapping[str, object], name: str) -> str | None:
 
 
 def _word(holder: Mapping[str, object], name: str, allowed: Iterable[str]) -> str:
-    word = (_text(holder, name) or "").strip().lower()
+    word = (_text(holder, name) or "").strip(_SPACES).lower()
     if word not in allowed:
         raise UnreadableError(f"no {name}: {word!r}")
     return word
@@ -385,7 +392,7 @@ def _login(row: CsvRow, latest: int | None) -> tuple[_Login, int]:
         login=instant(row["login"], latest),
         logout=None,
     )
-    if not row["logout"].strip():
+    if not row["logout"].strip(_SPACES):
         return login, 0
     try:
         return login._replace(logout=instant(row["logout"], latest)), 0

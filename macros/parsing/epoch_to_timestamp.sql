@@ -9,7 +9,7 @@
             then timestamp_micros(cast(round(try_cast({{ column }} as decimal(38, 9)) * 1000000) as bigint))
         when try_cast({{ column }} as decimal(38, 9)) >= 1e11 and try_cast({{ column }} as decimal(38, 9)) < 1e14
             then timestamp_micros(cast(round(try_cast({{ column }} as decimal(38, 9)) * 1000) as bigint))
-        when trim({{ column }}) rlike '^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}'
-            then try_cast(trim({{ column }}) as timestamp)
+        when {{ trimmed(column) }} rlike '^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}'
+            then try_cast({{ trimmed(column) }} as timestamp)
     end
 {%- endmacro %}

@@ -1,4 +1,4 @@
 {#- A whole number from text, or null. Digits only: '118440.0' is no id. -#}
 {% macro integer_of(column) -%}
-    case when trim({{ column }}) rlike '^[+-]?[0-9]+$' then try_cast(trim({{ column }}) as bigint) end
+    case when {{ trimmed(column) }} rlike '^[+-]?[0-9]+$' then try_cast({{ trimmed(column) }} as bigint) end
 {%- endmacro %}

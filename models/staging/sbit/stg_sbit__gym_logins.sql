@@ -46,7 +46,7 @@ judged as (
             when mac_address is null then 'mac_address is not a mac address'
             else {{ time_fault('login', 'login_at') }}
         end as reject_reason,
-        if(trim(logout_text) <> '', logout_fault, null) as field_reject_reason
+        if({{ trimmed('logout_text') }} <> '', logout_fault, null) as field_reject_reason
     from checked
 )
 

@@ -21,10 +21,10 @@ parsed as (
 typed as (
     select
         {{ integer_of('if(is_tombstone, message_key, fields.user_id)') }} as user_id,
-        if(is_tombstone, 'delete', lower(trim(fields.update_type))) as change_type,
+        if(is_tombstone, 'delete', lower({{ trimmed('fields.update_type') }})) as change_type,
         fields.dob as dob_text,
         if(
-            fields.dob rlike '^[0-9]{2}/[0-9]{2}/[0-9]{4}$',
+            fields.dob rlike '^[0-9]{2}/[0-9]{2}/[0-9]{4}\\z',
             cast(try_to_timestamp(fields.dob, 'MM/dd/yyyy') as date),
             null
         ) as born_on,

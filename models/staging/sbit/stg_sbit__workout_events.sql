@@ -20,7 +20,7 @@ typed as (
         {{ integer_of('fields.user_id') }} as user_id,
         {{ integer_of('fields.workout_id') }} as workout_id,
         {{ integer_of('fields.session_id') }} as session_id,
-        lower(trim(fields.action)) as action,
+        lower({{ trimmed('fields.action') }}) as action,
         {{ epoch_to_timestamp('fields.timestamp') }} as event_at,
         raw_text,
         _source_file,
