@@ -1,6 +1,8 @@
 {#- A relation, cut down to the keys that `touch()` found; the whole of it in a full build. -#}
 {% macro only_touched(relation) -%}
-    {%- if is_load_by_load() and execute -%}
+    {%- if is_load_by_load() and execute and run_state()['touched'][model.unique_id]['literals'] == [] -%}
+        (select * from {{ relation }} where false)
+    {%- elif is_load_by_load() and execute -%}
         (
             select relation_touched.*
             from {{ relation }} as relation_touched
