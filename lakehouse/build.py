@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -47,6 +48,11 @@ class Dbt:
         """
         self._manifest = self._invoke("parse").result
 
+    def models(self) -> list[Any]:
+        """The models of the project, as `parse` has read it."""
+        nodes = self._manifest.nodes.values() if self._manifest else ()
+        return [node for node in nodes if node.unique_id.startswith("model.")]
+
     def __call__(self, *arguments: str) -> str:
         """Runs a command.
 
@@ -83,7 +89,8 @@ class Dbt:
 
         def hear(event: Any) -> None:
             if event.info.level == "error" and event.info.name != "MainStackTrace":
-                errors.append(event.info.msg)
+                # What follows the engine's reason is its plan and its stack, which the log has too.
+                errors.append(re.split(r"(?<=SQLSTATE: \w{5})", event.info.msg, maxsplit=1)[0])
             if self._heard:
                 self._heard(event.info.msg)
 

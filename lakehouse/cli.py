@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +28,7 @@ from ingestion.lock import LockedError
 from lakehouse import doctor as checks
 from lakehouse import engine, local, reading
 from lakehouse.errors import LakehouseError
+from lakehouse.maintenance import RETAIN_HOURS, delta_tables, keep_up
 from lakehouse.settings import Settings, load_settings
 
 app = typer.Typer(
@@ -355,6 +357,23 @@ def run(
         output.say(f"Built and tested: {dbt(settings, *BUILD)}")
     if failures:
         raise LakehouseError(failures)
+
+
+@app.command()
+def maintain(
+    retain_hours: Annotated[
+        float, typer.Option(min=0, help="How long files are kept that a table no longer has.")
+    ] = RETAIN_HOURS,
+) -> None:
+    """Compact the tables, and remove what they no longer have; `run --every` does so by itself."""
+    settings = _settings()
+    spark = _session(settings)
+    with only_ingestion(settings.paths), local.only_build(settings):
+        archived = Loads(spark, settings.paths, local.declared_tables()).forget_files()
+        done = [keep_up(spark, table, retain_hours) for table in delta_tables(spark)]
+    columns = ["table", "files compacted", "files removed", "log files removed", "note"]
+    output.rows(columns, [list(astuple(upkeep)) for upkeep in done], Format.TABLE)
+    output.say(f"Landed files archived: {archived}")
 
 
 @app.command(context_settings={"ignore_unknown_options": True})  # SQL may begin with a comment

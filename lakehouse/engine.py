@@ -274,6 +274,15 @@ def _spark_conf(settings: Settings, jars: list[Path]) -> str:
         "spark.databricks.delta.snapshotPartitions": cores,
         # A checkpoint of a log takes half a second: of every tenth commit it would be too often.
         "spark.databricks.delta.properties.defaults.checkpointInterval": 100,
+        # Delta does not know which versions are read; `lakehouse.maintenance` does, and cleans.
+        "spark.databricks.delta.properties.defaults.enableExpiredLogCleanup": "false",
+        # Who runs `maintain` says for how long, and the guard of what is read holds at any length.
+        "spark.databricks.delta.retentionDurationCheck.enabled": "false",
+        # Two commits, also where nothing was removed, which readers of a change feed would look at.
+        "spark.databricks.delta.vacuum.logging.enabled": "false",
+        # So small that a merge which updates a file rewrites little.
+        "spark.databricks.delta.optimize.minFileSize": 16 * 1024**2,
+        "spark.databricks.delta.optimize.maxFileSize": 32 * 1024**2,
         "spark.sql.parquet.compression.codec": "zstd",
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": cores,
     }

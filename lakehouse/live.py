@@ -23,12 +23,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from pyspark.errors import PySparkException
+
 from ingestion.declaration import SourceTable
 from ingestion.gate import GateError, waiting_files
-from ingestion.loads import Load, Loads, only_ingestion
+from ingestion.loads import Load, Loads, first_line, only_ingestion
+from ingestion.lock import LockedError
 from lakehouse import local
 from lakehouse.build import BUILD, BUILD_UNTESTED, Dbt
 from lakehouse.errors import LakehouseError
+from lakehouse.maintenance import delta_tables, keep_up
 from lakehouse.settings import PROJECT, Settings, load_settings
 
 # How often the inbox is looked at; it is still when two looks see the same, since a delivery may be
@@ -42,6 +46,8 @@ _RETRY_SECONDS = 30.0
 _PAUSE_SECONDS = 30.0
 # The least share of the time that the rest of the models gets, however close the rounds follow.
 _LEAST_SHARE = 0.2
+# How often a table has its upkeep.
+_UPKEEP_SECONDS = 60.0
 _STATE = "run state: "
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -152,9 +158,59 @@ class LiveModels:
         self._state = self._state or state  # dbt that finds nothing to do tells nothing
         self.owed.clear()
 
+    def tables(self) -> set[str]:
+        """The tables that these models write, `<schema>.<table>`."""
+        return {f"{node.schema}.{node.alias}" for node in self._dbt.models() if "live" in node.tags}
+
     def _hear(self, message: str) -> None:
         if message.startswith(_STATE):
             self._state = json.loads(message.removeprefix(_STATE))
+
+
+class TablesKeptUp:
+    """The upkeep of one table a minute, after a round, so that none of it meets a writer.
+
+    Args:
+        settings: The installation.
+        loads: The loop's loads.
+        live: The loop's models, if it builds any.
+        say: Told what failed.
+    """
+
+    def __init__(
+        self, settings: Settings, loads: Loads, live: LiveModels | None, say: Callable[[str], None]
+    ) -> None:
+        self._settings = settings
+        self._loads = loads
+        self._live_tables = live.tables() if live else None
+        self._say = say
+        self._due: list[str] = []
+        self._next_at = time.monotonic() + _UPKEEP_SECONDS
+
+    def go_on(self) -> None:
+        """Sees to the next table, if it is time; after the last one, to the landed files."""
+        if time.monotonic() < self._next_at:
+            return
+        spark = local.session(self._settings)
+        table = self._due.pop() if self._due else None
+        try:
+            if table is None:
+                self._loads.forget_files()
+                self._due = delta_tables(spark)
+            else:
+                with local.only_build(self._settings, self._pace_of(table)):
+                    keep_up(spark, table)
+        except LockedError:
+            pass  # it is being built; its turn comes again
+        except (PySparkException, GateError) as error:
+            self._say(f"The upkeep of {table or 'landing'} failed: {first_line(error)}")
+        self._next_at = time.monotonic() + _UPKEEP_SECONDS
+
+    def _pace_of(self, table: str) -> str:
+        if self._live_tables is None:
+            return ""
+        is_live = table in self._live_tables or table.startswith(("bronze.", "audit."))
+        return "live" if is_live else "rest"
 
 
 class RestOfTheModels:
@@ -269,6 +325,7 @@ def run_rounds(settings: Settings, every: float, say: Callable[[str], None], *, 
             live.owed |= {table.full_name for table in tables}
             live.build(None)  # to publish what is built
             rest.hear({table.full_name for table in tables})
+        upkeep = TablesKeptUp(settings, loads, live, say)
         stop = Stop()
         say(f"A round every {every:g} s, as soon as something waits in {settings.paths.inbox}.")
         try:
@@ -282,6 +339,7 @@ def run_rounds(settings: Settings, every: float, say: Callable[[str], None], *, 
                         say(line)
                     if build and done and done.load:
                         rest.hear({source.source for source in done.load.sources})
+                    upkeep.go_on()
                 while time.monotonic() < began + every and not stop.sign:
                     rest.go_on()
                     time.sleep(_LOOK_SECONDS)

@@ -5,11 +5,6 @@ from __future__ import annotations
 import json
 import random
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -21,35 +16,11 @@ from pyspark.errors import PySparkException
 
 from ingestion.generators import network
 from ingestion.generators.network_answers import SCHEMAS
-from lakehouse.settings import PROJECT
-from tests.integration.conftest import NETWORK_MARTS, House, plain
+from lakehouse import local
+from lakehouse.maintenance import delta_tables, keep_up
+from tests.integration.conftest import NETWORK_MARTS, House, plain, wait_until
 
 STORY = {"minutes": 30, "late": 0.1, "duplicates": 0.1, "corrupt": 0.01, "reversed_": True}
-
-
-@contextmanager
-def loop(house: House) -> Iterator[subprocess.Popen[bytes]]:
-    """`lakehouse run --every 1s` in a process of its own."""
-    log = house.settings.paths.logs / "live-test.log"
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [Path(sys.executable).with_name("lakehouse"), "run", "--every", "1s"],
-            cwd=PROJECT,
-            stdout=output,
-            stderr=output,
-        )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +166,22 @@ def test_the_change_feed_gives_the_last_change_of_each_key(told: tuple[House, di
     house.rows("drop table silver.fed")
 
 
+def test_upkeep_leaves_what_is_read(told: tuple[House, dict]) -> None:
+    """With no retention at all: readers and the next build find what they found before."""
+    house, _ = told
+    before = house.gold("gold", NETWORK_MARTS)
+    spark = local.session(house.settings)
+    tables = ["bronze.telecom_connections", "silver.consolidated", "gold_build.server_load"]
+    assert set(tables) < set(delta_tables(spark))
+    done = {table: keep_up(spark, table, 0) for table in tables}
+    assert done["bronze.telecom_connections"].compacted > 0
+    assert done["bronze.telecom_connections"].removed > 0
+    assert done["gold_build.server_load"].note or not done["gold_build.server_load"].compacted
+    assert house.gold("gold", NETWORK_MARTS) == before
+    house.build_untested()
+    assert house.gold("gold_build", NETWORK_MARTS) == before
+
+
 def test_the_live_loop_stops_cleanly_and_survives_a_kill(told: tuple[House, dict]) -> None:
     """A round, Ctrl-C; a kill in the middle of a round; and the next loop makes up for it.
 
@@ -228,9 +215,7 @@ def test_the_live_loop_stops_cleanly_and_survives_a_kill(told: tuple[House, dict
         return bool(newest == moment)
 
     events = "select count(*) from silver.int_connections where event_id > 1000000000000"
-    log = house.settings.paths.logs / "live-test.log"
-    with loop(house) as process:
-        wait_until(lambda: log.exists() and "A round every" in log.read_text())
+    with house.live() as process:
         deliver(1)
         wait_until(lambda: published(1))
         deliver(301, server=999)  # the next window
@@ -239,12 +224,11 @@ def test_the_live_loop_stops_cleanly_and_survives_a_kill(told: tuple[House, dict
         deliver(303, earlier=timedelta(hours=3))
         wait_until(lambda: house.value(events) == 4)
         deliver(304)
-        inbox = house.settings.paths.inbox / "telecom.connections" / "phone" / "connected"
-        wait_until(lambda: not list(inbox.glob("*.parquet")))  # landed, so in the middle of it
+        wait_until(house.has_nothing_waiting)  # landed, so in the middle of it
         process.kill()
         process.wait(60)
     deliver(305)
-    with loop(house) as process:
+    with house.live() as process:
         wait_until(lambda: published(305))
         process.send_signal(signal.SIGINT)
         assert process.wait(120) == 130

@@ -1,0 +1,136 @@
+"""Upkeep of the tables: small files made large, old files and old log entries removed.
+
+What somebody still reads is kept: the version of a mart that `gold` shows, and the versions of a
+change feed that a model has yet to read. Delta's VACUUM and its own log clean-up know nothing of
+either, and the clean-up works by whole days, which the 17,000 commits of a day of the live loop
+outgrow; so it is off (see `lakehouse.engine`), and this does it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+SCHEMAS = ("bronze", "silver", "snapshots", "gold_build", "audit")
+# How long files are kept that a table no longer has: for long queries, and for going back.
+RETAIN_HOURS = 168
+# How long the log is kept of versions that nobody reads: for queries under way.
+_LOG_SECONDS = 3600
+_PINNED = re.compile(r"version as of (\d+)", re.IGNORECASE)
+_OF_VERSION = re.compile(r"\.?(\d{20})\.")
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """What was done for a table.
+
+    Attributes:
+        table: `<schema>.<table>`.
+        compacted: How many small files were made into larger ones.
+        removed: How many files were removed that the table no longer had.
+        log_entries: How many files of its log were removed.
+        note: Why something was left; else empty.
+    """
+
+    table: str
+    compacted: int
+    removed: int
+    log_entries: int
+    note: str = ""
+
+
+def delta_tables(spark: SparkSession) -> list[str]:
+    """Every Delta table of the lakehouse, `<schema>.<table>`."""
+    tables = []
+    for schema in SCHEMAS:
+        if spark.catalog.databaseExists(schema):
+            views = {row["viewName"] for row in spark.sql(f"show views in {schema}").collect()}
+            names = {row["tableName"] for row in spark.sql(f"show tables in {schema}").collect()}
+            tables += [f"{schema}.{name}" for name in sorted(names - views)]
+    return tables
+
+
+def keep_up(spark: SparkSession, table: str, retain_hours: float = RETAIN_HOURS) -> Upkeep:
+    """Compacts a table and removes what it no longer has.
+
+    Args:
+        spark: A session on the engine.
+        table: `<schema>.<table>`.
+        retain_hours: How long files are kept that the table no longer has.
+
+    Raises:
+        PySparkException: The engine failed; the table is as it was.
+    """
+    [detail] = spark.sql(f"describe detail {table}").collect()
+    folder = Path(detail["location"].removeprefix("file:"))
+    log = folder / "_delta_log"
+    [outcome] = spark.sql(f"optimize {table}").collect()
+    read = list(_versions_read(spark, table))
+    oldest = min(read, default=None)
+    removed, note = 0, ""
+    if oldest is not None and _left_hours(log, oldest) > retain_hours:
+        note = f"not vacuumed: version {oldest} is read, and older than {retain_hours:g} h"
+    else:
+        before = _count(folder)
+        spark.sql(f"vacuum {table} retain {retain_hours} hours").collect()
+        removed = before - _count(folder)
+    compacted = outcome["metrics"]["numFilesRemoved"]
+    return Upkeep(table, compacted, removed, clean_log(log, oldest), note)
+
+
+def clean_log(log: Path, oldest_read: int | None) -> int:
+    """Removes the log of versions before a checkpoint that no reader needs.
+
+    Args:
+        log: The folder `_delta_log` of a table.
+        oldest_read: The oldest version that somebody reads; None if only the newest is read.
+
+    Returns:
+        How many files were removed.
+    """
+    entries = [
+        (int(match[1]), path) for path in log.iterdir() if (match := _OF_VERSION.match(path.name))
+    ]
+    long_ago = time.time() - _LOG_SECONDS
+    cuts = [
+        version
+        for version, path in entries
+        if path.name.endswith(".checkpoint.parquet")
+        and (oldest_read is None or version <= oldest_read)
+        and path.stat().st_mtime < long_ago
+    ]
+    old = [path for version, path in entries if version < max(cuts, default=0)]
+    for path in old:
+        path.unlink()
+    return len(old)
+
+
+def _versions_read(spark: SparkSession, table: str) -> Iterator[int]:
+    """The versions of a table that its readers ask for by number."""
+    schema, name = table.split(".")
+    if schema == "gold_build" and spark.catalog.tableExists(f"gold.{name}"):
+        [[statement]] = spark.sql(f"show create table gold.{name}").collect()
+        if pinned := _PINNED.search(statement):
+            yield int(pinned[1])
+    properties = spark.sql(f"show tblproperties {table}").collect()
+    if ("delta.enableChangeDataFeed", "true") in [tuple(row) for row in properties]:
+        for row in spark.sql(
+            "select max_by(feed_version, recorded_at) as version from audit.watermarks "
+            "where feed_version is not null group by model"
+        ).collect():
+            yield row["version"]
+
+
+def _left_hours(log: Path, version: int) -> float:
+    """How long a version has not been the newest, at most; 0 if it is."""
+    successor = log / f"{version + 1:020}.json"
+    return (time.time() - successor.stat().st_mtime) / 3600 if successor.exists() else 0
+
+
+def _count(folder: Path) -> int:
+    return sum(1 for path in folder.rglob("*.parquet") if "_delta_log" not in path.parts)
