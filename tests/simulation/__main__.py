@@ -58,6 +58,7 @@ def play(house: House, scenarios: list[Scenario]) -> int:
             say("It fails. Making it smaller ...")
             smallest = shrink(scenario, lambda one: bool(Play(house, one, say).differences()))
             kept = CORPUS / f"{scenario.domain}-{scenario.seed}.json"
+            CORPUS.mkdir(exist_ok=True)
             kept.write_text(smallest.to_json())
             say(f"Seed {scenario.seed} fails in {len(smallest.steps)} steps: {kept}")
             return 1

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from ingestion.generators import network, wearables
 from ingestion.generators import network_answers as of_network
 from ingestion.generators import wearables_answers as of_wearables
 from tests.integration.conftest import MARTS, NETWORK_MARTS
+
+# Stories are of March 2026 and their skewed clocks decades ahead: any moment between them will do.
+_INGESTED_AT = datetime(2027, 1, 1, tzinfo=UTC)
 
 
 class File(NamedTuple):
@@ -57,23 +60,52 @@ def _dirt(dice: random.Random) -> dict[str, float]:
 
 
 def _wearables_story(dice: random.Random) -> dict[str, float]:
-    return {"minutes": dice.randint(20, 90), "users": dice.randint(2, 8)} | _dirt(dice)
+    size = {"minutes": dice.randint(20, 90), "users": dice.randint(2, 9)}
+    return size | _dirt(dice) | {"twisted": dice.choice([0, 5, 20])}
 
 
 def _wearables_files(seed: int, story: dict[str, Any]) -> list[File]:
-    generated = wearables.generate(seed, **story)
-    return [
+    told = {name: value for name, value in story.items() if name != "twisted"}
+    generated = wearables.generate(seed, **told)
+    files = [
         File(table, name, content, f"{table}/{name}" in generated.refused)
         for table, named in generated.files.items()
         for name, content in named.items()
     ]
+    if number := story.get("twisted", 0):
+        clean = wearables.generate(seed, minutes=story["minutes"], users=story["users"])
+        messages = [json.loads(message) for message in clean.deliveries().messages]
+        twisted = _twisted(messages, random.Random(seed), number)
+        content = "\n".join(map(json.dumps, twisted)).encode()
+        files.append(File(of_wearables.KAFKA_MULTIPLEX, "twisted.json", content, False))
+    return files
+
+
+def _twisted(
+    messages: list[dict[str, Any]], dice: random.Random, number: int
+) -> Iterator[dict[str, Any]]:
+    """What the generator leaves out: two changes of a profile at one moment, clocks years ahead."""
+    changes, readings = (
+        [
+            message
+            for message in messages
+            if message["topic"] == topic and isinstance(message["value"], dict)
+        ]
+        for topic in ("user_info", "bpm")
+    )
+    for message in dice.sample(changes, min(number, len(changes))):
+        address = message["value"].get("address") or {}
+        twin = {"sex": dice.choice("MF"), "address": address | {"city": "Twinning"}}
+        yield message | {"value": message["value"] | twin}
+    for message in dice.sample(readings, min(number, len(readings))):
+        yield message | {"value": message["value"] | {"time": 4e9 + dice.randrange(1000)}}
 
 
 def _wearables_answers(files: Iterable[File]) -> dict[str, Any]:
     by_table: dict[str, list[tuple[str, bytes]]] = {}
     for file in files:
         by_table.setdefault(file.table, []).append((file.name, file.content))
-    answers = of_wearables.answers(of_wearables.read_contents(by_table))
+    answers = of_wearables.answers(of_wearables.read_contents(by_table), now=_INGESTED_AT)
     return dict(json.loads(answers.to_json()))
 
 
@@ -95,10 +127,7 @@ def _network_answers(files: Iterable[File]) -> dict[str, Any]:
     by_table: dict[str, list[bytes]] = {}
     for file in files:
         by_table.setdefault(file.table, []).append(file.content)
-    # The broken events of a story are years ahead, so no story's length matters here.
-    return of_network.answers(
-        of_network.read_contents(by_table), ingested_at=network.START + timedelta(days=1)
-    )
+    return of_network.answers(of_network.read_contents(by_table), ingested_at=_INGESTED_AT)
 
 
 DOMAINS = {

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import time
 from collections.abc import Callable
+from contextlib import redirect_stderr, suppress
+from io import StringIO
 from pathlib import PurePosixPath
 from typing import Any
 
+from ingestion.lock import LockedError
 from lakehouse.build import BUILD_UNTESTED
 from lakehouse.errors import LakehouseError
+from lakehouse.local import only_build
 from lakehouse.settings import PROJECT
-from tests.integration.conftest import House
+from tests.integration.conftest import House, wait_until
 from tests.simulation import scenario as of
 from tests.simulation.domains import DOMAINS
 from tests.simulation.scenario import Scenario, Step, draw_steps
@@ -57,13 +62,17 @@ class Play:
 
     def differences(self) -> list[str]:
         """Plays it all; returns what is wrong in the end, a line each."""
+        self.steps()
+        self._house.ingest()
+        self.build()
+        return [*self.from_oracle(), *self._after("another build"), *self._after("full refresh")]
+
+    def steps(self) -> None:
+        """Plays the steps alone."""
         empty(self._house)
         for step in self._scenario.steps:
             self._say(f"  {step}")
             self._do(step)
-        self._house.ingest()
-        self._build()
-        return [*self._from_oracle(), *self._after("another build"), *self._after("full refresh")]
 
     def _do(self, step: Step) -> None:
         house = self._house
@@ -73,24 +82,38 @@ class Play:
                     self._deliver(number, is_again=step.do == of.AGAIN)
             case of.INGEST:
                 house.ingest()
-            case of.KILL_BUILD:
-                house.kill_build(step.seconds)
-            case of.KILL_ENGINE:
-                house.kill_build(step.seconds, engine_too=True)
+            case of.KILL_BUILD | of.KILL_ENGINE:
+                options = [*BUILD_UNTESTED[1:], "--select", *self._domain.selectors]
+                house.kill_build(step.seconds, *options, engine_too=step.do == of.KILL_ENGINE)
             case of.LOSE_COMMIT:
                 for folder in sorted(house.settings.paths.checkpoints.glob("*/commits")):
                     house.lose_commit(folder.parent.name)
+            case of.LIVE:
+                self._live(step)
             case of.FAILING_BUILD:
-                try:
-                    self._build("--vars", json.dumps({self._domain.bad_var: "no_such_column"}))
-                except LakehouseError:
-                    self._say("    failed, as it should")
+                bad_var = json.dumps({self._domain.bad_var: "no_such_column"})
+                with suppress(LakehouseError), redirect_stderr(StringIO()):
+                    self.build("--vars", bad_var)
             case _ if not self._is_built or step.do == of.BUILD:
-                self._build()
+                self.build()
             case of.BUILD_PART:
-                self._build(models=step.models)
+                self.build(models=step.models)
             case of.REFRESH:
-                self._build("--full-refresh", models=step.models)
+                self.build("--full-refresh", models=step.models)
+
+    def _live(self, step: Step) -> None:
+        with self._house.live():
+            for number in step.files:
+                self._deliver(number, is_again=False)
+            wait_until(self._house.has_nothing_waiting)
+            time.sleep(step.seconds)
+        wait_until(self._may_build)
+
+    def _may_build(self) -> bool:
+        """Whether the builds that a killed loop had begun have ended."""
+        with suppress(LockedError), only_build(self._house.settings):
+            return True
+        return False
 
     def _deliver(self, number: int, *, is_again: bool) -> None:
         file = self._files[number]
@@ -100,7 +123,8 @@ class Play:
             name = name.with_name(f"again-{self._num_again}-{name.name}")
         self._house.deliver(file.table, str(name), file.content)
 
-    def _build(self, *options: str, models: tuple[str, ...] = ()) -> None:
+    def build(self, *options: str, models: tuple[str, ...] = ()) -> None:
+        """Builds these models, or the domain."""
         selected = models or self._domain.selectors
         self._house.dbt(*(*BUILD_UNTESTED, *options, "--select", *selected))
         self._is_built = self._is_built or not models
@@ -110,7 +134,7 @@ class Play:
 
     def _after(self, what: str) -> list[str]:
         before = self._gold()
-        self._build(*(["--full-refresh"] if what == "full refresh" else []))
+        self.build(*(["--full-refresh"] if what == "full refresh" else []))
         after = self._gold()
         return [
             f"{mart}: {what} changes it, {first_difference(before[mart], after[mart])}"
@@ -118,7 +142,8 @@ class Play:
             if before[mart] != after[mart]
         ]
 
-    def _from_oracle(self) -> list[str]:
+    def from_oracle(self) -> list[str]:
+        """In what the marts and the accounts differ from plain Python, a line each."""
         come = [self._files[number] for number in sorted(self._scenario.delivered())]
         expected = self._domain.answers(file for file in come if not file.is_refused)
         found = []

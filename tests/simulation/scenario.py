@@ -11,11 +11,13 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 
-# What a step does. `deliver` and `deliver again` are of files, `build part` and `refresh` of
-# models; `kill build` and `kill engine` come some seconds after a build has begun.
+# What a step does. `deliver`, `deliver again` and `live` are of files, `build part` and `refresh`
+# of models; `kill build` and `kill engine` come some seconds after a build has begun, and `live`,
+# the live loop, is killed some seconds after the files have landed.
 DELIVER, AGAIN, INGEST = "deliver", "deliver again", "ingest"
 BUILD, BUILD_PART, FAILING_BUILD, REFRESH = "build", "build part", "failing build", "refresh"
 KILL_BUILD, KILL_ENGINE, LOSE_COMMIT = "kill build", "kill engine", "lose commit"
+LIVE = "live"
 
 _MOST_BATCHES = 5
 # How likely each way is to follow an ingestion, in parts.
@@ -27,6 +29,7 @@ _WAYS = {
     KILL_BUILD: 1,
     KILL_ENGINE: 1,
     LOSE_COMMIT: 1,
+    LIVE: 1,
     "": 4,
 }
 
@@ -100,20 +103,24 @@ def draw_steps(dice: random.Random, num_files: int, models: tuple[str, ...]) -> 
     steps: list[Step] = []
     come: list[int] = []
     for first, last in zip([0, *cuts], [*cuts, num_files], strict=True):
-        steps.append(Step(DELIVER, files=tuple(sorted(order[first:last]))))
-        come += order[first:last]
+        batch = tuple(sorted(order[first:last]))
+        come += batch
+        [way] = dice.choices(list(_WAYS), list(_WAYS.values()))
+        if way == LIVE and batch:
+            steps.append(Step(LIVE, files=batch, seconds=round(dice.uniform(0, 10), 1)))
+            continue
+        steps.append(Step(DELIVER, files=batch))
         if come and dice.random() < 0.4:
             again = dice.sample(come, dice.randint(1, min(len(come), 8)))
             steps.append(Step(AGAIN, files=tuple(sorted(again))))
         steps.append(Step(INGEST))
-        [way] = dice.choices(list(_WAYS), list(_WAYS.values()))
         if way in (BUILD_PART, REFRESH):
             most = len(models) if way == BUILD_PART else 2
             some = dice.sample(models, dice.randint(1, most))
             steps.append(Step(way, models=tuple(sorted(some))))
         elif way in (KILL_BUILD, KILL_ENGINE):
             steps.append(Step(way, seconds=round(dice.uniform(3, 20), 1)))
-        elif way:
+        elif way and way != LIVE:
             steps.append(Step(way))
     return tuple(step for step in steps if step.do != DELIVER or step.files)
 

@@ -1,0 +1,77 @@
+"""Mistakes of the field, planted into a copy of the project, which the simulation has to notice."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from lakehouse.settings import PROJECT
+
+_PARTS = ("dbt_project.yml", "profiles.yml", "macros", "models", "seeds", "snapshots", "tests/dbt")
+
+
+class Mistake(NamedTuple):
+    """A text of the project and what stands there instead."""
+
+    path: str
+    right: str
+    wrong: str
+
+
+MISTAKES = {
+    "a watermark on event time": Mistake(
+        "models/intermediate/wearables/int_readings.sql",
+        "    where reject_reason is null\n",
+        "    where reject_reason is null\n"
+        "    {%- if is_load_by_load() %}\n"
+        "    and reading_at > (select max(seen.reading_at) from {{ this }} as seen)\n"
+        "    {%- endif %}\n",
+    ),
+    "float32 epochs": Mistake(
+        "macros/parsing/epoch_to_timestamp.sql",
+        "round(try_cast({{ column }} as decimal(38, 9)) * 1000000)",
+        "round(try_cast(try_cast({{ column }} as float) as decimal(38, 9)) * 1000000)",
+    ),
+    "a dropped delete": Mistake(
+        "models/intermediate/wearables/int_profile_changes.sql",
+        "    where reject_reason is null\n",
+        "    where reject_reason is null and change_type <> 'delete'\n",
+    ),
+    "rank ties": Mistake(
+        "models/intermediate/wearables/int_profile_changes_resolved.sql",
+        "    qualify row_number() over (\n",
+        "    qualify 1 = rank() over (\n"
+        "        partition by user_id, changed_at order by changed_at\n"
+        "    ) or 0 = row_number() over (\n",
+    ),
+    "a join without time": Mistake(
+        "models/intermediate/wearables/int_workouts_measured.sql",
+        "            and wearings.owned_from <= readings.reading_at\n"
+        "            and wearings.owned_to > readings.reading_at\n",
+        "",
+    ),
+}
+
+
+@contextmanager
+def planted(mistake: Mistake, folder: Path) -> Iterator[None]:
+    """Lets dbt, as it is called in this process, work on a copy of the project with the mistake."""
+    copy = folder / "project"
+    for part in _PARTS:
+        if (PROJECT / part).is_dir():
+            shutil.copytree(PROJECT / part, copy / part, dirs_exist_ok=True)
+        else:
+            copy.mkdir(exist_ok=True)
+            shutil.copyfile(PROJECT / part, copy / part)
+    patched = copy / mistake.path
+    text = patched.read_text()
+    assert mistake.right in text, f"{mistake.path} has changed: plant the mistake anew"
+    patched.write_text(text.replace(mistake.right, mistake.wrong))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lakehouse.build.PROJECT", copy)
+        yield
