@@ -95,6 +95,10 @@ integration: setup ## The tests on a real engine
 simulate: setup ## Random scenarios against plain Python: make simulate SEED=1 SCENARIOS=20
 	@$(BIN)/python -m tests.simulation --seed $(SEED) --scenarios $(SCENARIOS)
 
+.PHONY: bench
+bench: setup ## Measure cost, delay and size into benchmarks/README.md: make bench ONLY="b f"
+	@$(BIN)/python -m benchmarks $(ONLY)
+
 .PHONY: docs
 docs: setup ## Build the dbt docs site with its lineage, and serve it on http://127.0.0.1:8080
 	@$(BIN)/dbt docs generate

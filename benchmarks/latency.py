@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import signal
 import statistics
@@ -21,11 +20,14 @@ import sys
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyhive import hive
 
+from lakehouse import engine
 from lakehouse.settings import PROJECT, Settings, load_settings
 
 NEWEST = "select max(unix_micros(last_event_at)) from gold.server_load"
@@ -55,7 +57,10 @@ def watch(settings: Settings, seconds: float) -> list[tuple[float, float]]:
 def delivered(settings: Settings) -> list[float]:
     """The time of the newest event of each set, in epoch seconds."""
     newest: dict[str, float] = defaultdict(float)
-    for path in (settings.paths.landing / "telecom.connections").glob("*.parquet"):
+    folders = (settings.paths.landing, settings.paths.archive)
+    for path in (path for folder in folders for path in folder.rglob("*=2D*.parquet")):
+        if "telecom.connections" not in path.parts:
+            continue
         number = re.search(r"=2D(\d+)=2Eparquet", path.name)
         latest = pc.max(pq.read_table(path, columns=["event_at"])["event_at"]).as_py()
         if number:
@@ -73,42 +78,69 @@ def delays(sets: list[float], seen: list[tuple[float, float]]) -> list[tuple[flo
     ]
 
 
-def main() -> None:
-    """Measures, and prints what was seen."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--home", type=Path, required=True, help="An empty folder.")
-    options = parser.parse_args()
-    settings = load_settings(options.home)
-    log = options.home / "latency.log"
-    options.home.mkdir(parents=True, exist_ok=True)
+def measure(minutes: float, home: Path) -> dict[str, Any]:
+    """Measures in an empty home, which it leaves behind.
+
+    Returns:
+        Seconds of delay, and how the loop's memory and the tables' files have grown.
+    """
+    settings = load_settings(home)
+    log = home / "latency.log"
+    home.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         loop = subprocess.Popen([LAKEHOUSE, "run", "--every", "5s"], cwd=PROJECT, stderr=output)
         while "A round every" not in log.read_text():
             if loop.poll() is not None:
                 sys.exit(f"The loop ended. Its words are in {log}")
             time.sleep(1)
-        story = str(int(options.minutes) + 1)
+        story = str(int(minutes) + 1)
         generate = [LAKEHOUSE, "generate", "network", "--every", "5s", "--minutes", story]
         deliveries = subprocess.Popen(generate, cwd=PROJECT, stderr=output)
-        seen = watch(settings, options.minutes * 60)
+        halves = []
+        seen: list[tuple[float, float]] = []
+        for _ in range(2):
+            seen += watch(settings, minutes * 30)
+            halves.append(state(settings, loop.pid))
         for process in (deliveries, loop):
             process.send_signal(signal.SIGINT)
             process.wait(120)
     found = delays(delivered(settings), seen)
     seconds = sorted(delay for _, delay in found)
     half = len(found) // 2
-    result = {
+    return {
+        "minutes": minutes,
         "sets": len(found),
         "p50_s": round(statistics.median(seconds), 2),
         "p90_s": round(seconds[int(len(seconds) * 0.9)], 2),
         "p99_s": round(seconds[min(int(len(seconds) * 0.99), len(seconds) - 1)], 2),
         "first_half_p50_s": round(statistics.median(delay for _, delay in found[:half]), 2),
         "second_half_p50_s": round(statistics.median(delay for _, delay in found[half:]), 2),
-        "cores": os.cpu_count(),
-        "date": time.strftime("%Y-%m-%d"),
+        "after_half_the_time": halves[0],
+        "in_the_end": halves[1],
     }
-    print(json.dumps(result))
+
+
+def state(settings: Settings, loop: int) -> dict[str, int]:
+    """What must not grow without end: memory in MB, and files."""
+    running = engine.running_engine(settings)
+    pids = [loop, *([running.pid] if running else [])]
+    warehouse = settings.paths.warehouse
+    return {
+        "loop_mb": psutil.Process(pids[0]).memory_info().rss // 2**20,
+        "engine_mb": psutil.Process(pids[-1]).memory_info().rss // 2**20,
+        "landed_files": sum(1 for _ in settings.paths.landing.rglob("*.parquet")),
+        "log_files": sum(1 for _ in warehouse.glob("*/*/_delta_log/*")),
+        "table_files": sum(1 for _ in warehouse.rglob("*.parquet")),
+    }
+
+
+def main() -> None:
+    """Measures, and prints what was seen."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--home", type=Path, required=True, help="An empty folder.")
+    options = parser.parse_args()
+    print(json.dumps(measure(options.minutes, options.home)))
 
 
 if __name__ == "__main__":

@@ -45,9 +45,9 @@ MISTAKES = {
     "rank ties": Mistake(
         "models/intermediate/wearables/int_profile_changes_resolved.sql",
         "    qualify row_number() over (\n",
-        "    qualify 1 = rank() over (\n"
+        "    qualify rank() over (\n"
         "        partition by user_id, changed_at order by changed_at\n"
-        "    ) or 0 = row_number() over (\n",
+        "    ) = 1 or row_number() over (\n",
     ),
     "a join without time": Mistake(
         "models/intermediate/wearables/int_workouts_measured.sql",

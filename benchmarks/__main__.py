@@ -1,0 +1,141 @@
+"""Runs the benchmark, all of it or some letters, and writes results.json and the table.
+
+python -m benchmarks [a] [b] [c] [d] [e] [f] [g]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+from rich.console import Console
+
+from benchmarks import latency, measures
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
+README = HERE / "README.md"
+_BEGIN, _END = "<!-- results -->\n", "<!-- end of results -->\n"
+
+
+class Measure(NamedTuple):
+    """A row of the table."""
+
+    what: str
+    run: Callable[[], dict[str, Any]]
+    figure: str
+    aim: str
+
+
+def _live() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="lakehouse-bench-") as folder:
+        return latency.measure(10, Path(folder))
+
+
+MEASURES = {
+    "a": Measure(
+        "full refresh of 5 million readings, with ingestion, against DuckDB from the same files",
+        measures.full_refresh,
+        "{times_duckdb_cpu} times its CPU ({duckdb_cpu_s} s)",
+        "at most 8 times",
+    ),
+    "b": Measure(
+        "a batch of 10,000 readings on 64 times the history, against the same on 1 time",
+        measures.history,
+        "{cost_ratio_cpu} times the CPU, {cost_ratio_wall} times the wall time",
+        "at most 1.3 times",
+    ),
+    "c": Measure(
+        "from a file's rename to the first query that sees it, a set every 5 s for 10 minutes",
+        _live,
+        "p50 {p50_s} s, p99 {p99_s} s",
+        "5 s and 10 s",
+    ),
+    "d": Measure(
+        "what dbt adds to a round of the live loop",
+        measures.what_dbt_adds,
+        "{dbt_s_a_node} s a node, {dbt_share:.0%}",
+        "0.15 s, 30 %",
+    ),
+    "e": Measure(
+        "bytes an event, bronze beyond the raw text's own in gzip, and a reading in silver",
+        measures.bytes_per_event,
+        "{bronze_beyond_raw} and {silver_bytes_per_event}; on disk {silver_on_disk_to_live} times",
+        "15 and 6; 2 times",
+    ),
+    "f": Measure(
+        "set 1 from files to gold, against the exercise's own chain",
+        measures.against_peer,
+        "{share_of_peer:.0%} of its {peer_s} s",
+        "at most 50 %",
+    ),
+    "g": Measure(
+        "from a fresh clone to the end of the demo, packages cached",
+        measures.from_clone_to_demo,
+        "{wall_s} s",
+        "under 120 s",
+    ),
+}
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results in Markdown, as README.md shows them."""
+    rows = ["| | what | measured | aim | when |", "|---|---|---|---|---|"]
+    for letter, measure in MEASURES.items():
+        if letter in results:
+            found = results[letter]
+            rows.append(
+                f"| {letter} | {measure.what} | {measure.figure.format(**found)} | {measure.aim} "
+                f"| {found['date']} |"
+            )
+    machine = results["machine"]
+    return (
+        "\n".join(
+            [
+                *rows,
+                "",
+                f"{machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}.",
+            ]
+        )
+        + "\n"
+    )
+
+
+def main() -> None:
+    """Measures the letters asked for, one after the other; the others keep what was measured."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "letters", nargs="*", choices=[*MEASURES, []], help="all unless some are named"
+    )
+    options = parser.parse_args()
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results["machine"] = {
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30),
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+    }
+    console = Console(stderr=True)
+    for letter in options.letters or MEASURES:
+        console.print(f"{letter}: {MEASURES[letter].what} ...")
+        found = MEASURES[letter].run()
+        console.print(found)
+        results[letter] = found | {"date": datetime.now(UTC).date().isoformat()}
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        text = README.read_text()
+        before, after = text.partition(_BEGIN)[0], text.partition(_END)[2]
+        README.write_text(before + _BEGIN + table(results) + _END + after)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,334 @@
+"""The measures of the benchmark, one function a letter; each makes and removes its own homes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+from dbt.adapters.spark.connections import PyhiveConnectionWrapper
+
+from benchmarks import multiplied
+from ingestion.generators import network
+from ingestion.home import Home
+from ingestion.loads import Loads, only_ingestion
+from lakehouse import engine, local
+from lakehouse.build import BUILD_UNTESTED, Dbt
+from lakehouse.live import LiveModels
+from lakehouse.maintenance import keep_up
+from lakehouse.settings import PROJECT, Settings, load_settings
+from tests.integration.conftest import MARTS, SET_1_FILES, plain
+
+WEARABLES = ("path:models/*/sbit", "path:models/*/wearables", "path:seeds/wearables", "snapshots")
+"""What dbt selects to build the wearables and nothing else."""
+FIRST_DAY = date(2024, 1, 1)
+READINGS_OF_BATCH = 10_000
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds on the clock, and of processors: of this process and the engine together."""
+
+    wall: float
+    cpu: float
+
+
+class Lakehouse:
+    """A lakehouse in a home of its own, driven from this process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._dbt = Dbt(settings)
+        self._engine = psutil.Process(local.start(settings).pid)
+        self._dbt.parse()
+
+    def ingest(self) -> None:
+        """Takes in what waits."""
+        home = self.settings.paths
+        with only_ingestion(home):
+            tables = local.declared_tables()
+            load = Loads(local.session(self.settings), home, tables).run()
+        if load and load.failures:
+            raise RuntimeError("; ".join(load.failures))
+
+    def build(self, *options: str) -> None:
+        """Builds the wearables without their tests, which would be timed too."""
+        self._dbt(*BUILD_UNTESTED, *options, "--select", *WEARABLES)
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """The rows of a statement."""
+        return list(local.session(self.settings).sql(sql).toArrow().to_pylist())
+
+    def cost(self, work: Callable[[], None]) -> Cost:
+        """What some work costs."""
+        began, cpu = time.monotonic(), self._cpu()
+        work()
+        return Cost(time.monotonic() - began, self._cpu() - cpu)
+
+    def _cpu(self) -> float:
+        of_engine = self._engine.cpu_times()
+        return time.process_time() + of_engine.user + of_engine.system
+
+
+@contextmanager
+def lakehouse() -> Iterator[Lakehouse]:
+    """An empty lakehouse, with its engine up."""
+    with tempfile.TemporaryDirectory(prefix="lakehouse-bench-") as folder:
+        settings = load_settings(Path(folder))
+        try:
+            yield Lakehouse(settings)
+        finally:
+            engine.down(settings)
+
+
+def full_refresh(readings: int = 5_000_000, runs: int = 3) -> dict[str, Any]:
+    """(a) Set 1 multiplied, bronze to gold, against DuckDB from the same files to the same rows.
+
+    Bronze is filled once; a run of ours is a full refresh on the warm engine, and the cost of
+    filling bronze is told apart. DuckDB fills its bronze in each run.
+    """
+    with tempfile.TemporaryDirectory() as folder, lakehouse() as house:
+        files = Path(folder)
+        multiplied.write(files, readings)
+        shutil.copytree(files, house.settings.paths.inbox, dirs_exist_ok=True)
+        ingestion = house.cost(house.ingest)
+        house.build()
+        ours = [house.cost(lambda: house.build("--full-refresh")) for _ in range(runs)]
+        theirs = [
+            _told("benchmarks.duckdb_pipeline", files, "--to", house.settings.paths.root / "duckdb")
+            for _ in range(runs)
+        ]
+        differing = [
+            mart
+            for mart in MARTS
+            if plain(house.rows(f"select * from gold_build.{mart}"))
+            != plain(
+                pq.read_table(
+                    house.settings.paths.root / "duckdb" / "gold" / f"{mart}.parquet"
+                ).to_pylist()
+            )
+        ]
+    duckdb_cpu = statistics.median(run["cpu_s"] for run in theirs)
+    cpu = ingestion.cpu + _median(ours, "cpu")
+    return {
+        "readings": readings,
+        "marts_that_differ": differing,
+        "ingestion_cpu_s": _round(ingestion.cpu),
+        "refresh_cpu_s": _round(_median(ours, "cpu")),
+        "refresh_wall_s": _round(_median(ours, "wall")),
+        "duckdb_cpu_s": _round(duckdb_cpu),
+        "duckdb_wall_s": _round(statistics.median(run["wall_s"] for run in theirs)),
+        "times_duckdb_cpu": _round(cpu / duckdb_cpu),
+    }
+
+
+def history(
+    multiples: tuple[int, ...] = (1, 4, 16, 64), base_days: int = 4, runs: int = 3
+) -> dict[str, Any]:
+    """(b) The same batch, a day's readings and workouts, on ever longer histories."""
+    found: dict[str, Any] = {"readings_of_batch": READINGS_OF_BATCH}
+    for multiple in multiples:
+        with lakehouse() as house:
+            days = base_days * multiple
+            inbox = house.settings.paths.inbox
+            multiplied.write_days(inbox, FIRST_DAY, days, READINGS_OF_BATCH)
+            house.ingest()
+            house.build()
+            costs = []
+            for run in range(runs + 1):  # the first one warms up what a full build does not
+                day = FIRST_DAY + timedelta(days=days + run)
+                multiplied.write_days(inbox, day, 1, READINGS_OF_BATCH)
+
+                def batch(house: Lakehouse = house) -> None:
+                    house.ingest()
+                    house.build()
+
+                costs.append(house.cost(batch))
+            found[f"x{multiple}"] = {
+                "days": days,
+                "readings": days * READINGS_OF_BATCH,
+                "cpu_s": _round(_median(costs[1:], "cpu")),
+                "wall_s": _round(_median(costs[1:], "wall")),
+            }
+    first, last = found[f"x{multiples[0]}"], found[f"x{multiples[-1]}"]
+    return found | {
+        "cost_ratio_cpu": _round(last["cpu_s"] / first["cpu_s"]),
+        "cost_ratio_wall": _round(last["wall_s"] / first["wall_s"]),
+    }
+
+
+def bytes_per_event(days: int = 30) -> dict[str, Any]:
+    """(e) What an event takes on disk, in bronze and in silver, and what upkeep leaves behind."""
+    with lakehouse() as house:
+        inbox = house.settings.paths.inbox
+        for day in range(days):
+            multiplied.write_days(inbox, FIRST_DAY + timedelta(days=day), 1, READINGS_OF_BATCH)
+        raw = [path for path in (inbox / "sbit.kafka_multiplex").rglob("*") if path.is_file()]
+        compressed = sum(map(_compressed_size, raw))
+        house.ingest()
+        house.build()
+        spark = local.session(house.settings)
+        found: dict[str, Any] = {}
+        for name, table in (
+            ("bronze", "bronze.sbit_kafka_multiplex"),
+            ("silver", "silver.int_readings"),
+        ):
+            keep_up(spark, table, 0)
+            [detail] = house.rows(f"describe detail {table}")
+            [[num_rows]] = [row.values() for row in house.rows(f"select count(*) from {table}")]
+            folder = Path(detail["location"].removeprefix("file:"))
+            on_disk = sum(path.stat().st_size for path in folder.rglob("*.parquet"))
+            found[f"{name}_bytes_per_event"] = _round(detail["sizeInBytes"] / num_rows)
+            found[f"{name}_on_disk_to_live"] = _round(on_disk / detail["sizeInBytes"])
+            if name == "bronze":
+                beyond = (detail["sizeInBytes"] - compressed) / num_rows
+                found |= {
+                    "raw_gzip_bytes_per_event": _round(compressed / num_rows),
+                    "bronze_beyond_raw": _round(beyond),
+                }
+    return found
+
+
+def what_dbt_adds(rounds: int = 10) -> dict[str, Any]:
+    """(d) The rounds of the live loop's models through dbt, and of that their statements alone."""
+    with lakehouse() as house:
+        home = house.settings.paths
+        sets = list(network.sets(1, minutes=3, every=5.0))
+        half = len(sets) // 2
+        with only_ingestion(home):
+            loads = Loads(local.session(house.settings), home, local.declared_tables())
+            for told in sets[:half]:
+                _deliver(home, told)
+            loads.run()
+            Dbt(house.settings)(*BUILD_UNTESTED)
+            live = LiveModels(house.settings)
+            live.build(None)
+            in_dbt, in_statements, num_nodes = [], [], 0
+            for told in sets[half : half + rounds + 2]:
+                _deliver(home, told)
+                load = loads.run()
+                began = time.monotonic()
+                with statements() as seconds:
+                    live.build(load)
+                in_dbt.append(time.monotonic() - began)
+                in_statements.append(sum(seconds))
+            num_nodes = len(live.tables())
+    # The first rounds ask what the later ones are told, and warm up.
+    wall, bare = statistics.median(in_dbt[2:]), statistics.median(in_statements[2:])
+    return {
+        "nodes": num_nodes,
+        "wall_s": _round(wall),
+        "statements_s": _round(bare),
+        "dbt_s_a_node": _round((wall - bare) / num_nodes),
+        "dbt_share": _round((wall - bare) / wall),
+    }
+
+
+@contextmanager
+def statements() -> Iterator[list[float]]:
+    """The seconds of each statement that dbt runs meanwhile, answers fetched."""
+    seconds: list[float] = []
+    wrapper = PyhiveConnectionWrapper
+    real = {name: getattr(wrapper, name) for name in ("execute", "fetchall")}
+
+    def timed(name: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            began = time.monotonic()
+            try:
+                return real[name](*arguments, **named)
+            finally:
+                seconds.append(time.monotonic() - began)
+
+        return call
+
+    for name in real:
+        setattr(wrapper, name, timed(name))
+    try:
+        yield seconds
+    finally:
+        for name, method in real.items():
+            setattr(wrapper, name, method)
+
+
+def against_peer(runs: int = 3) -> dict[str, Any]:
+    """(f) Set 1 from its files to gold, against the exercise's own chain; both engines are cold."""
+    ours, theirs = [], []
+    for _ in range(runs):
+        with lakehouse() as house:
+            for table, names in SET_1_FILES.items():
+                folder = house.settings.paths.inbox / table
+                folder.mkdir(parents=True, exist_ok=True)
+                for name in names:
+                    shutil.copyfile(multiplied.SET_1 / name, folder / name)
+
+            def all_of_it(house: Lakehouse = house) -> None:
+                house.ingest()
+                house.build()
+
+            ours.append(house.cost(all_of_it).wall)
+        with tempfile.TemporaryDirectory() as folder_of_peer:
+            told = _told("benchmarks.peer", "--source", multiplied.SET_1, "--home", folder_of_peer)
+            theirs.append(sum(told["seconds"].values()))
+    return {
+        "ours_s": _round(statistics.median(ours)),
+        "peer_s": _round(statistics.median(theirs)),
+        "share_of_peer": _round(statistics.median(ours) / statistics.median(theirs)),
+    }
+
+
+def from_clone_to_demo() -> dict[str, Any]:
+    """(g) A fresh clone in an empty home to the end of `make demo`; packages are cached."""
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "lakehouse"
+        subprocess.run(["git", "clone", "--quiet", PROJECT, clone], check=True)
+        environment = os.environ | {"HOME": folder}
+        environment.pop("LAKEHOUSE_HOME", None)
+        began = time.monotonic()
+        subprocess.run(
+            ["make", "demo"], cwd=clone, check=True, env=environment, stdout=subprocess.DEVNULL
+        )
+        seconds = time.monotonic() - began
+        subprocess.run(["make", "clean"], cwd=clone, check=True, env=environment)
+    return {"wall_s": _round(seconds)}
+
+
+def _deliver(home: Home, told: network.FileSet) -> None:
+    for table, named in told.files.items():
+        for name, content in named.items():
+            path = home.inbox / table / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+def _told(module: str, *arguments: object) -> dict[str, Any]:
+    """What a module of the benchmark says in its last line."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _compressed_size(path: Path) -> int:
+    content = path.read_bytes()
+    return len(content if path.suffix == ".gz" else gzip.compress(content))
+
+
+def _median(costs: list[Cost], what: str) -> float:
+    return float(statistics.median(getattr(cost, what) for cost in costs))
+
+
+def _round(value: float) -> float:
+    return round(value, 2)
