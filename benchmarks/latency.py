@@ -68,14 +68,23 @@ def delivered(settings: Settings) -> list[float]:
     return sorted(newest.values())
 
 
-def delays(sets: list[float], seen: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """(when a set came, its delay) of the sets that came while the reader watched, in seconds."""
-    return [
-        (newest, min(seconds))
-        for newest in sets
-        if newest > seen[0][0]
-        and (seconds := [asked - newest for asked, event in seen if event >= newest])
-    ]
+def delays(
+    sets: list[float], seen: list[tuple[float, float]], began: float, ended: float
+) -> list[tuple[float, float]]:
+    """(when a set came, its delay) of the sets that came while the reader watched, in seconds.
+
+    Raises:
+        RuntimeError: A set was not seen although it came half a minute before the end.
+    """
+    found = []
+    for newest in sets:
+        if newest > began:
+            seconds = [asked - newest for asked, event in seen if event >= newest]
+            if seconds:
+                found.append((newest, min(seconds)))
+            elif newest < ended - 30:
+                raise RuntimeError(f"the set of {time.ctime(newest)} was never seen")
+    return found
 
 
 def measure(minutes: float, home: Path) -> dict[str, Any]:
@@ -87,24 +96,33 @@ def measure(minutes: float, home: Path) -> dict[str, Any]:
     settings = load_settings(home)
     log = home / "latency.log"
     home.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        loop = subprocess.Popen([LAKEHOUSE, "run", "--every", "5s"], cwd=PROJECT, stderr=output)
-        while "A round every" not in log.read_text():
-            if loop.poll() is not None:
-                sys.exit(f"The loop ended. Its words are in {log}")
-            time.sleep(1)
-        story = str(int(minutes) + 1)
-        generate = [LAKEHOUSE, "generate", "network", "--every", "5s", "--minutes", story]
-        deliveries = subprocess.Popen(generate, cwd=PROJECT, stderr=output)
-        halves = []
-        seen: list[tuple[float, float]] = []
-        for _ in range(2):
-            seen += watch(settings, minutes * 30)
-            halves.append(state(settings, loop.pid))
-        for process in (deliveries, loop):
-            process.send_signal(signal.SIGINT)
-            process.wait(120)
-    found = delays(delivered(settings), seen)
+    processes = []
+    try:
+        with log.open("wb") as output:
+            loop = subprocess.Popen([LAKEHOUSE, "run", "--every", "5s"], cwd=PROJECT, stderr=output)
+            processes.append(loop)
+            while "A round every" not in log.read_text():
+                if loop.poll() is not None:
+                    sys.exit(f"The loop ended. Its words are in {log}")
+                time.sleep(1)
+            story = str(int(minutes) + 1)
+            generate = [LAKEHOUSE, "generate", "network", "--every", "5s", "--minutes", story]
+            processes.append(subprocess.Popen(generate, cwd=PROJECT, stderr=output))
+            began = time.time()
+            halves = []
+            seen: list[tuple[float, float]] = []
+            for _ in range(2):
+                seen += watch(settings, minutes * 30)
+                halves.append(state(settings, loop.pid))
+            ended = time.time()
+            for process in processes[::-1]:
+                process.send_signal(signal.SIGINT)
+                process.wait(120)
+    finally:
+        for process in processes:
+            process.kill()
+        engine.down(settings)
+    found = delays(delivered(settings), seen, began, ended)
     seconds = sorted(delay for _, delay in found)
     half = len(found) // 2
     return {

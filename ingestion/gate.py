@@ -57,7 +57,7 @@ _TOO_LONG = f"a line is longer than {MAX_LINE_BYTES} bytes; deliver shorter line
 _UTF_16_REASON = "it is UTF-16 or UTF-32; deliver it as UTF-8"
 _CURE_OF_MOVES = (
     "Give the user that runs lakehouse the rights to write it, and free space, and keep inbox, "
-    "landing and quarantine on one filesystem."
+    "landing, archive and quarantine on one filesystem."
 )
 
 _MAX_FILE_NAME = 200
@@ -242,6 +242,14 @@ def has_landed(home: Home, source: str, sha256: str) -> bool:
         for hit in (home.landing / source).glob(f"{sha256}-*")
         for path in (hit, *hit.rglob("*"))
     )
+
+
+def landed_digests(home: Home, source: str) -> set[str]:
+    """The digests of all files in a source's landing."""
+    landing = home.landing / source
+    return {
+        path.relative_to(landing).parts[0][:64] for path in landing.rglob("*") if path.is_file()
+    }
 
 
 def archive_landed(home: Home, source: str) -> int:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from ingestion.bronze import AUDIT_TABLES, append
 from ingestion.declaration import SourceTable
@@ -33,13 +33,14 @@ from ingestion.gate import (
     has_landed,
     inspect,
     land,
+    landed_digests,
     quarantine,
     waiting_files,
 )
 from ingestion.home import Home
 from ingestion.lock import locked
 
-# In a checkpoint that has been emptied on purpose, its files archived.
+# In a checkpoint that has been emptied on purpose: the last load of the files it knew.
 _FORGOTTEN = "forgotten"
 # How long a query that an earlier ingestion left behind may take to end, in seconds.
 _PATIENCE_SECONDS = 600
@@ -125,8 +126,6 @@ class Loads:
         self._last_load_id = max((row["load_id"] for row in last), default=0)
         self._unfinished = {row["source"] for row in last if row["status"] in ("begun", "failed")}
         self._known = self._taken_in()
-        for under_way in home.checkpoints.glob(f"*/.{_FORGOTTEN}"):  # a crash broke it off
-            self._forget(under_way.parent)
 
     def run(self) -> Load | None:
         """Takes in all that waits and closes the load.
@@ -313,11 +312,18 @@ class Loads:
             "select source, sha256, max(load_id) as load_id, max_by(status, recorded_at) as status "
             "from audit.files where status in ('landed', 'left') group by source, sha256"
         ).collect()
+        finished = {
+            row["source"]: row["load_id"]
+            for row in self._spark.sql(
+                "select source, max(load_id) as load_id from audit.loads "
+                "where status = 'finished' group by source"
+            ).collect()
+        }
         landed = [row for row in fates if row["status"] == "landed"]
         left = [
             row
             for row in landed
-            if row["source"] in self._unfinished
+            if row["load_id"] > finished.get(row["source"], 0)
             and not has_landed(self._home, row["source"], row["sha256"])
         ]
         now = datetime.now(UTC)
@@ -362,38 +368,74 @@ class Loads:
 
     def _check_checkpoint(self, table: SourceTable) -> None:
         checkpoint = self._home.checkpoints / table.full_name
-        if (checkpoint / "metadata").exists() or (checkpoint / _FORGOTTEN).exists():
+        if (checkpoint / f".{_FORGOTTEN}").exists():
+            self._forget(checkpoint)  # a crash broke it off
+        if (checkpoint / "metadata").exists():
             return
-        if self._spark.table(table.bronze_name).limit(1).count():
+        forgotten = checkpoint / _FORGOTTEN
+        load_id = int(forgotten.read_text()) if forgotten.exists() else 0
+        if self._bronze_after(table, load_id).limit(1).count():
             raise LoadError(
                 f"{checkpoint} is missing although {table.bronze_name} has rows: taking the files "
                 "in again would double them. Put the folder back from a copy."
             )
 
+    def _bronze_after(self, table: SourceTable, load_id: int) -> DataFrame:
+        return self._spark.table(table.bronze_name).where(f"_load_id > {load_id}")
+
     def forget_files(self) -> int:
         """Archives the landed files that bronze has, and lets the streams forget them.
 
         Else each run would look through all files that ever came. A source whose last load is
-        unfinished is left alone. Whatever a crash leaves undone the next call makes good.
+        unfinished is left alone.
 
         Returns:
             How many files went into the archive.
 
         Raises:
+            LoadError: Bronze lacks rows of landed files; they stay where they are.
             GateError: A file cannot be moved.
         """
         num_files = 0
         for table in self._tables:
             checkpoint = self._home.checkpoints / table.full_name
             if table.full_name not in self._unfinished and (checkpoint / "metadata").exists():
+                self._check_bronze(table, checkpoint)
                 num_files += archive_landed(self._home, table.full_name)
+                (checkpoint / f".{_FORGOTTEN}").write_text(str(self._last_load_id))
                 self._forget(checkpoint)
         return num_files
 
-    def _forget(self, checkpoint: Path) -> None:
-        """Empties a checkpoint; in an emptied one stands a file that says that this was meant."""
+    def _check_bronze(self, table: SourceTable, checkpoint: Path) -> None:
+        """Raises unless bronze has rows of every landed file that holds any."""
+        forgotten = checkpoint / _FORGOTTEN
+        load_id = int(forgotten.read_text()) if forgotten.exists() else 0
+        held = {
+            row["_source_sha256"]
+            for row in self._bronze_after(table, load_id)
+            .select("_source_sha256")
+            .distinct()
+            .collect()
+        }
+        with_rows = {
+            row["sha256"]
+            for row in self._spark.sql(
+                f"select sha256 from audit.files where source = '{table.full_name}' "
+                f"and status = 'landed' and num_rows > 0 and load_id > {load_id}"
+            ).collect()
+        }
+        if lacking := sorted(landed_digests(self._home, table.full_name) & with_rows - held):
+            raise LoadError(
+                f"{table.bronze_name} has no row of {len(lacking)} files in "
+                f"{self._home.landing / table.full_name}, the first {lacking[0][:12]}...: their "
+                f"checkpoint {checkpoint} is not the one that belongs to the table"
+            )
+
+    @staticmethod
+    def _forget(checkpoint: Path) -> None:
+        """Empties a checkpoint, but for a file with the last load that was forgotten."""
         under_way = checkpoint / f".{_FORGOTTEN}"
-        under_way.touch()
+        (checkpoint / "metadata").unlink(missing_ok=True)  # first: without it none of it counts
         for path in checkpoint.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)

@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ingestion.gate import GateError
-from ingestion.loads import Loads, first_line, only_ingestion
+from ingestion.loads import LoadError, Loads, first_line, only_ingestion
 from ingestion.lock import LockedError
 from lakehouse import doctor as checks
 from lakehouse import engine, local, reading
@@ -362,7 +362,10 @@ def run(
 @app.command()
 def maintain(
     retain_hours: Annotated[
-        float, typer.Option(min=0, help="How long files are kept that a table no longer has.")
+        int,
+        typer.Option(
+            min=0, max=RETAIN_HOURS, help="How long files are kept that a table no longer has."
+        ),
     ] = RETAIN_HOURS,
 ) -> None:
     """Compact the tables, and remove what they no longer have; `run --every` does so by itself."""
@@ -394,7 +397,7 @@ def _told() -> Iterator[None]:
     except LakehouseError as error:
         output.fail(str(error))
         sys.exit(error.exit_code)
-    except (GateError, LockedError) as error:
+    except (GateError, LoadError, LockedError) as error:
         output.fail(str(error))
         sys.exit(1)
     except PySparkException as error:

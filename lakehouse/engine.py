@@ -276,7 +276,7 @@ def _spark_conf(settings: Settings, jars: list[Path]) -> str:
         "spark.databricks.delta.properties.defaults.checkpointInterval": 100,
         # Delta does not know which versions are read; `lakehouse.maintenance` does, and cleans.
         "spark.databricks.delta.properties.defaults.enableExpiredLogCleanup": "false",
-        # Who runs `maintain` says for how long, and the guard of what is read holds at any length.
+        # `lakehouse.maintenance` has a guard of its own, which knows what is read.
         "spark.databricks.delta.retentionDurationCheck.enabled": "false",
         # Two commits, also where nothing was removed, which readers of a change feed would look at.
         "spark.databricks.delta.vacuum.logging.enabled": "false",

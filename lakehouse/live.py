@@ -27,7 +27,7 @@ from pyspark.errors import PySparkException
 
 from ingestion.declaration import SourceTable
 from ingestion.gate import GateError, waiting_files
-from ingestion.loads import Load, Loads, first_line, only_ingestion
+from ingestion.loads import Load, LoadError, Loads, first_line, only_ingestion
 from ingestion.lock import LockedError
 from lakehouse import local
 from lakehouse.build import BUILD, BUILD_UNTESTED, Dbt
@@ -187,24 +187,31 @@ class TablesKeptUp:
         self._due: list[str] = []
         self._next_at = time.monotonic() + _UPKEEP_SECONDS
 
-    def go_on(self) -> None:
-        """Sees to the next table, if it is time; after the last one, to the landed files."""
+    def go_on(self, *, rest_is_idle: bool) -> None:
+        """Sees to the next table, if it is time; after the last one, to the landed files.
+
+        Args:
+            rest_is_idle: Whether tables may be seen to that the live models do not write.
+        """
         if time.monotonic() < self._next_at:
             return
-        spark = local.session(self._settings)
-        table = self._due.pop() if self._due else None
+        self._next_at = time.monotonic() + _UPKEEP_SECONDS
+        name = "landing"
         try:
-            if table is None:
-                self._loads.forget_files()
+            spark = local.session(self._settings)
+            if not self._due:
                 self._due = delta_tables(spark)
-            else:
-                with local.only_build(self._settings, self._pace_of(table)):
-                    keep_up(spark, table)
+                self._loads.forget_files()
+                return
+            may = [table for table in self._due if rest_is_idle or self._pace_of(table) == "live"]
+            for name in may[:1]:
+                with local.only_build(self._settings, self._pace_of(name)):
+                    self._due.remove(name)
+                    keep_up(spark, name)
         except LockedError:
             pass  # it is being built; its turn comes again
-        except (PySparkException, GateError) as error:
-            self._say(f"The upkeep of {table or 'landing'} failed: {first_line(error)}")
-        self._next_at = time.monotonic() + _UPKEEP_SECONDS
+        except (PySparkException, GateError, LoadError, LakehouseError, OSError) as error:
+            self._say(f"The upkeep of {name} failed: {first_line(error)}")
 
     def _pace_of(self, table: str) -> str:
         if self._live_tables is None:
@@ -234,6 +241,11 @@ class RestOfTheModels:
     def hear(self, sources: set[str]) -> None:
         """Takes note of sources that have news."""
         self._news |= sources
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no build is under way."""
+        return self._child is None or self._child.poll() is not None
 
     def go_on(self) -> None:
         """Looks after the build, and begins the next one, after a pause, where there is news."""
@@ -339,7 +351,7 @@ def run_rounds(settings: Settings, every: float, say: Callable[[str], None], *, 
                         say(line)
                     if build and done and done.load:
                         rest.hear({source.source for source in done.load.sources})
-                    upkeep.go_on()
+                    upkeep.go_on(rest_is_idle=rest.is_idle)
                 while time.monotonic() < began + every and not stop.sign:
                     rest.go_on()
                     time.sleep(_LOOK_SECONDS)

@@ -55,13 +55,14 @@ def delta_tables(spark: SparkSession) -> list[str]:
     return tables
 
 
-def keep_up(spark: SparkSession, table: str, retain_hours: float = RETAIN_HOURS) -> Upkeep:
+def keep_up(spark: SparkSession, table: str, retain_hours: int = RETAIN_HOURS) -> Upkeep:
     """Compacts a table and removes what it no longer has.
 
     Args:
         spark: A session on the engine.
         table: `<schema>.<table>`.
-        retain_hours: How long files are kept that the table no longer has.
+        retain_hours: How long files are kept that the table no longer has; at most
+            `RETAIN_HOURS`, since for longer Delta does not remember them.
 
     Raises:
         PySparkException: The engine failed; the table is as it was.
@@ -73,8 +74,9 @@ def keep_up(spark: SparkSession, table: str, retain_hours: float = RETAIN_HOURS)
     read = list(_versions_read(spark, table))
     oldest = min(read, default=None)
     removed, note = 0, ""
-    if oldest is not None and _left_hours(log, oldest) > retain_hours:
-        note = f"not vacuumed: version {oldest} is read, and older than {retain_hours:g} h"
+    since = None if oldest is None else _hours_since_replaced(log, oldest)
+    if since is not None and since > retain_hours - 1:  # an hour to spare
+        note = f"not vacuumed: version {oldest} is read, and older than {retain_hours} h"
     else:
         before = _count(folder)
         spark.sql(f"vacuum {table} retain {retain_hours} hours").collect()
@@ -126,10 +128,10 @@ def _versions_read(spark: SparkSession, table: str) -> Iterator[int]:
             yield row["version"]
 
 
-def _left_hours(log: Path, version: int) -> float:
-    """How long a version has not been the newest, at most; 0 if it is."""
+def _hours_since_replaced(log: Path, version: int) -> float | None:
+    """How long a version has not been the newest; None if it is."""
     successor = log / f"{version + 1:020}.json"
-    return (time.time() - successor.stat().st_mtime) / 3600 if successor.exists() else 0
+    return (time.time() - successor.stat().st_mtime) / 3600 if successor.exists() else None
 
 
 def _count(folder: Path) -> int:

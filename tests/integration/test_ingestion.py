@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.loads import only_ingestion
+from ingestion.loads import LoadError, only_ingestion
 from ingestion.lock import LockedError
 from tests.integration.conftest import House
 
@@ -167,17 +167,54 @@ def test_what_bronze_has_is_forgotten_and_known_all_the_same(house: House) -> No
     house.deliver(source, "second.csv", logins("02:00:00:00:00:06,6,200,"))
     house.ingest()
     assert house.value("select count(*) from bronze.sbit_gym_logins") == before + 1
-    # As a crash in the middle of it leaves it.
+    # A crash of a later load does not make them unknown.
     house.forget_files()
+    house.deliver(source, "third.csv", logins("02:00:00:00:00:06,6,300,"))
+    crash_before_the_move(house)
+    house.deliver(source, "again.csv", content)
+    house.ingest()
+    assert house.value("select count(*) from bronze.sbit_gym_logins") == before + 2
+
+
+def test_a_crash_while_files_are_forgotten_is_made_up_for(house: House) -> None:
+    source = "sbit.gym_logins"
+    house.forget_files()
+    before = house.value("select count(*) from bronze.sbit_gym_logins")
     checkpoint = house.settings.paths.checkpoints / source
-    (checkpoint / "forgotten").rename(checkpoint / ".forgotten")
+    forgotten = checkpoint / "forgotten"
+    saved = forgotten.read_text()
+    forgotten.rename(checkpoint / ".forgotten")
     (checkpoint / "offsets").mkdir()
     (checkpoint / "offsets" / "0").write_text("half of an old one")
-    house.deliver(source, "third.csv", logins("02:00:00:00:00:06,6,300,"))
+    house.deliver(source, "fourth.csv", logins("02:00:00:00:00:06,6,400,"))
     load = house.ingest()
     assert load
     assert not load.failures
+    assert house.value("select count(*) from bronze.sbit_gym_logins") == before + 1
+    # An empty checkpoint that knows less than bronze has is none to go on with.
+    kept = checkpoint.with_name("kept")
+    shutil.move(checkpoint, kept)
+    checkpoint.mkdir()
+    forgotten.write_text(saved)
+    house.deliver(source, "fifth.csv", logins("02:00:00:00:00:06,6,500,"))
+    load = house.ingest()
+    assert load
+    assert "is missing although" in load.failures[0]
+    shutil.rmtree(checkpoint)
+    shutil.move(kept, checkpoint)
+    house.ingest()
     assert house.value("select count(*) from bronze.sbit_gym_logins") == before + 2
+
+
+def test_files_that_bronze_lacks_are_not_forgotten(house: House) -> None:
+    source = "sbit.gym_logins"
+    house.deliver(source, "lost.csv", logins("02:00:00:00:00:07,7,100,"))
+    house.ingest()
+    house.rows("delete from bronze.sbit_gym_logins where gym = '7'")
+    with pytest.raises(LoadError, match="has no row of 1 files"):
+        house.forget_files()
+    [path] = [path for path in files_below(house.settings.paths.landing) if "lost" in path.name]
+    path.unlink()
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -62,9 +62,12 @@ class Play:
 
     def differences(self) -> list[str]:
         """Plays it all; returns what is wrong in the end, a line each."""
-        self.steps()
-        self._house.ingest()
-        self.build()
+        try:
+            self.steps()
+            self._house.ingest()
+            self.build()
+        except (LakehouseError, AssertionError) as error:
+            return [f"it broke off: {error}"]
         return [*self.from_oracle(), *self._after("another build"), *self._after("full refresh")]
 
     def steps(self) -> None:
