@@ -25,14 +25,13 @@ from dbt.adapters.spark.connections import PyhiveConnectionWrapper
 
 from benchmarks import multiplied
 from ingestion.generators import network
-from ingestion.home import Home
-from ingestion.loads import Loads, only_ingestion
+from ingestion.loads import Load, Loads, only_ingestion
 from lakehouse import engine, local
 from lakehouse.build import BUILD_UNTESTED, Dbt
 from lakehouse.live import LiveModels
 from lakehouse.maintenance import keep_up
 from lakehouse.settings import PROJECT, Settings, load_settings
-from tests.integration.conftest import MARTS, SET_1_FILES, plain
+from tests.integration.conftest import MARTS, SET_1_FILES, House, plain
 from tests.simulation.domains import DOMAINS
 
 FIRST_DAY = date(2024, 1, 1)
@@ -47,33 +46,32 @@ class Cost:
     cpu: float
 
 
-class Lakehouse:
-    """A lakehouse in a home of its own, driven from this process."""
+class Lakehouse(House):
+    """A lakehouse in a home of its own, driven from this process, the project read once."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        super().__init__(settings)
         self._dbt = Dbt(settings)
         self._engine = psutil.Process(local.start(settings).pid)
         self._dbt.parse()
 
-    def ingest(self) -> None:
+    def ingest(self) -> Load | None:
         """Takes in what waits."""
-        home = self.settings.paths
-        with only_ingestion(home):
-            tables = local.declared_tables()
-            load = Loads(local.session(self.settings), home, tables).run()
+        load = super().ingest()
         if load and load.failures:
             raise RuntimeError("; ".join(load.failures))
+        return load
 
     def build(self, *options: str) -> None:
         """Builds the wearables without their tests, which would be timed too."""
         self._dbt(*BUILD_UNTESTED, *options, "--select", *DOMAINS["wearables"].selectors)
 
-    def rows(self, sql: str) -> list[dict[str, Any]]:
-        """The rows of a statement."""
-        return list(local.session(self.settings).sql(sql).toArrow().to_pylist())
+    def from_inbox_to_gold(self) -> None:
+        """Takes in what waits, and builds."""
+        self.ingest()
+        self.build()
 
-    def cost(self, work: Callable[[], None]) -> Cost:
+    def cost(self, work: Callable[[], object]) -> Cost:
         """What some work costs."""
         began, cpu = time.monotonic(), self._cpu()
         work()
@@ -145,12 +143,7 @@ def history(
             for run in range(runs + 1):  # the first one warms up what a full build does not
                 day = FIRST_DAY + timedelta(days=days + run)
                 multiplied.write_days(inbox, day, 1, READINGS_OF_BATCH)
-
-                def batch(house: Lakehouse = house) -> None:
-                    house.ingest()
-                    house.build()
-
-                costs.append(house.cost(batch))
+                costs.append(house.cost(house.from_inbox_to_gold))
             found[f"x{multiple}"] = {
                 "days": days,
                 "readings": days * READINGS_OF_BATCH,
@@ -201,7 +194,7 @@ def what_dbt_adds(rounds: int = 10) -> dict[str, Any]:
         with only_ingestion(home):
             loads = Loads(local.session(house.settings), home, local.declared_tables())
             for told in sets[:half]:
-                _deliver(home, told)
+                _deliver(house, told)
             loads.run()
             Dbt(house.settings)(*BUILD_UNTESTED)
             live = CountedModels(house.settings)
@@ -209,7 +202,7 @@ def what_dbt_adds(rounds: int = 10) -> dict[str, Any]:
             live.build(None)
             in_dbt, in_statements, num_nodes = [], [], []
             for told in sets[half : half + rounds + 2]:
-                _deliver(home, told)
+                _deliver(house, told)
                 load = loads.run()
                 began = time.monotonic()
                 with statements() as spans:
@@ -281,16 +274,10 @@ def against_peer(runs: int = 3) -> dict[str, Any]:
     for _ in range(runs):
         with lakehouse() as house:
             for table, names in SET_1_FILES.items():
-                folder = house.settings.paths.inbox / table
-                folder.mkdir(parents=True, exist_ok=True)
                 for name in names:
-                    shutil.copyfile(multiplied.SET_1 / name, folder / name)
+                    house.deliver(table, name, (multiplied.SET_1 / name).read_bytes())
 
-            def all_of_it(house: Lakehouse = house) -> None:
-                house.ingest()
-                house.build()
-
-            ours.append(house.cost(all_of_it).wall)
+            ours.append(house.cost(house.from_inbox_to_gold).wall)
         with tempfile.TemporaryDirectory() as folder_of_peer:
             told = _told("benchmarks.peer", "--source", multiplied.SET_1, "--home", folder_of_peer)
             theirs.append(sum(told["seconds"].values()))
@@ -319,12 +306,10 @@ def from_clone_to_demo() -> dict[str, Any]:
     return {"wall_s": _round(seconds)}
 
 
-def _deliver(home: Home, told: network.FileSet) -> None:
+def _deliver(house: House, told: network.FileSet) -> None:
     for table, named in told.files.items():
         for name, content in named.items():
-            path = home.inbox / table / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            house.deliver(table, name, content)
 
 
 def _told(module: str, *arguments: object) -> dict[str, Any]:

@@ -235,21 +235,10 @@ def quarantine(home: Home, inspection: Inspection) -> Path:
     return target
 
 
-def has_landed(home: Home, source: str, sha256: str) -> bool:
-    """Says whether a file with these bytes stands in a source's landing, under whatever name."""
-    return any(
-        path.is_file()
-        for hit in (home.landing / source).glob(f"{sha256}-*")
-        for path in (hit, *hit.rglob("*"))
-    )
-
-
 def landed_digests(home: Home, source: str) -> set[str]:
-    """The digests of all files in a source's landing."""
+    """The digests of all files in a source's landing, under whatever name."""
     landing = home.landing / source
-    return {
-        path.relative_to(landing).parts[0][:64] for path in landing.rglob("*") if path.is_file()
-    }
+    return {path.relative_to(landing).parts[0][:64] for path in _files_below(landing)}
 
 
 def archive_landed(home: Home, source: str) -> int:
@@ -261,12 +250,16 @@ def archive_landed(home: Home, source: str) -> int:
     landing = home.landing / source
     archive = home.archive / source / datetime.now(UTC).date().isoformat()
     with _explained(archive, _CURE_OF_MOVES):
-        files = [path for path in landing.rglob("*") if path.is_file()]
+        files = _files_below(landing)
         for path in files:
             target = archive / path.relative_to(landing)
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
     return len(files)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def discard(inspection: Inspection) -> None:

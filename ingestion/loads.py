@@ -30,7 +30,6 @@ from ingestion.gate import (
     StillBeingWritten,
     archive_landed,
     discard,
-    has_landed,
     inspect,
     land,
     landed_digests,
@@ -117,7 +116,8 @@ class Loads:
             (home.inbox / table.full_name).mkdir(parents=True, exist_ok=True)
         self._await_earlier_queries()
         last = spark.sql(
-            "select source, max(load_id) as load_id, max_by(status, recorded_at) as status from ("
+            "select source, max(load_id) as load_id, max_by(status, recorded_at) as status, "
+            "coalesce(max(if(status = 'finished', load_id, null)), 0) as finished from ("
             "select source, load_id, status, recorded_at from audit.loads union all "
             # A load with files is begun with their fates.
             "select source, load_id, 'begun' as status, recorded_at from audit.files) "
@@ -125,7 +125,7 @@ class Loads:
         ).collect()
         self._last_load_id = max((row["load_id"] for row in last), default=0)
         self._unfinished = {row["source"] for row in last if row["status"] in ("begun", "failed")}
-        self._known = self._taken_in()
+        self._known = self._taken_in({row["source"]: row["finished"] for row in last})
 
     def run(self) -> Load | None:
         """Takes in all that waits and closes the load.
@@ -303,29 +303,24 @@ class Loads:
                 seen.add(identity)
         return fates
 
-    def _taken_in(self) -> set[tuple[str, str]]:
+    def _taken_in(self, finished: Mapping[str, int]) -> set[tuple[str, str]]:
         """The source and digest of every file that has landed.
 
         A crash may have kept a file from landing that is written down as landed; that is made good.
+
+        Args:
+            finished: The last finished load of each source, 0 where there is none.
         """
         fates = self._spark.sql(
             "select source, sha256, max(load_id) as load_id, max_by(status, recorded_at) as status "
             "from audit.files where status in ('landed', 'left') group by source, sha256"
         ).collect()
-        finished = {
-            row["source"]: row["load_id"]
-            for row in self._spark.sql(
-                "select source, max(load_id) as load_id from audit.loads "
-                "where status = 'finished' group by source"
-            ).collect()
-        }
         landed = [row for row in fates if row["status"] == "landed"]
-        left = [
-            row
-            for row in landed
-            if row["load_id"] > finished.get(row["source"], 0)
-            and not has_landed(self._home, row["source"], row["sha256"])
-        ]
+        unsure = [row for row in landed if row["load_id"] > finished[row["source"]]]
+        there = {
+            source: landed_digests(self._home, source) for source in {r["source"] for r in unsure}
+        }
+        left = [row for row in unsure if row["sha256"] not in there[row["source"]]]
         now = datetime.now(UTC)
         self._append(
             "audit.files",
@@ -372,15 +367,13 @@ class Loads:
             self._forget(checkpoint)  # a crash broke it off
         if (checkpoint / "metadata").exists():
             return
-        forgotten = checkpoint / _FORGOTTEN
-        load_id = int(forgotten.read_text()) if forgotten.exists() else 0
-        if self._bronze_after(table, load_id).limit(1).count():
+        if self._rows_since(table, _last_forgotten(checkpoint)).limit(1).count():
             raise LoadError(
                 f"{checkpoint} is missing although {table.bronze_name} has rows: taking the files "
                 "in again would double them. Put the folder back from a copy."
             )
 
-    def _bronze_after(self, table: SourceTable, load_id: int) -> DataFrame:
+    def _rows_since(self, table: SourceTable, load_id: int) -> DataFrame:
         return self._spark.table(table.bronze_name).where(f"_load_id > {load_id}")
 
     def forget_files(self) -> int:
@@ -408,11 +401,10 @@ class Loads:
 
     def _check_bronze(self, table: SourceTable, checkpoint: Path) -> None:
         """Raises unless bronze has rows of every landed file that holds any."""
-        forgotten = checkpoint / _FORGOTTEN
-        load_id = int(forgotten.read_text()) if forgotten.exists() else 0
+        load_id = _last_forgotten(checkpoint)
         held = {
             row["_source_sha256"]
-            for row in self._bronze_after(table, load_id)
+            for row in self._rows_since(table, load_id)
             .select("_source_sha256")
             .distinct()
             .collect()
@@ -461,6 +453,12 @@ class Loads:
     def _append(self, table: str, rows: list[tuple[object, ...]]) -> None:
         if rows:
             self._spark.createDataFrame(rows, AUDIT_TABLES[table]).writeTo(table).append()
+
+
+def _last_forgotten(checkpoint: Path) -> int:
+    """The last load whose files a checkpoint has been made to forget; 0 if there was none."""
+    forgotten = checkpoint / _FORGOTTEN
+    return int(forgotten.read_text()) if forgotten.exists() else 0
 
 
 def first_line(error: Exception) -> str:

@@ -71,8 +71,7 @@ def keep_up(spark: SparkSession, table: str, retain_hours: int = RETAIN_HOURS) -
     folder = Path(detail["location"].removeprefix("file:"))
     log = folder / "_delta_log"
     [outcome] = spark.sql(f"optimize {table}").collect()
-    read = list(_versions_read(spark, table))
-    oldest = min(read, default=None)
+    oldest = min(_versions_read(spark, table), default=None)
     removed, note = 0, ""
     since = None if oldest is None else _hours_since_replaced(log, oldest)
     if since is not None and since > retain_hours - 1:  # an hour to spare

@@ -59,6 +59,12 @@ def _dirt(dice: random.Random) -> dict[str, float]:
     }
 
 
+def _files(told: wearables.GeneratedFiles | network.FileSet) -> Iterator[File]:
+    for table, named in told.files.items():
+        for name, content in named.items():
+            yield File(table, name, content, f"{table}/{name}" in told.refused)
+
+
 def _wearables_story(dice: random.Random) -> dict[str, float]:
     size = {"minutes": dice.randint(20, 90), "users": dice.randint(2, 9)}
     return size | _dirt(dice) | {"twisted": dice.choice([0, 5, 20])}
@@ -67,11 +73,7 @@ def _wearables_story(dice: random.Random) -> dict[str, float]:
 def _wearables_files(seed: int, story: dict[str, Any]) -> list[File]:
     told = {name: value for name, value in story.items() if name != "twisted"}
     generated = wearables.generate(seed, **told)
-    files = [
-        File(table, name, content, f"{table}/{name}" in generated.refused)
-        for table, named in generated.files.items()
-        for name, content in named.items()
-    ]
+    files = list(_files(generated))
     if number := story.get("twisted", 0):
         clean = wearables.generate(seed, minutes=story["minutes"], users=story["users"])
         messages = [json.loads(message) for message in clean.deliveries().messages]
@@ -115,12 +117,7 @@ def _network_story(dice: random.Random) -> dict[str, float]:
 
 
 def _network_files(seed: int, story: dict[str, Any]) -> list[File]:
-    return [
-        File(table, name, content, f"{table}/{name}" in told.refused)
-        for told in network.sets(seed, **story)
-        for table, named in told.files.items()
-        for name, content in named.items()
-    ]
+    return [file for told in network.sets(seed, **story) for file in _files(told)]
 
 
 def _network_answers(files: Iterable[File]) -> dict[str, Any]:
