@@ -74,7 +74,8 @@ MEASURES = {
     "f": Measure(
         "set 1 from files to gold, against the exercise's own chain",
         measures.against_peer,
-        "{share_of_peer:.0%} of its {peer_s} s",
+        "{share_of_peer:.0%} of its {peer_s} s; {share_with_our_settings:.0%} of the "
+        "{peer_with_our_settings_s} s that it takes with our settings",
         "at most 50 %",
     ),
     "g": Measure(

@@ -4,8 +4,8 @@
 
 As its notebooks describe it, in our own words: plain, with its mistakes (a watermark that drops
 late events, `rank() = 1`, ages of today, an append-mode summary that keeps its last session to
-itself), but with exact timestamps. On the Spark, the Delta and the settings of the engine, in a
-classic session of this process.
+itself), but with exact timestamps. On the Spark and the Delta of the engine, in a classic session
+of this process; with Spark's own settings, as it was published, or with the engine's.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
@@ -28,6 +29,16 @@ from lakehouse.java import require_java
 from lakehouse.settings import Settings
 
 GOLD = ("workout_bpm_summary", "gym_summary")
+NOT_HERE = ("spark.master", "spark.plugins", "spark.connect.")
+NOT_AS_IT_COMES = (
+    *NOT_HERE,
+    "spark.driver.extraJavaOptions",
+    "spark.sql.shuffle.",
+    "spark.sql.optimizer.",
+    "spark.sql.parquet.",
+    "spark.sql.sources.",
+    "spark.databricks.",
+)
 LATENESS = "30 seconds"
 EVERY = "5 seconds"
 
@@ -129,8 +140,14 @@ LAYERS = {
 }
 
 
-def session(home: Path) -> SparkSession:
-    """The session of this process, as the engine is set; its first home holds the metastore."""
+def session(home: Path, *, tuned: bool) -> SparkSession:
+    """The session of this process; its first home holds the metastore.
+
+    Args:
+        home: The home.
+        tuned: Whether Spark is set as our engine is, or left as it comes. The published run left it
+            so: the checkpoints in raviteja147/CardioStream have states of more than 180 partitions.
+    """
     if running := SparkSession.getActiveSession():
         return running
     settings = Settings(home=home.absolute())
@@ -141,13 +158,17 @@ def session(home: Path) -> SparkSession:
         "SPARK_LOCAL_IP": HOST,
         "TZ": "UTC",
     }
-    builder = SparkSession.builder.master("local[*]")
-    for line in _spark_conf(settings, verified_jars()).splitlines():
-        key, value = line.split(" ", 1)
-        if key == "spark.driver.extraJavaOptions":
-            value += f" '-Dderby.system.home={settings.paths.metastore}'"  # where its log goes
-        if not key.startswith(("spark.master", "spark.plugins", "spark.connect.")):
-            builder = builder.config(key, value)
+    conf: dict[str, Any] = dict(
+        line.split(" ", 1) for line in _spark_conf(settings, verified_jars()).splitlines()
+    )
+    for key in [key for key in conf if key.startswith(NOT_HERE if tuned else NOT_AS_IT_COMES)]:
+        del conf[key]
+    options = conf.get("spark.driver.extraJavaOptions", "-Duser.timezone=UTC")
+    # Where Derby's log goes.
+    conf["spark.driver.extraJavaOptions"] = (
+        f"{options} '-Dderby.system.home={settings.paths.metastore}'"
+    )
+    builder = SparkSession.builder.master("local[*]").config(map=conf)
     spark = builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark
@@ -195,7 +216,11 @@ class Chain:
         writer = (
             writer.trigger(availableNow=True) if self.once else writer.trigger(processingTime=EVERY)
         )
-        return writer.foreachBatch(merge).start() if table in MERGES else writer.toTable(table)
+        return (
+            writer.foreachBatch(merge).start()
+            if table in MERGES
+            else writer.toTable(table, format="delta")
+        )
 
     def files(self, table: str, kind: str, names: str) -> DataFrame:
         """The delivered files of a kind as a stream in a bronze table's columns."""
@@ -337,19 +362,20 @@ class Chain:
         )
 
 
-def run(source: Path, home: Path, *, once: bool = True) -> dict[str, float]:
+def run(source: Path, home: Path, *, once: bool = True, tuned: bool = True) -> dict[str, float]:
     """Runs the chain over a folder of files; a home that has been used goes on where it was.
 
     Args:
         source: The folder of the delivered files, with those of the calendar.
         home: The folder for tables and checkpoints.
         once: One pass over what is there; else streams, until all is processed.
+        tuned: As in `session`.
 
     Returns:
         Seconds of wall time for bronze, silver and gold.
     """
     home = home.absolute()
-    spark = session(home)
+    spark = session(home, tuned=tuned)
     database = f"peer_{zlib.crc32(bytes(home)):08x}"  # so that a process may run several homes
     spark.sql(f"create database if not exists {database} location '{home / 'tables'}'")
     spark.catalog.setCurrentDatabase(database)
@@ -366,9 +392,10 @@ def main() -> None:
     parser.add_argument("--source", type=Path, required=True, help="The files, as in set 1.")
     parser.add_argument("--home", type=Path, required=True, help="An empty folder.")
     parser.add_argument("--stream", action="store_true", help="Not one pass, but streams.")
+    parser.add_argument("--tuned", action="store_true", help="Spark set as our engine is.")
     options = parser.parse_args()
-    seconds = run(options.source, options.home, once=not options.stream)
-    spark = session(options.home)
+    seconds = run(options.source, options.home, once=not options.stream, tuned=options.tuned)
+    spark = session(options.home, tuned=options.tuned)
     rows = {name: spark.table(name).count() for name in GOLD}
     print(json.dumps({"seconds": seconds, "rows": rows, "cores": os.cpu_count()}))
     spark.stop()

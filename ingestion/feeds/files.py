@@ -13,7 +13,7 @@ from ingestion.declaration import SourceTable
 from ingestion.home import Home
 
 # What Hadoop's line reader and the gate both call blank: nothing but characters up to U+0020.
-_NOT_BLANK = "length(regexp_replace(value, '[\\\\x00-\\\\x20]', '')) > 0"
+_NOT_BLANK = "value rlike '[^\\\\x00-\\\\x20]'"
 
 
 def read_files(spark: SparkSession, table: SourceTable, home: Home) -> DataFrame:
@@ -42,7 +42,7 @@ def read_files(spark: SparkSession, table: SourceTable, home: Home) -> DataFrame
         schema = ", ".join(f"`{column.name}` {column.data_type}" for column in table.columns)
         rows = reader.schema(schema).parquet(str(folder))
         columns = [F.col(name) for name in names] + [F.lit(None).cast("string").alias("_raw")]
-    return rows.select(*columns, *_origin())
+    return rows.select(*columns, *_origin(table))
 
 
 def _json_columns(names: list[str]) -> list[Column]:
@@ -58,8 +58,10 @@ def _json_columns(names: list[str]) -> list[Column]:
     return [*[fields.getField(name).alias(name) for name in names], raw.alias("_raw")]
 
 
-def _origin() -> list[Column]:
-    path = F.regexp_extract("_metadata.file_path", r"/([0-9a-f]{64}-.*)\.[a-z]+$", 1)
+def _origin(table: SourceTable) -> list[Column]:
+    # An encoded name has no dot but the one before its extension.
+    below_folder = F.substring_index("_metadata.file_path", f"/{table.full_name}/", -1)
+    path = F.substring_index(below_folder, ".", 1)
     name = F.replace(F.substring(path, 66, 100_000), F.lit("/"), F.lit(""))
     return [
         F.url_decode(F.replace(name, F.lit("="), F.lit("%"))).alias("_source_file"),

@@ -21,6 +21,7 @@ import pytest
 from ingestion.loads import Load, Loads, only_ingestion
 from lakehouse import engine, local
 from lakehouse.build import BUILD, dbt
+from lakehouse.maintenance import delta_tables, keep_up
 from lakehouse.settings import PROJECT, Settings, load_settings
 
 SET_1 = PROJECT.parent / "shared" / "data" / "sbit-set-1"
@@ -71,6 +72,14 @@ class House:
     def forget_files(self) -> int:
         with self._loads() as loads:
             return loads.forget_files()
+
+    def maintain(self) -> None:
+        """Upkeep which keeps nothing that nobody reads."""
+        self.forget_files()
+        spark = local.session(self.settings)
+        with local.only_build(self.settings):
+            for table in delta_tables(spark):
+                keep_up(spark, table, 0)
 
     @contextmanager
     def _loads(self) -> Iterator[Loads]:

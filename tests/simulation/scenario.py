@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 DELIVER, AGAIN, INGEST = "deliver", "deliver again", "ingest"
 BUILD, BUILD_PART, FAILING_BUILD, REFRESH = "build", "build part", "failing build", "refresh"
 KILL_BUILD, KILL_ENGINE, LOSE_COMMIT = "kill build", "kill engine", "lose commit"
-LIVE = "live"
+LIVE, MAINTAIN = "live", "maintain"
 
 _MOST_BATCHES = 5
 # How likely each way is to follow an ingestion, in parts.
@@ -30,6 +30,7 @@ _WAYS = {
     KILL_ENGINE: 1,
     LOSE_COMMIT: 1,
     LIVE: 1,
+    MAINTAIN: 1,
     "": 4,
 }
 
