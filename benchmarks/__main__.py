@@ -69,7 +69,8 @@ MEASURES = {
     "e": Measure(
         "bytes an event, bronze beyond the raw text's own in gzip, and a reading in silver",
         measures.bytes_per_event,
-        "{bronze_beyond_raw} and {silver_bytes_per_event}; on disk {silver_on_disk_to_live} times",
+        "{bronze_beyond_raw} and {silver_bytes_per_event}; on disk {bronze_on_disk_to_live} and "
+        "{silver_on_disk_to_live} times",
         "15 and 6; 2 times",
     ),
     "f": Measure(
