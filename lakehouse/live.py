@@ -48,6 +48,8 @@ _PAUSE_SECONDS = 30.0
 _LEAST_SHARE = 0.2
 # How often a table has its upkeep.
 _UPKEEP_SECONDS = 60.0
+# The log of a table lets nobody go back further than an hour, and no writer is under way.
+_RETAIN_HOURS = 2
 _STATE = "run state: "
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -207,7 +209,7 @@ class TablesKeptUp:
             for name in may[:1]:
                 with local.only_build(self._settings, self._pace_of(name)):
                     self._due.remove(name)
-                    keep_up(spark, name)
+                    keep_up(spark, name, _RETAIN_HOURS)
         except LockedError:
             pass  # it is being built; its turn comes again
         except (PySparkException, GateError, LoadError, LakehouseError, OSError) as error:
