@@ -316,7 +316,7 @@ class Loads:
             "from audit.files where status in ('landed', 'left') group by source, sha256"
         ).collect()
         landed = [row for row in fates if row["status"] == "landed"]
-        unsure = [row for row in landed if row["load_id"] > finished[row["source"]]]
+        unsure = [row for row in landed if row["load_id"] > finished.get(row["source"], 0)]
         there = {
             source: landed_digests(self._home, source) for source in {r["source"] for r in unsure}
         }
@@ -395,7 +395,9 @@ class Loads:
             if table.full_name not in self._unfinished and (checkpoint / "metadata").exists():
                 self._check_bronze(table, checkpoint)
                 num_files += archive_landed(self._home, table.full_name)
-                (checkpoint / f".{_FORGOTTEN}").write_text(str(self._last_load_id))
+                written = checkpoint / f".{_FORGOTTEN}.part"
+                written.write_text(str(self._last_load_id))
+                written.replace(checkpoint / f".{_FORGOTTEN}")
                 self._forget(checkpoint)
         return num_files
 

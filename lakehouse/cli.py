@@ -363,9 +363,7 @@ def run(
 def maintain(
     retain_hours: Annotated[
         int,
-        typer.Option(
-            min=0, max=RETAIN_HOURS, help="How long files are kept that a table no longer has."
-        ),
+        typer.Option(min=0, max=RETAIN_HOURS, help="How long versions are kept that nobody reads."),
     ] = RETAIN_HOURS,
 ) -> None:
     """Compact the tables, and remove what they no longer have; `run --every` does so by itself."""

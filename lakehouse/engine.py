@@ -291,8 +291,8 @@ def _spark_conf(settings: Settings, jars: list[Path]) -> str:
     return "".join(f"{key} {value}\n" for key, value in conf.items())
 
 
-# Each statement brings code of its own, which the second compiler would optimise for longer than it
-# runs: at Java's thresholds that is half of the CPU of small work. Ten times as many calls first.
+# Each statement brings code of its own, which the second compiler would optimise for longer than
+# it runs: at Java's thresholds a third of the CPU of small work. Ten times as many calls first.
 _JIT = (
     "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
     "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000 "

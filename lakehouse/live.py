@@ -32,7 +32,7 @@ from ingestion.lock import LockedError
 from lakehouse import local
 from lakehouse.build import BUILD, BUILD_UNTESTED, Dbt
 from lakehouse.errors import LakehouseError
-from lakehouse.maintenance import delta_tables, keep_up
+from lakehouse.maintenance import RETAIN_HOURS, delta_tables, keep_up
 from lakehouse.settings import PROJECT, Settings, load_settings
 
 # How often the inbox is looked at; it is still when two looks see the same, since a delivery may be
@@ -48,8 +48,8 @@ _PAUSE_SECONDS = 30.0
 _LEAST_SHARE = 0.2
 # How often a table has its upkeep.
 _UPKEEP_SECONDS = 60.0
-# The log of a table lets nobody go back further than an hour, and no writer is under way.
-_RETAIN_HOURS = 2
+# How long what a round has replaced is kept: rounds make a hundred files a minute.
+_RETAIN_HOURS_OF_ROUNDS = 2
 _STATE = "run state: "
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -209,7 +209,12 @@ class TablesKeptUp:
             for name in may[:1]:
                 with local.only_build(self._settings, self._pace_of(name)):
                     self._due.remove(name)
-                    keep_up(spark, name, _RETAIN_HOURS)
+                    is_of_rounds = self._is_of_rounds(name)
+                    done = keep_up(
+                        spark, name, _RETAIN_HOURS_OF_ROUNDS if is_of_rounds else RETAIN_HOURS
+                    )
+                    if done.note:
+                        self._say(f"{name}: {done.note}")
         except LockedError:
             pass  # it is being built; its turn comes again
         except (PySparkException, GateError, LoadError, LakehouseError, OSError) as error:
@@ -218,8 +223,11 @@ class TablesKeptUp:
     def _pace_of(self, table: str) -> str:
         if self._live_tables is None:
             return ""
-        is_live = table in self._live_tables or table.startswith(("bronze.", "audit."))
-        return "live" if is_live else "rest"
+        return "live" if self._is_of_rounds(table) else "rest"
+
+    def _is_of_rounds(self, table: str) -> bool:
+        """Whether each round writes the table."""
+        return table.startswith(("bronze.", "audit.")) or table in (self._live_tables or ())
 
 
 class RestOfTheModels:

@@ -17,10 +17,8 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 SCHEMAS = ("bronze", "silver", "snapshots", "gold_build", "audit")
-# How long files are kept that a table no longer has: for long queries, and for going back.
+# How long versions are kept that nobody reads: for long queries, and for going back.
 RETAIN_HOURS = 168
-# How long the log is kept of versions that nobody reads: for queries under way.
-_LOG_SECONDS = 3600
 _PINNED = re.compile(r"version as of (\d+)", re.IGNORECASE)
 _OF_VERSION = re.compile(r"\.?(\d{20})\.")
 
@@ -61,8 +59,9 @@ def keep_up(spark: SparkSession, table: str, retain_hours: int = RETAIN_HOURS) -
     Args:
         spark: A session on the engine.
         table: `<schema>.<table>`.
-        retain_hours: How long files are kept that the table no longer has; at most
-            `RETAIN_HOURS`, since for longer Delta does not remember them.
+        retain_hours: How long files are kept that the table no longer has, longer where
+            somebody reads them; at most `RETAIN_HOURS`, since for longer Delta does not remember
+            them.
 
     Raises:
         PySparkException: The engine failed; the table is as it was.
@@ -74,22 +73,25 @@ def keep_up(spark: SparkSession, table: str, retain_hours: int = RETAIN_HOURS) -
     oldest = min(_versions_read(spark, table), default=None)
     removed, note = 0, ""
     since = None if oldest is None else _hours_since_replaced(log, oldest)
-    if since is not None and since > retain_hours - 1:  # an hour to spare
-        note = f"not vacuumed: version {oldest} is read, and older than {retain_hours} h"
+    # What a reader needs was removed after its version; an hour or two to spare.
+    hours = retain_hours if since is None else max(retain_hours, int(since) + 2)
+    if hours > RETAIN_HOURS:
+        note = f"not vacuumed: version {oldest} is read, and was replaced {since:.0f} h ago"
     else:
         before = _count(folder)
-        spark.sql(f"vacuum {table} retain {retain_hours} hours").collect()
+        spark.sql(f"vacuum {table} retain {hours} hours").collect()
         removed = before - _count(folder)
     compacted = outcome["metrics"]["numFilesRemoved"]
-    return Upkeep(table, compacted, removed, clean_log(log, oldest), note)
+    return Upkeep(table, compacted, removed, clean_log(log, oldest, retain_hours), note)
 
 
-def clean_log(log: Path, oldest_read: int | None) -> int:
+def clean_log(log: Path, oldest_read: int | None, retain_hours: int) -> int:
     """Removes the log of versions before a checkpoint that no reader needs.
 
     Args:
         log: The folder `_delta_log` of a table.
         oldest_read: The oldest version that somebody reads; None if only the newest is read.
+        retain_hours: How long the log is kept of versions that nobody reads.
 
     Returns:
         How many files were removed.
@@ -97,7 +99,7 @@ def clean_log(log: Path, oldest_read: int | None) -> int:
     entries = [
         (int(match[1]), path) for path in log.iterdir() if (match := _OF_VERSION.match(path.name))
     ]
-    long_ago = time.time() - _LOG_SECONDS
+    long_ago = time.time() - retain_hours * 3600
     cuts = [
         version
         for version, path in entries

@@ -64,6 +64,6 @@ def _origin(table: SourceTable) -> list[Column]:
     path = F.substring_index(below_folder, ".", 1)
     name = F.replace(F.substring(path, 66, 100_000), F.lit("/"), F.lit(""))
     return [
-        F.url_decode(F.replace(name, F.lit("="), F.lit("%"))).alias("_source_file"),
+        F.try_url_decode(F.replace(name, F.lit("="), F.lit("%"))).alias("_source_file"),
         F.substring(path, 1, 64).alias("_source_sha256"),
     ]

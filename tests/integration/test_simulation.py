@@ -15,7 +15,7 @@ from tests.simulation.mistakes import MISTAKES, planted
 from tests.simulation.runner import Play, draw
 from tests.simulation.scenario import Scenario, Step
 
-SEEDS = {"wearables": (56,), "network": (36,)}
+SEEDS = {"wearables": (27,), "network": (36,)}
 SCENARIOS = [
     *(Scenario.from_json(path.read_text()) for path in sorted(CORPUS.glob("*.json"))),
     *(draw(seed, domain) for domain, seeds in SEEDS.items() for seed in seeds),
@@ -25,8 +25,8 @@ SCENARIOS = [
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: f"{one.domain}-{one.seed}")
 def test_a_scenario_ends_as_plain_python_says(house: House, scenario: Scenario) -> None:
     found = Play(house, scenario, print).differences()
-    how = f"python -m tests.simulation --domain {scenario.domain} --seed {scenario.seed}"
-    assert not found, f"make it smaller: {how} --scenarios 1"
+    how = f"--domain {scenario.domain} --seed {scenario.seed} --scenarios 1, or --replay its file"
+    assert not found, f"make it smaller: python -m tests.simulation {how}"
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,9 @@ from io import StringIO
 from pathlib import PurePosixPath
 from typing import Any
 
+from pyspark.errors import PySparkException
+
+from ingestion.loads import LoadError
 from ingestion.lock import LockedError
 from lakehouse.build import BUILD_UNTESTED
 from lakehouse.errors import LakehouseError
@@ -66,7 +69,7 @@ class Play:
             self.steps()
             self._house.ingest()
             self.build()
-        except (LakehouseError, AssertionError) as error:
+        except (LakehouseError, LoadError, PySparkException, AssertionError) as error:
             return [f"it broke off: {error}"]
         found = self.from_oracle()
         if not any(step.do == of.MAINTAIN for step in self._scenario.steps):
@@ -105,6 +108,7 @@ class Play:
             case of.LIVE:
                 self._live(step)
             case of.MAINTAIN:
+                house.kill_engine()  # a killed build's statement might lose what it has written
                 house.maintain()
             case of.FAILING_BUILD:
                 bad_var = json.dumps({self._domain.bad_var: "no_such_column"})
@@ -192,6 +196,7 @@ def empty(house: House) -> None:
     for schema in ("bronze", "silver", "snapshots", "gold_build", "gold", "audit"):
         house.rows(f"drop schema if exists {schema} cascade")
     paths = house.settings.paths
-    for folder in (paths.inbox, paths.landing, paths.quarantine, paths.checkpoints):
+    files = (paths.inbox, paths.landing, paths.archive, paths.quarantine)
+    for folder in (*files, paths.checkpoints):
         shutil.rmtree(folder, ignore_errors=True)
     (paths.root / "engine" / "tables").unlink(missing_ok=True)

@@ -34,7 +34,7 @@ def test_a_version_that_is_read_keeps_its_checkpoint_and_what_follows(
     log: Path, oldest_read: int | None, first: int
 ) -> None:
     num_files = len(list(log.iterdir()))
-    removed = clean_log(log, oldest_read)
+    removed = clean_log(log, oldest_read, 1)
     left = sorted(path.name for path in log.iterdir())
     assert len(left) == num_files - removed
     assert [name for name in left if name.endswith(".json")] == [
@@ -48,6 +48,6 @@ def test_a_version_that_is_read_keeps_its_checkpoint_and_what_follows(
 
 def test_a_young_checkpoint_removes_nothing(log: Path) -> None:
     (log / f"{20:020}.checkpoint.parquet").touch()
-    assert clean_log(log, None) > 0
+    assert clean_log(log, None, 1) > 0
     assert (log / f"{10:020}.json").exists()
     assert not (log / f"{9:020}.json").exists()
