@@ -73,6 +73,16 @@ class House:
         with self._loads() as loads:
             return loads.forget_files()
 
+    def empty(self) -> None:
+        """Leaves the lakehouse as if nothing had ever come; the engine stays up."""
+        for schema in ("bronze", "silver", "snapshots", "gold_build", "gold", "audit"):
+            self.rows(f"drop schema if exists {schema} cascade")
+        paths = self.settings.paths
+        files = (paths.inbox, paths.landing, paths.archive, paths.quarantine)
+        for folder in (*files, paths.checkpoints):
+            shutil.rmtree(folder, ignore_errors=True)
+        (paths.root / "engine" / "tables").unlink(missing_ok=True)
+
     def maintain(self) -> None:
         """Upkeep which keeps nothing that nobody reads."""
         self.forget_files()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
@@ -86,7 +85,7 @@ class Play:
 
     def steps(self) -> None:
         """Plays the steps alone."""
-        empty(self._house)
+        self._house.empty()
         for step in self._scenario.steps:
             self._say(f"  {step}")
             self._do(step)
@@ -189,14 +188,3 @@ def first_difference(expected: list[dict[str, Any]], rows: list[dict[str, Any]])
     missing = [row for row in expected if row not in rows][:1]
     extra = [row for row in rows if row not in expected][:1]
     return f"expected {len(expected)} rows, found {len(rows)}; missing {missing}, extra {extra}"
-
-
-def empty(house: House) -> None:
-    """Leaves a lakehouse as if nothing had ever come; the engine stays up."""
-    for schema in ("bronze", "silver", "snapshots", "gold_build", "gold", "audit"):
-        house.rows(f"drop schema if exists {schema} cascade")
-    paths = house.settings.paths
-    files = (paths.inbox, paths.landing, paths.archive, paths.quarantine)
-    for folder in (*files, paths.checkpoints):
-        shutil.rmtree(folder, ignore_errors=True)
-    (paths.root / "engine" / "tables").unlink(missing_ok=True)
