@@ -362,7 +362,7 @@ class Chain:
         )
 
 
-def run(source: Path, home: Path, *, once: bool = True, tuned: bool = True) -> dict[str, float]:
+def run(source: Path, home: Path, *, once: bool, tuned: bool) -> dict[str, float]:
     """Runs the chain over a folder of files; a home that has been used goes on where it was.
 
     Args:

@@ -26,9 +26,8 @@ from ingestion.gate import GateError
 from ingestion.loads import LoadError, Loads, first_line, only_ingestion
 from ingestion.lock import LockedError
 from lakehouse import doctor as checks
-from lakehouse import engine, local, reading
+from lakehouse import engine, local, maintenance, reading
 from lakehouse.errors import LakehouseError
-from lakehouse.maintenance import RETAIN_HOURS, delta_tables, keep_up
 from lakehouse.settings import Settings, load_settings
 
 app = typer.Typer(
@@ -363,15 +362,17 @@ def run(
 def maintain(
     retain_hours: Annotated[
         int,
-        typer.Option(min=0, max=RETAIN_HOURS, help="How long versions are kept that nobody reads."),
-    ] = RETAIN_HOURS,
+        typer.Option(
+            min=0,
+            max=maintenance.RETAIN_HOURS,
+            help="How long versions are kept that nobody reads.",
+        ),
+    ] = maintenance.RETAIN_HOURS,
 ) -> None:
     """Compact the tables, and remove what they no longer have; `run --every` does so by itself."""
     settings = _settings()
-    spark = _session(settings)
-    with only_ingestion(settings.paths), local.only_build(settings):
-        archived = Loads(spark, settings.paths, local.declared_tables()).forget_files()
-        done = [keep_up(spark, table, retain_hours) for table in delta_tables(spark)]
+    _session(settings)
+    archived, done = maintenance.maintain(settings, retain_hours)
     columns = ["table", "files compacted", "files removed", "log files removed", "note"]
     output.rows(columns, [list(astuple(upkeep)) for upkeep in done], Format.TABLE)
     output.say(f"Landed files archived: {archived}")

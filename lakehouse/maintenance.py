@@ -16,6 +16,10 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from ingestion.loads import Loads, only_ingestion
+from lakehouse import local
+from lakehouse.settings import Settings
+
 SCHEMAS = ("bronze", "silver", "snapshots", "gold_build", "audit")
 # How long versions are kept that nobody reads: for long queries, and for going back.
 RETAIN_HOURS = 168
@@ -40,6 +44,26 @@ class Upkeep:
     removed: int
     log_entries: int
     note: str = ""
+
+
+def maintain(settings: Settings, retain_hours: int = RETAIN_HOURS) -> tuple[int, list[Upkeep]]:
+    """Archives the landed files that bronze has, and keeps every table up.
+
+    Args:
+        settings: The installation; its engine is started where need be.
+        retain_hours: As in `keep_up`.
+
+    Returns:
+        How many landed files were archived, and what was done for each table.
+
+    Raises:
+        LockedError: Another process ingests into this home, or builds in it.
+        PySparkException: The engine failed; the table it was at is as it was.
+    """
+    spark = local.session(settings)
+    with only_ingestion(settings.paths), local.only_build(settings):
+        archived = Loads(spark, settings.paths, local.declared_tables()).forget_files()
+        return archived, [keep_up(spark, table, retain_hours) for table in delta_tables(spark)]
 
 
 def delta_tables(spark: SparkSession) -> list[str]:

@@ -1,4 +1,4 @@
-"""Lakehouses on a real engine, each in an empty home of its own, one engine at a time."""
+"""Lakehouses on a real engine, one home and one engine for all, emptied for each module."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from typing import Any
 import pytest
 
 from ingestion.loads import Load, Loads, only_ingestion
-from lakehouse import engine, local
+from lakehouse import engine, local, maintenance
 from lakehouse.build import BUILD, dbt
-from lakehouse.maintenance import delta_tables, keep_up
 from lakehouse.settings import PROJECT, Settings, load_settings
 
 SET_1 = PROJECT.parent / "shared" / "data" / "sbit-set-1"
@@ -75,7 +74,7 @@ class House:
 
     def empty(self) -> None:
         """Leaves the lakehouse as if nothing had ever come; the engine stays up."""
-        for schema in ("bronze", "silver", "snapshots", "gold_build", "gold", "audit"):
+        for schema in (*maintenance.SCHEMAS, "gold"):
             self.rows(f"drop schema if exists {schema} cascade")
         paths = self.settings.paths
         files = (paths.inbox, paths.landing, paths.archive, paths.quarantine)
@@ -85,11 +84,7 @@ class House:
 
     def maintain(self) -> None:
         """Upkeep which keeps nothing that nobody reads."""
-        self.forget_files()
-        spark = local.session(self.settings)
-        with local.only_build(self.settings):
-            for table in delta_tables(spark):
-                keep_up(spark, table, 0)
+        maintenance.maintain(self.settings, retain_hours=0)
 
     @contextmanager
     def _loads(self) -> Iterator[Loads]:
@@ -229,16 +224,24 @@ def _plain(value: Any) -> Any:
     return value
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """An empty lakehouse for the tests of one module."""
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """One home for all tests: a warm engine is worth more than a fresh one."""
     before = os.environ.get("LAKEHOUSE_HOME")
     settings = load_settings(tmp_path_factory.mktemp("house with ü") / "home")
     try:
-        yield House(settings)
+        yield settings
     finally:
         engine.down(settings)
         if before is None:
             os.environ.pop("LAKEHOUSE_HOME", None)
         else:
             os.environ["LAKEHOUSE_HOME"] = before
+
+
+@pytest.fixture(scope="module")
+def house(settings: Settings) -> House:
+    """An empty lakehouse for the tests of one module."""
+    house = House(settings)
+    house.empty()
+    return house

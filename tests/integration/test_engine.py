@@ -23,7 +23,7 @@ DBT = Path(sys.executable).with_name("dbt")
 
 
 def test_a_bare_dbt_command_starts_the_engine_and_an_empty_house_builds(house: House) -> None:
-    assert engine.running_engine(house.settings) is None
+    engine.down(house.settings)
     answer = subprocess.run(
         [DBT, "build", "--target-path", house.settings.paths.root / "bare"],
         capture_output=True,
