@@ -46,16 +46,19 @@ def read_files(spark: SparkSession, table: SourceTable, home: Home) -> DataFrame
 
 
 def _json_columns(names: list[str]) -> list[Column]:
-    schema = ", ".join(f"`{name}` string" for name in names)
-    fields = F.from_json("value", schema)
-    keys = F.json_object_keys("value")
-    declared = F.array(*[F.lit(name) for name in names])
-    # `keys` is null for a line that is no object, so that such a line is kept raw as well.
-    is_whole = (F.size(F.array_except(keys, declared)) == 0) & (
-        F.size(keys) == F.size(F.array_distinct(keys))
-    )
-    raw = F.when(is_whole, F.lit(None)).otherwise(F.col("value"))
-    return [*[fields.getField(name).alias(name) for name in names], raw.alias("_raw")]
+    # All fields of a line in one reading of it; null for a line that is no object.
+    fields = F.from_json("value", "map<string, string>")
+    keys = F.map_keys(fields)
+    has_repeated = F.size(keys) > F.size(F.array_distinct(keys))
+    # Of a repeated field the map would give the first; JSON's readers give the last.
+    last = F.from_json("value", ", ".join(f"`{name}` string" for name in names))
+    columns = [
+        F.when(has_repeated, last.getField(name)).otherwise(fields.getItem(name)).alias(name)
+        for name in names
+    ]
+    has_others = F.size(F.array_except(keys, F.array(*[F.lit(name) for name in names]))) > 0
+    raw = F.when(has_repeated | has_others | fields.isNull(), F.col("value"))
+    return [*columns, raw.alias("_raw")]
 
 
 def _origin(table: SourceTable) -> list[Column]:
