@@ -93,7 +93,11 @@ def keep_up(spark: SparkSession, table: str, retain_hours: int = RETAIN_HOURS) -
     [detail] = spark.sql(f"describe detail {table}").collect()
     folder = Path(detail["location"].removeprefix("file:"))
     log = folder / "_delta_log"
-    [outcome] = spark.sql(f"optimize {table}").collect()
+    live, compacted = detail["numFiles"], 0
+    if live > 1:
+        [[metrics]] = spark.sql(f"optimize {table}").select("metrics").collect()
+        compacted = metrics["numFilesRemoved"]
+        live += metrics["numFilesAdded"] - compacted
     oldest = min(_versions_read(spark, table), default=None)
     removed, note = 0, ""
     since = None if oldest is None else _hours_since_replaced(log, oldest)
@@ -101,11 +105,9 @@ def keep_up(spark: SparkSession, table: str, retain_hours: int = RETAIN_HOURS) -
     hours = retain_hours if since is None else max(retain_hours, int(since) + 2)
     if hours > RETAIN_HOURS:
         note = f"not vacuumed: version {oldest} is read, and was replaced {since:.0f} h ago"
-    else:
-        before = _count(folder)
+    elif (before := _count(folder)) > live:
         spark.sql(f"vacuum {table} retain {hours} hours").collect()
         removed = before - _count(folder)
-    compacted = outcome["metrics"]["numFilesRemoved"]
     return Upkeep(table, compacted, removed, clean_log(log, oldest, retain_hours), note)
 
 

@@ -103,7 +103,7 @@ def test_ctrl_c_ends_a_build_after_the_statements_under_way(house: House) -> Non
     )
     log = house.settings.paths.logs / "dbt" / "dbt.log"
     size = log.stat().st_size if log.exists() else 0
-    while "On model" not in (log.read_text()[size:] if log.exists() else ""):
+    while b"On model" not in (log.read_bytes()[size:] if log.exists() else b""):
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
