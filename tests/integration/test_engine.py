@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from lakehouse import engine, local
+from lakehouse.build import BUILD
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings
 from tests.integration.conftest import House
@@ -25,7 +26,7 @@ DBT = Path(sys.executable).with_name("dbt")
 def test_a_bare_dbt_command_starts_the_engine_and_an_empty_house_builds(house: House) -> None:
     engine.down(house.settings)
     answer = subprocess.run(
-        [DBT, "build", "--target-path", house.settings.paths.root / "bare"],
+        [DBT, *BUILD, "--target-path", house.settings.paths.root / "bare"],
         capture_output=True,
         text=True,
         check=False,
