@@ -344,7 +344,7 @@ def count_rows(chunks: Iterator[bytes], table: SourceTable) -> int:
         lines = block.replace(b"\r", b"\n").split(b"\n")
         if len(block) > MAX_LINE_BYTES and max(map(len, lines)) > MAX_LINE_BYTES:
             raise _Refused(_TOO_LONG)
-        if table.format == "csv" and len(block) > MAX_CSV_FIELDS:
+        if table.format == "csv" and len(block) >= MAX_CSV_FIELDS:
             _check_fields(lines)
         if not line_ends:
             lines[0] = lines[0].removeprefix(_BOM)

@@ -15,7 +15,7 @@ from unittest import mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ingestion import gate
@@ -124,6 +124,7 @@ def is_object(line: str) -> bool:
 
 @often
 @given(st.sampled_from((CSV, JSON)), st.sampled_from(STARTS), texts, st.integers(1, 20))
+@example(CSV, b"id,name\n", b",,,", 1)  # as many bytes as fields may be, and a field more
 def test_what_is_accepted_and_its_rows_do_not_depend_on_how_the_text_is_cut(
     table: SourceTable, start: bytes, rest: bytes, size: int
 ) -> None:
