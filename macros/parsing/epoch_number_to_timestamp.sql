@@ -1,6 +1,7 @@
 {#-
-  A moment from a number: epoch seconds or milliseconds, told apart as `epoch_to_timestamp` does. A double
-  holds microseconds of either exactly; what is not whole is taken as the decimal that it is written as.
+  A moment from a number: epoch seconds or milliseconds, told apart by their size (seconds below 1e11 reach
+  the year 5138). A double holds microseconds of either exactly; what is not whole is taken as the decimal
+  that it is written as. Null where it is neither.
 -#}
 {% macro epoch_number_to_timestamp(column) -%}
     case

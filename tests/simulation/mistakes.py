@@ -33,9 +33,10 @@ MISTAKES = {
         "    {%- endif %}\n",
     ),
     "float32 epochs": Mistake(
-        "macros/parsing/epoch_to_timestamp.sql",
-        "round(try_cast({{ column }} as decimal(38, 9)) * 1000000)",
-        "round(try_cast(try_cast({{ column }} as float) as decimal(38, 9)) * 1000000)",
+        "macros/parsing/epoch_number_to_timestamp.sql",
+        "{% macro epoch_number_to_timestamp(column) -%}\n",
+        "{% macro epoch_number_to_timestamp(column) -%}\n"
+        "    {%- set column = 'cast(' ~ column ~ ' as float)' %}\n",
     ),
     "a dropped delete": Mistake(
         "models/intermediate/wearables/int_profile_changes.sql",
