@@ -116,13 +116,15 @@ class LiveModels:
     """The models tagged `live`, built round by round in this process.
 
     What dbt would ask the audit tables at the start of each run is handed in: dbt tells its state
-    in its log at the end of a run, and the loop gives it back with the next load.
+    in its log at the end of a run, and the loop gives it back with the next load. Where somebody
+    else has built in between, the next run asks, of the project as it is then.
 
     Attributes:
         owed: The sources whose news is not built yet.
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._dbt = Dbt(settings, "live", self._hear)
         self._dbt.parse()
         self._state: dict[str, Any] = {}
@@ -131,7 +133,11 @@ class LiveModels:
     @property
     def is_informed(self) -> bool:
         """Whether it can build a load that is not closed yet, since it need not ask for it."""
-        return bool(self._state)
+        return bool(self._state) and self._has_built_last
+
+    @property
+    def _has_built_last(self) -> bool:
+        return local.last_builder(self._settings, "live") == os.getpid()
 
     def build(self, load: Load | None) -> None:
         """Builds and publishes what stands on the sources of a load and on those owed.
@@ -141,6 +147,9 @@ class LiveModels:
         """
         sources = {source.source for source in load.sources} if load else set()
         self.owed |= sources
+        if not self._has_built_last:
+            self._dbt.parse()
+            self._state = {}
         state, self._state = self._state, {}
         if state and load:
             state["cut"] = load.load_id
@@ -170,7 +179,10 @@ class LiveModels:
 
 
 class TablesKeptUp:
-    """The upkeep of one table a minute, after a round, so that none of it meets a writer.
+    """The upkeep of one table a minute, between rounds, so that none of it meets a writer.
+
+    The tables that rounds write and those of the rest take turns, the latter where they may: a
+    table that a long build writes keeps none of the others waiting.
 
     Args:
         settings: The installation.
@@ -186,11 +198,14 @@ class TablesKeptUp:
         self._loads = loads
         self._live_tables = live.tables() if live else None
         self._say = say
-        self._due: list[str] = []
+        # By pace, the one whose turn is next first.
+        self._due: dict[str, list[str]] = {
+            pace: [] for pace in (("live", "rest") if live else ("",))
+        }
         self._next_at = time.monotonic() + _UPKEEP_SECONDS
 
     def go_on(self, *, rest_is_idle: bool) -> None:
-        """Sees to the next table, if it is time; after the last one, to the landed files.
+        """Sees to the next table, if it is time; after the rounds' last, to the landed files.
 
         Args:
             rest_is_idle: Whether tables may be seen to that the live models do not write.
@@ -198,23 +213,22 @@ class TablesKeptUp:
         if time.monotonic() < self._next_at:
             return
         self._next_at = time.monotonic() + _UPKEEP_SECONDS
+        pace = next(pace for pace in self._due if pace != "rest" or rest_is_idle)
+        due = self._due[pace] = self._due.pop(pace)
         name = "landing"
         try:
             spark = local.session(self._settings)
-            if not self._due:
-                self._due = delta_tables(spark)
-                self._loads.forget_files()
+            if not due:
+                due += [table for table in delta_tables(spark) if self._pace_of(table) == pace]
+                if pace != "rest":
+                    self._loads.forget_files()
                 return
-            may = [table for table in self._due if rest_is_idle or self._pace_of(table) == "live"]
-            for name in may[:1]:
-                with local.only_build(self._settings, self._pace_of(name)):
-                    self._due.remove(name)
-                    is_of_rounds = self._is_of_rounds(name)
-                    done = keep_up(
-                        spark, name, _RETAIN_HOURS_OF_ROUNDS if is_of_rounds else RETAIN_HOURS
-                    )
-                    if done.note:
-                        self._say(f"{name}: {done.note}")
+            name = due[0]
+            with local.only_build(self._settings, pace):
+                due.remove(name)
+                hours = _RETAIN_HOURS_OF_ROUNDS if self._is_of_rounds(name) else RETAIN_HOURS
+                if note := keep_up(spark, name, hours).note:
+                    self._say(f"{name}: {note}")
         except LockedError:
             pass  # it is being built; its turn comes again
         except (PySparkException, GateError, LoadError, LakehouseError, OSError) as error:
@@ -353,7 +367,9 @@ def run_rounds(settings: Settings, every: float, say: Callable[[str], None], *, 
         try:
             while not stop.sign:
                 began = time.monotonic()
-                oldest = _wait(settings, tables, loads=loads, live=live, stop=stop, rest=rest)
+                oldest = _wait(
+                    settings, tables, loads=loads, live=live, stop=stop, rest=rest, upkeep=upkeep
+                )
                 if oldest is not None:
                     with rest.held():
                         done = _round(loads, live, oldest)
@@ -378,8 +394,9 @@ def _wait(
     live: LiveModels | None,
     stop: Stop,
     rest: RestOfTheModels,
+    upkeep: TablesKeptUp,
 ) -> float | None:
-    """Waits for files, or until what failed is to be tried again.
+    """Waits for files, or until what failed is to be tried again; upkeep goes on meanwhile.
 
     Returns:
         When the oldest came, in epoch seconds; None if it is to stop.
@@ -402,6 +419,8 @@ def _wait(
                 with suppress(FileNotFoundError):
                     # The rename into the inbox, not the writing before it.
                     return min(path.stat().st_ctime for path in waiting)
+        elif now - began > _PATIENCE_SECONDS:
+            upkeep.go_on(rest_is_idle=rest.is_idle)
         is_owing = bool(loads.unfinished or (live and live.owed))
         if is_owing and now - began > _RETRY_SECONDS:
             return time.time()

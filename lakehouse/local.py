@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from pyspark.sql import SparkSession
 
@@ -76,6 +77,15 @@ def only_build(settings: Settings, pace: str = "") -> Iterator[None]:
     with ExitStack() as held:
         for part in ("live", "rest"):
             if pace in ("", part):
-                lock = settings.paths.root / "engine" / f"build-{part}.lock"
-                held.enter_context(locked(lock, "builds this lakehouse"))
+                held.enter_context(locked(_claim(settings, part), "builds this lakehouse"))
         yield
+
+
+def last_builder(settings: Settings, pace: str) -> int | None:
+    """The process that last held the right to build `live` or `rest`; None if nobody ever did."""
+    claim = _claim(settings, pace)
+    return int(claim.read_text() or 0) if claim.exists() else None
+
+
+def _claim(settings: Settings, pace: str) -> Path:
+    return settings.paths.root / "engine" / f"build-{pace}.lock"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from ingestion.declaration import Column, SourceTable
 from ingestion.loads import Load, SourceLoad
-from lakehouse import live
+from lakehouse import live, local
 from lakehouse.errors import LakehouseError
 from lakehouse.live import LiveModels, RestOfTheModels, Round
 from lakehouse.settings import Settings
@@ -25,14 +26,18 @@ class FakeDbt:
     """Tells its state as dbt does, unless it has nothing to do or fails."""
 
     def __init__(self, settings: Settings, pace: str, heard) -> None:
+        self.settings = settings
         self.heard = heard
+        self.parses = 0
         self.runs: list[tuple[list[str], dict | None]] = []
         self.fate = "done"
 
     def parse(self) -> None:
-        pass
+        self.parses += 1
 
     def __call__(self, *arguments: str) -> None:
+        with local.only_build(self.settings, "live"):
+            pass
         given = os.environ.get("LAKEHOUSE_RUN_STATE")
         sources = [argument for argument in arguments if argument.startswith("source:")]
         self.runs.append((sources, json.loads(given) if given else None))
@@ -82,6 +87,74 @@ def test_a_source_without_live_models_loses_no_state(models: LiveModels) -> None
     assert models._dbt.runs[-1][1] == STATE | {"cut": 3, "sources": {"a.b": 3, "a.c": 2}}
 
 
+def test_after_a_build_by_somebody_else_the_next_run_asks_of_the_project_as_it_is(
+    models: LiveModels,
+) -> None:
+    models.build(load(1, "a.b"))
+    parses = models._dbt.parses
+    models.build(load(2, "a.b"))
+    assert models._dbt.parses == parses
+    home = models._dbt.settings.paths.root
+    by_hand = "from lakehouse import local, settings; home = settings.load_settings()\n"
+    subprocess.run(
+        [sys.executable, "-c", f"{by_hand}with local.only_build(home): pass"],
+        env=os.environ | {"LAKEHOUSE_HOME": str(home)},
+        check=True,
+    )
+    assert not models.is_informed
+    models.build(load(3, "a.b"))
+    assert models._dbt.runs[-1][1] is None
+    assert models._dbt.parses == parses + 1
+    assert models.is_informed
+
+
+class FakeTables:
+    """Tables to keep up, by a clock of its own."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.seen: list[str] = []
+        tables = ["silver.slow", "bronze.a", "gold_build.live", "silver.other"]
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(local, "session", lambda _: None)
+        monkeypatch.setattr(live, "delta_tables", lambda _: tables)
+        monkeypatch.setattr(live, "keep_up", self._keep_up)
+        loads = SimpleNamespace(forget_files=lambda: self.seen.append("landing"))
+        models = SimpleNamespace(tables=lambda: {"gold_build.live"})
+        self._upkeep = live.TablesKeptUp(Settings(home=home), loads, models, self.seen.append)
+
+    def _keep_up(self, _: object, table: str, hours: int) -> SimpleNamespace:
+        self.seen.append(f"{table} {hours}")
+        return SimpleNamespace(note="")
+
+    def after(self, minutes: int, *, rest_is_idle: bool) -> list[str]:
+        """What was seen to in so many minutes."""
+        self.seen.clear()
+        for _ in range(minutes * 12):
+            self.now += 5
+            self._upkeep.go_on(rest_is_idle=rest_is_idle)
+        return self.seen
+
+
+def test_the_tables_of_rounds_have_upkeep_however_long_the_rest_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = FakeTables(tmp_path, monkeypatch)
+    turn = ["landing", "bronze.a 2", "gold_build.live 2"]
+    assert tables.after(6, rest_is_idle=False) == turn * 2
+
+
+def test_where_the_rest_is_idle_both_kinds_of_tables_take_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = FakeTables(tmp_path, monkeypatch)
+    seen = tables.after(6, rest_is_idle=True)
+    assert seen == [
+        *("landing", "bronze.a 2", "silver.slow 168"),
+        *("gold_build.live 2", "silver.other 168"),
+    ]
+
+
 def wait(home: Path, *, sign: int = 0, unfinished: set[str] | None = None) -> float | None:
     return live._wait(
         Settings(home=home),
@@ -89,7 +162,8 @@ def wait(home: Path, *, sign: int = 0, unfinished: set[str] | None = None) -> fl
         loads=SimpleNamespace(unfinished=unfinished or set()),
         live=None,
         stop=SimpleNamespace(sign=sign),
-        rest=SimpleNamespace(go_on=lambda: None),
+        rest=SimpleNamespace(go_on=lambda: None, is_idle=True),
+        upkeep=SimpleNamespace(go_on=lambda rest_is_idle: None),
     )
 
 
