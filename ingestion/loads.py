@@ -380,7 +380,7 @@ class Loads:
         """Archives the landed files that bronze has, and lets the streams forget them.
 
         Else each run would look through all files that ever came. A source whose last load is
-        unfinished is left alone.
+        unfinished is left alone; one that fails keeps none of the others waiting.
 
         Returns:
             How many files went into the archive.
@@ -390,15 +390,22 @@ class Loads:
             GateError: A file cannot be moved.
         """
         num_files = 0
+        failures = []
         for table in self._tables:
             checkpoint = self._home.checkpoints / table.full_name
             if table.full_name not in self._unfinished and (checkpoint / "metadata").exists():
-                self._check_bronze(table, checkpoint)
+                try:
+                    self._check_bronze(table, checkpoint)
+                except LoadError as error:
+                    failures.append(str(error))
+                    continue
                 num_files += archive_landed(self._home, table.full_name)
                 written = checkpoint / f".{_FORGOTTEN}.part"
                 written.write_text(str(self._last_load_id))
                 written.replace(checkpoint / f".{_FORGOTTEN}")
                 self._forget(checkpoint)
+        if failures:
+            raise LoadError(" ".join(failures))
         return num_files
 
     def _check_bronze(self, table: SourceTable, checkpoint: Path) -> None:

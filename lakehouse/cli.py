@@ -372,10 +372,12 @@ def maintain(
     """Compact the tables, and remove what they no longer have; `run --every` does so by itself."""
     settings = _settings()
     _session(settings)
-    archived, done = maintenance.maintain(settings, retain_hours)
+    done, archived, failures = maintenance.maintain(settings, retain_hours)
     columns = ["table", "files compacted", "files removed", "log files removed", "note"]
     output.rows(columns, [list(astuple(upkeep)) for upkeep in done], Format.TABLE)
     output.say(f"Landed files archived: {archived}")
+    if failures:
+        raise LakehouseError("\n".join(failures))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})  # SQL may begin with a comment

@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from ingestion.loads import Loads, only_ingestion
+from ingestion.gate import GateError
+from ingestion.loads import LoadError, Loads, first_line, only_ingestion
 from lakehouse import local
 from lakehouse.settings import Settings
 
@@ -46,24 +48,36 @@ class Upkeep:
     note: str = ""
 
 
-def maintain(settings: Settings, retain_hours: int = RETAIN_HOURS) -> tuple[int, list[Upkeep]]:
-    """Archives the landed files that bronze has, and keeps every table up.
+def maintain(
+    settings: Settings, retain_hours: int = RETAIN_HOURS
+) -> tuple[list[Upkeep], int, list[str]]:
+    """Keeps every table up, and archives the landed files that bronze has.
+
+    What fails is left as it was, and keeps nothing else from its turn.
 
     Args:
         settings: The installation; its engine is started where need be.
         retain_hours: As in `keep_up`.
 
     Returns:
-        How many landed files were archived, and what was done for each table.
+        What was done for each table, how many landed files were archived, and what failed.
 
     Raises:
         LockedError: Another process ingests into this home, or builds in it.
-        PySparkException: The engine failed; the table it was at is as it was.
     """
     spark = local.session(settings)
+    done, archived, failures = [], 0, []
     with only_ingestion(settings.paths), local.only_build(settings):
-        archived = Loads(spark, settings.paths, local.declared_tables()).forget_files()
-        return archived, [keep_up(spark, table, retain_hours) for table in delta_tables(spark)]
+        for table in delta_tables(spark):
+            try:
+                done.append(keep_up(spark, table, retain_hours))
+            except (PySparkException, OSError) as error:
+                failures.append(f"{table}: {first_line(error)}")
+        try:
+            archived = Loads(spark, settings.paths, local.declared_tables()).forget_files()
+        except (LoadError, GateError) as error:
+            failures.append(str(error))
+    return done, archived, failures
 
 
 def delta_tables(spark: SparkSession) -> list[str]:
