@@ -32,6 +32,20 @@ SET_1_FILES = {
 UNMATCHED_READINGS = (
     "select coalesce(sum(num_events), 0) from audit.unmatched where entity = 'heart_rates'"
 )
+# By entity, the table of its accepted events.
+WEARABLES_ACCEPTED = {
+    "registrations": "silver.int_registrations",
+    "gym_logins": "silver.int_gym_logins",
+    "profile_changes": "silver.int_profile_changes",
+    "workout_events": "silver.int_workout_events",
+    "heart_rates": "silver.int_readings",
+}
+NETWORK_ACCEPTED = {
+    "servers": "silver.int_server_changes",
+    "customers": "silver.int_customer_changes",
+    "devices": "silver.int_device_registrations",
+    "connections": "silver.int_connections",
+}
 MARTS = ("workout_bpm_summary", "gym_summary", "gym_visits")
 NETWORK_MARTS = (
     "server_load",
@@ -84,7 +98,8 @@ class House:
 
     def maintain(self) -> None:
         """Upkeep which keeps nothing that nobody reads."""
-        maintenance.maintain(self.settings, retain_hours=0)
+        *_, failures = maintenance.maintain(self.settings, retain_hours=0)
+        assert not failures
 
     @contextmanager
     def _loads(self) -> Iterator[Loads]:
@@ -100,6 +115,20 @@ class House:
 
     def dbt(self, *arguments: str) -> None:
         dbt(self.settings, *arguments)
+
+    def bare_dbt(self, *arguments: str) -> None:
+        """As a user types it, in a process of its own."""
+        answer = subprocess.run(
+            [
+                *(Path(sys.executable).with_name("dbt"), *arguments),
+                *("--target-path", self.settings.paths.root / "bare"),
+            ],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert answer.returncode == 0, answer.stdout
 
     def build_untested(self, *options: str) -> None:
         self.build("--exclude-resource-type", "test", *options)
@@ -153,9 +182,10 @@ class House:
         """Leaves what a kill leaves after bronze's commit and before the checkpoint's."""
         self.kill_engine()
         commits = self.settings.paths.checkpoints / table / "commits"
-        last = max(int(path.name) for path in commits.iterdir() if path.name.isdigit())
-        (commits / f"{last}").unlink()
-        (commits / f".{last}.crc").unlink(missing_ok=True)
+        numbers = [int(path.name) for path in commits.iterdir() if path.name.isdigit()]
+        for last in sorted(numbers)[-1:]:
+            (commits / f"{last}").unlink()
+            (commits / f".{last}.crc").unlink(missing_ok=True)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         return local.session(self.settings).sql(sql).toArrow().to_pylist()

@@ -18,7 +18,7 @@ from ingestion.generators import network
 from ingestion.generators.network_answers import SCHEMAS
 from lakehouse import local
 from lakehouse.maintenance import delta_tables, keep_up
-from tests.integration.conftest import NETWORK_MARTS, House, plain, wait_until
+from tests.integration.conftest import NETWORK_ACCEPTED, NETWORK_MARTS, House, plain, wait_until
 
 STORY = {"minutes": 30, "late": 0.1, "duplicates": 0.1, "corrupt": 0.01, "reversed_": True}
 
@@ -56,14 +56,8 @@ def test_the_mart_equals_the_expected_answer(told: tuple[House, dict], mart: str
 
 def test_events_in_are_accepted_or_doubled_or_rejected(told: tuple[House, dict]) -> None:
     house, expected = told
-    accepted = {
-        "servers": "silver.int_server_changes",
-        "customers": "silver.int_customer_changes",
-        "devices": "silver.int_device_registrations",
-        "connections": "silver.int_connections",
-    }
     for entity, counts in expected["entity_counts"].items():
-        assert house.value(f"select count(*) from {accepted[entity]}") == counts["accepted"]
+        assert house.value(f"select count(*) from {NETWORK_ACCEPTED[entity]}") == counts["accepted"]
         for level in ("row", "field"):
             assert (
                 house.value(

@@ -6,15 +6,26 @@ import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ingestion.generators import network, wearables
 from ingestion.generators import network_answers as of_network
 from ingestion.generators import wearables_answers as of_wearables
-from tests.integration.conftest import MARTS, NETWORK_MARTS
+from tests.integration.conftest import (
+    MARTS,
+    NETWORK_ACCEPTED,
+    NETWORK_MARTS,
+    WEARABLES_ACCEPTED,
+)
 
-# Stories are of March 2026 and their skewed clocks decades ahead: any moment between them will do.
+# Stories are of March 2026 and their clocks less than an hour or decades ahead: any moment between
+# them will do.
 _INGESTED_AT = datetime(2027, 1, 1, tzinfo=UTC)
 
 
@@ -33,17 +44,19 @@ class Domain:
 
     Attributes:
         marts: Its marts, as the answers name them.
-        accepted: By entity, the table of its accepted events and the view that judges them.
+        accepted: By entity, the table of its accepted events.
+        rejects: The tables of rejected events.
         selectors: What dbt selects to build the domain and nothing else.
         bad_var: A var which, set to nonsense, makes a model in the middle fail.
         draw_story: The arguments of its generator.
         files: The files of a story, by seed and arguments.
         answers: What plain Python makes of files that the gate lets in: the marts' rows, and
-            `entity_counts` as the generators have them.
+            `entity_counts` and `table_counts` as the generators have them.
     """
 
     marts: tuple[str, ...]
-    accepted: Mapping[str, tuple[str, str]]
+    accepted: Mapping[str, str]
+    rejects: tuple[str, ...]
     selectors: tuple[str, ...]
     bad_var: str
     draw_story: Callable[[random.Random], dict[str, float]]
@@ -56,7 +69,13 @@ def _dirt(dice: random.Random) -> dict[str, float]:
         "late": dice.choice([0, 0.1, 0.5]),
         "duplicates": dice.choice([0, 0.1, 0.3]),
         "corrupt": dice.choice([0, 0.005]),
+        "skewed": dice.choice([0, 0.2]),
     }
+
+
+def _skew(dice: random.Random, share: float) -> timedelta:
+    """How far a clock is off: less than `max_clock_skew`, so that nothing rejects what it tells."""
+    return timedelta(seconds=dice.randint(-3000, 3000) if dice.random() < share else 0)
 
 
 def _files(told: wearables.GeneratedFiles | network.FileSet) -> Iterator[File]:
@@ -71,36 +90,53 @@ def _wearables_story(dice: random.Random) -> dict[str, float]:
 
 
 def _wearables_files(seed: int, story: dict[str, Any]) -> list[File]:
-    told = {name: value for name, value in story.items() if name != "twisted"}
+    told = {name: value for name, value in story.items() if name not in ("skewed", "twisted")}
     generated = wearables.generate(seed, **told)
     files = list(_files(generated))
-    if number := story.get("twisted", 0):
-        clean = wearables.generate(seed, minutes=story["minutes"], users=story["users"])
-        messages = [json.loads(message) for message in clean.deliveries().messages]
-        twisted = _twisted(messages, random.Random(seed), number)
-        content = "\n".join(map(json.dumps, twisted)).encode()
-        files.append(File(of_wearables.KAFKA_MULTIPLEX, "twisted.json", content, False))
+    clean = wearables.generate(seed, minutes=story["minutes"], users=story["users"])
+    messages = [json.loads(message) for message in clean.deliveries().messages]
+    dice = random.Random(seed)
+    for name, more in (
+        ("twisted", _twisted(messages, dice, story.get("twisted", 0))),
+        ("skewed", _skewed(messages, dice, story.get("skewed", 0))),
+    ):
+        if content := "\n".join(map(json.dumps, more)).encode():
+            files.append(File(of_wearables.KAFKA_MULTIPLEX, f"{name}.json", content, False))
     return files
+
+
+def _of_topic(messages: list[dict[str, Any]], topic: str) -> list[dict[str, Any]]:
+    return [
+        message
+        for message in messages
+        if message["topic"] == topic and isinstance(message["value"], dict)
+    ]
 
 
 def _twisted(
     messages: list[dict[str, Any]], dice: random.Random, number: int
 ) -> Iterator[dict[str, Any]]:
-    """What the generator leaves out: two changes of a profile at one moment, clocks years ahead."""
-    changes, readings = (
-        [
-            message
-            for message in messages
-            if message["topic"] == topic and isinstance(message["value"], dict)
-        ]
-        for topic in ("user_info", "bpm")
-    )
+    """What the generator leaves out: two changes of a profile at one moment, clocks decades off."""
+    changes, readings = _of_topic(messages, "user_info"), _of_topic(messages, "bpm")
     for message in dice.sample(changes, min(number, len(changes))):
         address = message["value"].get("address") or {}
         twin = {"sex": dice.choice("MF"), "address": address | {"city": "Twinning"}}
         yield message | {"value": message["value"] | twin}
     for message in dice.sample(readings, min(number, len(readings))):
-        yield message | {"value": message["value"] | {"time": 4e9 + dice.randrange(1000)}}
+        time = dice.choice([0, 4e9]) + dice.randrange(1000)
+        yield message | {"value": message["value"] | {"time": time}}
+
+
+def _skewed(
+    messages: list[dict[str, Any]], dice: random.Random, share: float
+) -> Iterator[dict[str, Any]]:
+    """Readings and starts and stops of workouts once more, by clocks that are wrong."""
+    for topic, time in (("bpm", "time"), ("workout", "timestamp")):
+        for message in _of_topic(messages, topic):
+            at = message["value"].get(time)
+            skew = _skew(dice, share).total_seconds()
+            if skew and isinstance(at, int | float):
+                yield message | {"value": message["value"] | {time: at + skew}}
 
 
 def _wearables_answers(files: Iterable[File]) -> dict[str, Any]:
@@ -117,7 +153,31 @@ def _network_story(dice: random.Random) -> dict[str, float]:
 
 
 def _network_files(seed: int, story: dict[str, Any]) -> list[File]:
-    return [file for told in network.sets(seed, **story) for file in _files(told)]
+    told = {name: value for name, value in story.items() if name != "skewed"}
+    share = story.get("skewed", 0)
+    return [
+        _by_skewed_clocks(file, seed, share)
+        if share and file.table == of_network.CONNECTIONS and not file.is_refused
+        else file
+        for told in network.sets(seed, **told)
+        for file in _files(told)
+    ]
+
+
+def _by_skewed_clocks(file: File, seed: int, share: float) -> File:
+    """The connections as devices tell them, some of which have wrong clocks."""
+    rows = pq.read_table(BytesIO(file.content))
+    skews = [
+        _skew(random.Random(f"{seed} {device}"), share) for device in rows["device_id"].to_pylist()
+    ]
+    place = rows.schema.get_field_index("event_at")
+    told_at = pc.add(rows["event_at"], pa.array(skews, pa.duration("us")))
+    # Else an event of just before `earliest_event_at` would open windows of many years.
+    is_of_story = pc.equal(pc.year(rows["event_at"]), network.START.year)
+    told_at = pc.if_else(is_of_story, told_at, rows["event_at"])
+    content = BytesIO()
+    pq.write_table(rows.set_column(place, rows.schema.field("event_at"), told_at), content)
+    return file._replace(content=content.getvalue())
 
 
 def _network_answers(files: Iterable[File]) -> dict[str, Any]:
@@ -130,13 +190,8 @@ def _network_answers(files: Iterable[File]) -> dict[str, Any]:
 DOMAINS = {
     "wearables": Domain(
         marts=MARTS,
-        accepted={
-            "registrations": ("int_registrations", "stg_sbit__registrations"),
-            "gym_logins": ("int_gym_logins", "stg_sbit__gym_logins"),
-            "profile_changes": ("int_profile_changes", "stg_sbit__profile_changes"),
-            "workout_events": ("int_workout_events", "stg_sbit__workout_events"),
-            "heart_rates": ("int_readings", "stg_sbit__heart_rates"),
-        },
+        accepted=WEARABLES_ACCEPTED,
+        rejects=("silver.int_file_rejects", "silver.int_message_rejects"),
         selectors=(
             "path:models/*/sbit",
             "path:models/*/wearables",
@@ -150,12 +205,8 @@ DOMAINS = {
     ),
     "network": Domain(
         marts=NETWORK_MARTS,
-        accepted={
-            "servers": ("int_server_changes", "stg_telecom__servers"),
-            "customers": ("int_customer_changes", "stg_telecom__customers"),
-            "devices": ("int_device_registrations", "stg_telecom__devices"),
-            "connections": ("int_connections", "stg_telecom__connections"),
-        },
+        accepted=NETWORK_ACCEPTED,
+        rejects=("silver.int_connection_rejects", "silver.int_subscription_rejects"),
         selectors=("path:models/*/telecom", "path:models/*/network", "path:seeds/network"),
         bad_var="overloaded_from",
         draw_story=_network_story,

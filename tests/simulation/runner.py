@@ -13,11 +13,12 @@ from typing import Any
 
 from pyspark.errors import PySparkException
 
-from ingestion.loads import LoadError
+from ingestion.loads import LoadError, first_line
 from ingestion.lock import LockedError
+from lakehouse import local
 from lakehouse.build import BUILD_UNTESTED
 from lakehouse.errors import LakehouseError
-from lakehouse.local import only_build
+from lakehouse.maintenance import delta_tables
 from lakehouse.settings import PROJECT
 from tests.integration.conftest import House, wait_until
 from tests.simulation import scenario as of
@@ -26,7 +27,7 @@ from tests.simulation.scenario import Scenario, Step, draw_steps
 
 CHECKS = (
     "gold = oracle, events in = accepted + duplicates + rejects, building the last load again "
-    "changes nothing, full refresh changes nothing"
+    "changes nothing and writes no row, full refresh changes nothing"
 )
 
 
@@ -50,14 +51,15 @@ class Play:
     Args:
         house: The lakehouse.
         scenario: The scenario.
-        say: Told each step.
+        say: Told each step, and when it began.
     """
 
     def __init__(self, house: House, scenario: Scenario, say: Callable[[str], None]) -> None:
         self._house = house
         self._scenario = scenario
         self._domain = DOMAINS[scenario.domain]
-        self._say = say
+        self._began = time.monotonic()
+        self._say = lambda what: say(f"{time.monotonic() - self._began:6.0f} s  {what}")
         self._files = self._domain.files(scenario.seed, scenario.story)
         self._num_again = 0
         self._is_built = False
@@ -66,28 +68,34 @@ class Play:
         """Plays it all; returns what is wrong in the end, a line each."""
         try:
             self.steps()
+            self._say("the checks")
             self._house.ingest()
             self.build()
-        except (LakehouseError, LoadError, PySparkException, AssertionError) as error:
-            return [f"it broke off: {error}"]
-        found = self.from_oracle()
-        if not any(step.do == of.MAINTAIN for step in self._scenario.steps):
+            found = self.from_oracle()
             self._lose_last_watermarks()
-        return [*found, *self._after("another build"), *self._after("full refresh")]
+            before, began = self._gold(), self._house.value("select string(now())")
+            self.build()
+            found += self._changes("another build", before) + self._rewritten(began)
+            self.build("--full-refresh")
+            return found + self._changes("full refresh", before)
+        except (LakehouseError, LoadError, PySparkException, AssertionError) as error:
+            return [f"it broke off: {first_line(error)}"]
 
     def _lose_last_watermarks(self) -> None:
         """Leaves what a kill before the end leaves: the next build reads the last load again.
 
-        Not after upkeep, which removes what only watermarks that are gone would read.
+        After upkeep without those of change feeds, of which it keeps what is yet to be read only.
         """
         last = self._house.value("select max(load_id) from audit.watermarks")
-        self._house.rows(f"delete from audit.watermarks where load_id = {last}")
+        is_kept = any(step.do == of.MAINTAIN for step in self._scenario.steps)
+        which = f"load_id = {last}" + (" and feed_version is null" if is_kept else "")
+        self._house.rows(f"delete from audit.watermarks where {which}")
 
     def steps(self) -> None:
         """Plays the steps alone."""
         self._house.empty()
         for step in self._scenario.steps:
-            self._say(f"  {step}")
+            self._say(str(step))
             self._do(step)
 
     def _do(self, step: Step) -> None:
@@ -107,18 +115,23 @@ class Play:
             case of.LIVE:
                 self._live(step)
             case of.MAINTAIN:
-                house.kill_engine()  # a killed build's statement might lose what it has written
-                house.maintain()
+                self._maintain()
             case of.FAILING_BUILD:
                 bad_var = json.dumps({self._domain.bad_var: "no_such_column"})
                 with suppress(LakehouseError), redirect_stderr(StringIO()):
                     self.build("--vars", bad_var)
+                    self._say("which had nothing to do, so it did not fail")
             case _ if not self._is_built or step.do == of.BUILD:
                 self.build()
             case of.BUILD_PART:
                 self.build(models=step.models)
             case of.REFRESH:
                 self.build("--full-refresh", models=step.models)
+
+    def _maintain(self) -> None:
+        if any(step.do in (of.KILL_BUILD, of.LIVE) for step in self._scenario.steps):
+            self._house.kill_engine()  # a statement that goes on might lose what it has written
+        self._house.maintain()
 
     def _live(self, step: Step) -> None:
         with self._house.live():
@@ -130,7 +143,7 @@ class Play:
 
     def _may_build(self) -> bool:
         """Whether the builds that a killed loop had begun have ended."""
-        with suppress(LockedError), only_build(self._house.settings):
+        with suppress(LockedError), local.only_build(self._house.settings):
             return True
         return False
 
@@ -151,15 +164,31 @@ class Play:
     def _gold(self) -> dict[str, list[dict[str, Any]]]:
         return self._house.gold("gold_build", self._domain.marts)
 
-    def _after(self, what: str) -> list[str]:
-        before = self._gold()
-        self.build(*(["--full-refresh"] if what == "full refresh" else []))
+    def _changes(self, what: str, before: dict[str, list[dict[str, Any]]]) -> list[str]:
         after = self._gold()
         return [
             f"{mart}: {what} changes it, {first_difference(before[mart], after[mart])}"
             for mart in self._domain.marts
             if before[mart] != after[mart]
         ]
+
+    def _rewritten(self, since: str) -> list[str]:
+        """The tables into which a merge has written since, though nothing had changed."""
+        spark = local.session(self._house.settings)
+        found = []
+        for table in delta_tables(spark):
+            if table.startswith(("silver.", "gold_build.")):
+                [[num_rows]] = (
+                    spark.sql(f"describe history {table}")
+                    .where(f"operation = 'MERGE' and timestamp > timestamp '{since}'")
+                    .selectExpr("explode(operationMetrics) as (metric, value)")
+                    .where("metric rlike '^numTargetRows(Inserted|Updated|Deleted)$'")
+                    .selectExpr("sum(cast(value as bigint))")
+                    .collect()
+                )
+                if num_rows:
+                    found.append(f"{table}: another build writes {num_rows} rows anew")
+        return found
 
     def from_oracle(self) -> list[str]:
         """In what the marts and the accounts differ from plain Python, a line each."""
@@ -172,15 +201,37 @@ class Play:
             held = sorted(({key: row[key] for key in columns} for row in rows), key=repr)
             if held != told:
                 found.append(f"{mart}: {first_difference(told, held)}")
-        for entity, (table, view) in self._domain.accepted.items():
-            counts = expected["entity_counts"][entity]
-            for what, sql in (
-                ("accepted", f"select count(*) from silver.{table}"),
-                ("row_rejects", f"select count_if(reject_reason is not null) from silver.{view}"),
-                ("events_in", f"select count(*) from silver.{view}"),
-            ):
-                if (value := self._house.value(sql)) != counts[what]:
-                    found.append(f"{entity}: {what} {value}, expected {counts[what]}")
+        rejects = " union all ".join(f"select * from {table}" for table in self._domain.rejects)
+        counted = (
+            *(
+                (
+                    f"{entity}: accepted",
+                    f"from {table}",
+                    expected["entity_counts"][entity]["accepted"],
+                )
+                for entity, table in self._domain.accepted.items()
+            ),
+            *(
+                (
+                    f"{entity}: {level}_rejects",
+                    f"from ({rejects}) where entity = '{entity}' and level = '{level}'",
+                    counts[f"{level}_rejects"],
+                )
+                for entity, counts in expected["entity_counts"].items()
+                for level in ("row", "field")
+            ),
+            *(
+                (
+                    f"{table}: events_in",
+                    f"from bronze.{table.replace('.', '_')}",
+                    counts["events_in"],
+                )
+                for table, counts in expected["table_counts"].items()
+            ),
+        )
+        for what, rows, number in counted:
+            if (value := self._house.value(f"select count(*) {rows}")) != number:
+                found.append(f"{what} {value}, expected {number}")
         return found
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lakehouse.errors import LakehouseError
 from tests.simulation import scenario as of
 from tests.simulation.domains import DOMAINS
-from tests.simulation.runner import draw, models_of
+from tests.simulation.runner import Play, draw, models_of
 from tests.simulation.scenario import Scenario, Step, draw_steps, shrink
 
 MODELS = ("a", "b", "c")
@@ -45,6 +48,26 @@ def test_every_domain_draws_the_same_from_the_same_seed() -> None:
         assert scenario != draw(4, domain)
         assert scenario.delivered() == set(range(len(kind.files(3, scenario.story))))
         assert set(kind.marts) <= set(models_of(domain))
+
+
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_a_build_that_breaks_off_is_a_failure_whenever_it_does(
+    monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
+    house = SimpleNamespace(ingest=lambda: None, value=lambda _: 0, rows=lambda _: [])
+    play = Play(house, draw(3, "wearables"), print)
+    builds = iter(range(1, 4))
+
+    def build(*_: str) -> None:
+        if next(builds) == last:
+            raise LakehouseError("refused")
+
+    monkeypatch.setattr(play, "build", build)
+    monkeypatch.setattr(play, "_gold", dict)
+    for name in ("from_oracle", "_rewritten", "_changes"):
+        monkeypatch.setattr(play, name, lambda *_: [])
+    monkeypatch.setattr(play, "steps", lambda: None)
+    assert play.differences() == ["it broke off: refused"]
 
 
 def test_what_does_not_matter_is_left_out() -> None:
