@@ -15,26 +15,21 @@ from pathlib import Path
 import pytest
 
 from lakehouse import engine, local
-from lakehouse.build import BUILD
+from lakehouse.build import BUILD_UNTESTED
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings
 from tests.integration.conftest import House
 
-DBT = Path(sys.executable).with_name("dbt")
+LAKEHOUSE = Path(sys.executable).with_name("lakehouse")
 
 
 def test_a_bare_dbt_command_starts_the_engine_and_an_empty_house_builds(house: House) -> None:
     engine.down(house.settings)
-    answer = subprocess.run(
-        [DBT, *BUILD, "--target-path", house.settings.paths.root / "bare"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=PROJECT,
-    )
-    assert answer.returncode == 0, answer.stdout
+    assert engine.running_engine(house.settings) is None
+    house.bare_dbt(*BUILD_UNTESTED)
     assert engine.running_engine(house.settings) is not None
-    assert house.gold() == {"workout_bpm_summary": [], "gym_summary": [], "gym_visits": []}
+    nothing = {"workout_bpm_summary": [], "gym_summary": [], "gym_visits": []}
+    assert house.gold("gold_build") == nothing
 
 
 def test_a_second_start_finds_the_first(house: House) -> None:
@@ -96,7 +91,7 @@ def test_a_taken_port_is_named_with_its_cure(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_a_build_after_the_statements_under_way(house: House) -> None:
     process = subprocess.Popen(
-        [DBT.with_name("lakehouse"), "run", "--once"],
+        [LAKEHOUSE, "run", "--once"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

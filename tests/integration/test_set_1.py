@@ -11,7 +11,6 @@ import pytest
 from tests.integration.conftest import SET_1, SET_1_FILES, UNMATCHED_READINGS, House
 
 LAKEHOUSE = Path(sys.executable).with_name("lakehouse")
-DBT = Path(sys.executable).with_name("dbt")
 
 
 def run(
@@ -119,31 +118,6 @@ def test_the_calendar_equals_the_published_one(built: House) -> None:
     )
     assert ours == published  # C18
     assert len(ours) == 365
-
-
-def test_a_bare_dbt_build_passes_and_changes_no_row(built: House) -> None:
-    tables = [
-        f"{row['namespace']}.{row['tableName']}"
-        for schema in ("silver", "gold_build", "snapshots")
-        for row in built.rows(f"show tables in {schema}")
-    ]
-
-    def contents() -> dict[str, object]:
-        return {
-            table: built.value(f"select bit_xor(xxhash64(to_json(struct(*)))) from {table}")
-            for table in tables
-        }
-
-    before = contents()
-    answer = subprocess.run(
-        [DBT, "build", "--target-path", built.settings.paths.root / "bare"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    assert answer.returncode == 0, answer.stdout
-    assert contents() == before
 
 
 def test_the_same_files_again_are_duplicates(built: House) -> None:
