@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import psutil
 from rich.console import Console
 
-from benchmarks import latency, measures
+from benchmarks import latency, measures, multiplied
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
@@ -92,12 +92,10 @@ def table(results: dict[str, Any]) -> str:
     """The results in Markdown, as README.md shows them."""
     rows = ["| | what | measured | aim | when |", "|---|---|---|---|---|"]
     for letter, measure in MEASURES.items():
-        if letter in results:
-            found = results[letter]
-            rows.append(
-                f"| {letter} | {measure.what} | {measure.figure.format(**found)} | {measure.aim} "
-                f"| {found['date']} |"
-            )
+        found = results.get(letter)
+        figure = measure.figure.format(**found) if found else "not measured"
+        when = found["date"] if found else ""
+        rows.append(f"| {letter} | {measure.what} | {figure} | {measure.aim} | {when} |")
     machine = results["machine"]
     return (
         "\n".join(
@@ -120,6 +118,12 @@ def main() -> None:
         "letters", nargs="*", choices=[*MEASURES, []], help="all unless some are named"
     )
     options = parser.parse_args()
+    letters = options.letters or list(MEASURES)
+    if not multiplied.SET_1.exists() and (of_set_1 := set(letters) & set("abef")):
+        parser.error(
+            f"{', '.join(sorted(of_set_1))}: measured with the real data set, which is not in "
+            f"{multiplied.SET_1}; c, d and g need none"
+        )
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results["machine"] = {
         "cores": os.cpu_count(),
@@ -127,7 +131,7 @@ def main() -> None:
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     }
     console = Console(stderr=True)
-    for letter in options.letters or MEASURES:
+    for letter in letters:
         console.print(f"{letter}: {MEASURES[letter].what} ...")
         found = MEASURES[letter].run()
         console.print(found)
