@@ -380,7 +380,7 @@ class Loads:
         """Archives the landed files that bronze has, and lets the streams forget them.
 
         Else each run would look through all files that ever came. A source whose last load is
-        unfinished is left alone; one that fails keeps none of the others waiting.
+        unfinished is left alone; one of which bronze lacks rows keeps none of the others waiting.
 
         Returns:
             How many files went into the archive.

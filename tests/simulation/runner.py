@@ -87,9 +87,8 @@ class Play:
         After upkeep without those of change feeds, of which it keeps what is yet to be read only.
         """
         last = self._house.value("select max(load_id) from audit.watermarks")
-        is_kept = any(step.do == of.MAINTAIN for step in self._scenario.steps)
-        which = f"load_id = {last}" + (" and feed_version is null" if is_kept else "")
-        self._house.rows(f"delete from audit.watermarks where {which}")
+        but_feeds = "and feed_version is null" if self._has(of.MAINTAIN) else ""
+        self._house.rows(f"delete from audit.watermarks where load_id = {last} {but_feeds}")
 
     def steps(self) -> None:
         """Plays the steps alone."""
@@ -128,8 +127,11 @@ class Play:
             case of.REFRESH:
                 self.build("--full-refresh", models=step.models)
 
+    def _has(self, *kinds: str) -> bool:
+        return any(step.do in kinds for step in self._scenario.steps)
+
     def _maintain(self) -> None:
-        if any(step.do in (of.KILL_BUILD, of.LIVE) for step in self._scenario.steps):
+        if self._has(of.KILL_BUILD, of.LIVE):
             self._house.kill_engine()  # a statement that goes on might lose what it has written
         self._house.maintain()
 
