@@ -83,6 +83,12 @@ def create_tables(spark: SparkSession, tables: list[SourceTable]) -> None:
             )
 
 
+def interpret(spark: SparkSession, *, is_wanted: bool) -> None:
+    """Has a session interpret its statements: to compile them costs more than small work does."""
+    spark.conf.set("spark.sql.codegen.wholeStage", str(not is_wanted).lower())
+    spark.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN" if is_wanted else "FALLBACK")
+
+
 def append(rows: DataFrame, table: SourceTable, home: Home, load_id: int) -> StreamingQuery:
     """Starts to append all rows that the feed has now, and ends with them (`availableNow`).
 

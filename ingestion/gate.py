@@ -62,7 +62,11 @@ _CURE_OF_MOVES = (
 
 _MAX_FILE_NAME = 200
 _CHUNK_OF_NAME = 180
-_LANDING_PATH = re.compile(r"(?:.*/)?[0-9a-f]{64}-([A-Za-z0-9=/]+)\.(?:csv|json|parquet|gz)")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_LANDING_PATH = re.compile(
+    r"(?:.*/)?[0-9a-f]{64}(?:\.(?P<plain>[A-Za-z0-9._-]+)|-(?P<encoded>[A-Za-z0-9=/]+))"
+    r"\.(?:csv|json|parquet|gz)"
+)
 
 
 class GateError(Exception):
@@ -276,11 +280,16 @@ def discard(inspection: Inspection) -> None:
 
 
 def landing_path(home: Home, inspection: Inspection) -> Path:
-    """Returns `landing/<source>.<table>/<sha256>-<encoded name>.<extension>`.
+    """Returns `landing/<source>.<table>/<sha256>.<name>.<extension>`.
 
-    Where that makes a file name of over 200 characters, the encoded name is cut, and all pieces
-    but the last become folders.
+    A name with anything but ASCII letters, digits and `._-` is encoded: `<sha256>-<encoded name>`.
+    Where a file name gets over 200 characters, the encoded name is cut, and all pieces but the last
+    become folders.
     """
+    folder = home.landing / inspection.table.full_name
+    plain = f"{inspection.sha256}.{inspection.name}.{inspection.extension}"
+    if _PLAIN_NAME.fullmatch(inspection.name) and len(plain) <= _MAX_FILE_NAME:
+        return folder / plain
     rest = encode_name(inspection.name)
     pieces = []
     if len(f"{inspection.sha256}-{rest}.{inspection.extension}") > _MAX_FILE_NAME:
@@ -290,7 +299,6 @@ def landing_path(home: Home, inspection: Inspection) -> Path:
             pieces.append(rest[:cut])
             rest = rest[cut:]
     relative = "/".join([*pieces, rest])
-    folder = home.landing / inspection.table.full_name
     return folder / f"{inspection.sha256}-{relative}.{inspection.extension}"
 
 
@@ -303,7 +311,9 @@ def delivered_name(landing_path_string: str) -> str:
     match = _LANDING_PATH.fullmatch(landing_path_string)
     if not match:
         raise ValueError(f"{landing_path_string!r} is no path of a landed file")
-    escaped = match[1].replace("/", "")
+    if match["plain"]:
+        return match["plain"]
+    escaped = match["encoded"].replace("/", "")
     return re.sub(
         rb"=(..)", lambda code: bytes.fromhex(code[1].decode()), escaped.encode()
     ).decode()

@@ -21,7 +21,7 @@ from pathlib import Path
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from ingestion.bronze import AUDIT_TABLES, append
+from ingestion.bronze import AUDIT_TABLES, append, interpret
 from ingestion.declaration import SourceTable
 from ingestion.feeds.files import read_files
 from ingestion.gate import (
@@ -43,6 +43,8 @@ from ingestion.lock import locked
 _FORGOTTEN = "forgotten"
 # How long a query that an earlier ingestion left behind may take to end, in seconds.
 _PATIENCE_SECONDS = 600
+# Up to so many new rows, to compile the statements that take them in costs more than they do.
+_SMALL_WORK_ROWS = 200_000
 
 
 class LoadError(Exception):
@@ -115,6 +117,7 @@ class Loads:
         for table in tables:
             (home.inbox / table.full_name).mkdir(parents=True, exist_ok=True)
         self._await_earlier_queries()
+        interpret(spark, is_wanted=True)
         last = spark.sql(
             "select source, max(load_id) as load_id, max_by(status, recorded_at) as status, "
             "coalesce(max(if(status = 'finished', load_id, null)), 0) as finished from ("
@@ -163,6 +166,7 @@ class Loads:
             for table in tables
         }
         was_whole = names - self._unfinished
+        is_known = not self._unfinished
         self._unfinished |= names
         fates = self._fates(inspections)
         self._record_fates(load_id, fates)
@@ -170,7 +174,10 @@ class Loads:
             self._record_loads([(load_id, name, "begun", None, None) for name in sorted(names)])
         expected, left = self._move(fates, loads)
         self._record_fates(load_id, [(found, "left") for found in left])
+        is_small = is_known and sum(expected.values()) <= _SMALL_WORK_ROWS
+        interpret(self._spark, is_wanted=is_small)
         self._ingest(tables, loads, load_id)
+        interpret(self._spark, is_wanted=True)
         self._await_earlier_queries()  # a client may lose a query that goes on in the engine
         return Load(
             load_id,

@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -249,7 +250,7 @@ def _spark_conf(settings: Settings, jars: list[Path]) -> str:
         "spark.master": f"local[{cores}]",
         "spark.app.name": "lakehouse",
         "spark.driver.memory": settings.driver_memory,
-        "spark.driver.extraJavaOptions": f"-XX:+UseParallelGC {_JIT} -Duser.timezone=UTC",
+        "spark.driver.extraJavaOptions": f"-Duser.timezone=UTC {_JAVA_OPTIONS}",
         # `spark.jars` would do for Connect, but sessions of the Thrift server do not see those.
         "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in jars),
         "spark.plugins": "org.apache.spark.sql.connect.SparkConnectPlugin",
@@ -297,11 +298,14 @@ def _spark_conf(settings: Settings, jars: list[Path]) -> str:
 
 # Each statement brings code of its own, which the second compiler would optimise for longer than
 # it runs: at Java's thresholds a third of the CPU of small work. Ten times as many calls first.
-_JIT = (
-    "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
+_JAVA_OPTIONS = (
+    "-XX:+UseParallelGC -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
     "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000 "
     "-XX:ReservedCodeCacheSize=512m"
 )
+if sys.platform == "linux":
+    # Parsing a line allocates kilobytes; with larger pages it takes a twelfth less CPU.
+    _JAVA_OPTIONS += " -XX:+UseTransparentHugePages"
 
 _LOG4J = """\
 rootLogger.level = warn

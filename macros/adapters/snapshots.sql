@@ -32,6 +32,6 @@
         when not matched by source then delete
         {% endif %}
     {% else %}
-        {{ dbt_spark.spark__snapshot_merge_sql(target, source, insert_cols) }}
+        {{ dbt.spark__snapshot_merge_sql(target, source, insert_cols) }}
     {% endif %}
 {% endmacro %}

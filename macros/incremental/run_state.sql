@@ -1,6 +1,7 @@
 {#-
   What the models of one invocation share: the build's cut, how far each model has come and with what
-  report time, when each source last took part in a load, and the keys that each model finds touched.
+  report time, when each source last took part in a load and how many rows came, and the keys that each
+  model finds touched.
   dbt hands every node the same `graph`, so the audit tables are asked once an invocation, not once a
   model; the live loop, which knows, hands the answer in (LAKEHOUSE_RUN_STATE). Where it cannot be
   asked, load 1 has been seen and load 2 come.
@@ -15,7 +16,7 @@
         {% set state = fromjson(handed_in) if handed_in else asked_state() %}
         {% do state.update({
             'cuts': {}, 'touched': {}, 'last_news': {}, 'as_of': {}, 'as_ofs_reached': {},
-            'versions': {}, 'feeds_reached': {}, 'ranges': {},
+            'versions': {}, 'feeds_reached': {}, 'ranges': {}, 'loaded': {},
             'watermarks_before': state['watermarks'].copy(),
         }) %}
         {# Two threads may have asked at once; the first answer counts for both. #}
@@ -58,13 +59,44 @@
             max_by(feed_version, recorded_at)
         from {{ audit }}.watermarks
         group by model
+        union all
+        select
+            'all rows',
+            null,
+            sum(num_rows),
+            null,
+            null
+        from {{ audit }}.loads
+        where status = 'closed'
+        union all
+        select
+            'rows of load',
+            cast(load_id as string),
+            num_rows,
+            null,
+            null
+        from (
+            select
+                load_id,
+                num_rows
+            from {{ audit }}.loads
+            where status = 'closed'
+            order by load_id desc
+            limit 100
+        )
     {% endset %}
-    {% set state = {'cut': 0, 'sources': {}, 'watermarks': {}, 'as_ofs': {}, 'feeds': {}} %}
+    {% set state = {
+        'cut': 0, 'sources': {}, 'watermarks': {}, 'as_ofs': {}, 'feeds': {}, 'num_rows': 0, 'recent_rows': []
+    } %}
     {% for kind, name, load_id, as_of, feed_version in run_query(asked).rows %}
         {% if kind == 'cut' %}
             {% do state.update({'cut': load_id | int}) %}
         {% elif kind == 'sources' %}
             {% do state['sources'].update({name: load_id | int}) %}
+        {% elif kind == 'all rows' %}
+            {% do state.update({'num_rows': load_id | int}) %}
+        {% elif kind == 'rows of load' %}
+            {% do state['recent_rows'].append([name | int, load_id | int]) %}
         {% else %}
             {% do state['watermarks'].update({name: load_id | int}) %}
             {% do state['as_ofs'].update({name: as_of}) %}

@@ -5,28 +5,31 @@
 -#}
 {% macro void_watermarks() %}
     {% if execute and has_watermark(model) and not is_load_by_load() %}
-        {% set state = run_state() %}
-        {% set names = [model.name] %}
-        {% for node in graph.nodes.values() if has_watermark(node) and is_below(node, model.unique_id) %}
-            {% do names.append(node.name) %}
-        {% endfor %}
-        {% set voided = {} %}
-        {% for name in names if state['watermarks'].get(name, -1) >= 0 %}
-            {% do voided.update({name: -1}) %}
-        {% endfor %}
-        {% if voided %}
-            {% do run_query(insert_watermarks(voided)) %}
-            {% do state['watermarks'].update(voided) %}
-        {% endif %}
+        {% do void_watermarks_of([model.unique_id]) %}
     {% endif %}
 {% endmacro %}
 
-{#- Whether a node stands, at whatever distance, on the node with this id. -#}
-{% macro is_below(node, unique_id) %}
+{#- Voids the watermarks of these nodes and of all tables below them, in one commit. -#}
+{% macro void_watermarks_of(unique_ids) %}
+    {% set watermarks = run_state()['watermarks'] %}
+    {% set voided = {} %}
+    {% for node in graph.nodes.values() if watermarks.get(node.name, -1) >= 0 and has_watermark(node) %}
+        {% if node.unique_id in unique_ids or is_below(node, unique_ids) %}
+            {% do voided.update({node.name: -1}) %}
+        {% endif %}
+    {% endfor %}
+    {% if voided %}
+        {% do run_query(insert_watermarks(voided)) %}
+        {% do watermarks.update(voided) %}
+    {% endif %}
+{% endmacro %}
+
+{#- Whether a node stands, at whatever distance, on one of the nodes with these ids. -#}
+{% macro is_below(node, unique_ids) %}
     {% for parent_id in node.depends_on.nodes %}
-        {% if parent_id == unique_id %}
+        {% if parent_id in unique_ids %}
             {{ return(true) }}
-        {% elif parent_id in graph.nodes and is_below(graph.nodes[parent_id], unique_id) %}
+        {% elif parent_id in graph.nodes and is_below(graph.nodes[parent_id], unique_ids) %}
             {{ return(true) }}
         {% endif %}
     {% endfor %}

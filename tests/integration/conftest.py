@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -200,6 +200,43 @@ class House:
     ) -> dict[str, list[dict[str, Any]]]:
         """Every mart's rows, plain and sorted."""
         return {mart: plain(self.rows(f"select * from {schema}.{mart}")) for mart in marts}
+
+    def miscounts(
+        self,
+        expected: dict[str, Any],
+        accepted: Mapping[str, str],
+        rejects: tuple[str, ...] = ("audit.rejects",),
+    ) -> list[str]:
+        """Where events in, accepted or rejected are not as many as an answer says, a line each.
+
+        Args:
+            expected: The answer, with `entity_counts` and `table_counts`.
+            accepted: By entity, the table of its accepted events.
+            rejects: The tables of rejected events.
+        """
+        rejected = " union all ".join(f"select * from {table}" for table in rejects)
+        counted = [
+            (f"accepted {entity}", f"from {table}", expected["entity_counts"][entity]["accepted"])
+            for entity, table in accepted.items()
+        ]
+        for entity, counts in expected["entity_counts"].items():
+            for level in ("row", "field"):
+                rows = f"from ({rejected}) where entity = '{entity}' and level = '{level}'"
+                counted.append((f"{level} rejects of {entity}", rows, counts[f"{level}_rejects"]))
+        for table, counts in expected["table_counts"].items():
+            rows = f"from bronze.{table.replace('.', '_')}"
+            counted.append((f"events in {table}", rows, counts["events_in"]))
+        found = self.rows(
+            " union all ".join(
+                f"select '{what}' as what, {number} as expected, count(*) as found {rows}"
+                for what, rows, number in counted
+            )
+        )
+        return [
+            f"{row['what']}: expected {row['expected']}, found {row['found']}"
+            for row in found
+            if row["found"] != row["expected"]
+        ]
 
     def compiled(self, *select: str) -> dict[str, str]:
         """The SQL of models, as in a full build, by name."""

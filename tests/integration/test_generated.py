@@ -38,22 +38,7 @@ def test_the_mart_equals_the_expected_answer(told: tuple[House, dict], mart: str
 
 def test_events_in_are_accepted_or_doubled_or_rejected(told: tuple[House, dict]) -> None:
     house, expected = told
-    for entity, counts in expected["entity_counts"].items():
-        if table := WEARABLES_ACCEPTED.get(entity):
-            assert house.value(f"select count(*) from {table}") == counts["accepted"], entity
-        for level in ("row", "field"):
-            assert (
-                house.value(
-                    "select count(*) from audit.rejects "
-                    f"where entity = '{entity}' and level = '{level}'"
-                )
-                == counts[f"{level}_rejects"]
-            ), (entity, level)
-    for table, counts in expected["table_counts"].items():
-        assert (
-            house.value(f"select count(*) from bronze.{table.replace('.', '_')}")
-            == counts["events_in"]
-        )
+    assert house.miscounts(expected, WEARABLES_ACCEPTED) == []
 
 
 def test_conflicts_and_unmatched_readings_are_counted(told: tuple[House, dict]) -> None:

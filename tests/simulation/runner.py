@@ -203,38 +203,7 @@ class Play:
             held = sorted(({key: row[key] for key in columns} for row in rows), key=repr)
             if held != told:
                 found.append(f"{mart}: {first_difference(told, held)}")
-        rejects = " union all ".join(f"select * from {table}" for table in self._domain.rejects)
-        counted = (
-            *(
-                (
-                    f"{entity}: accepted",
-                    f"from {table}",
-                    expected["entity_counts"][entity]["accepted"],
-                )
-                for entity, table in self._domain.accepted.items()
-            ),
-            *(
-                (
-                    f"{entity}: {level}_rejects",
-                    f"from ({rejects}) where entity = '{entity}' and level = '{level}'",
-                    counts[f"{level}_rejects"],
-                )
-                for entity, counts in expected["entity_counts"].items()
-                for level in ("row", "field")
-            ),
-            *(
-                (
-                    f"{table}: events_in",
-                    f"from bronze.{table.replace('.', '_')}",
-                    counts["events_in"],
-                )
-                for table, counts in expected["table_counts"].items()
-            ),
-        )
-        for what, rows, number in counted:
-            if (value := self._house.value(f"select count(*) {rows}")) != number:
-                found.append(f"{what} {value}, expected {number}")
-        return found
+        return found + self._house.miscounts(expected, self._domain.accepted, self._domain.rejects)
 
 
 def first_difference(expected: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:

@@ -463,10 +463,12 @@ def test_names_go_there_and_back(raw: bytes) -> None:
     parts = path.relative_to("/h/landing/s.c").parts
     assert gate.delivered_name(str(path)) == name
     assert gate.delivered_name("/".join(parts)) == name
-    assert re.fullmatch(r"(0f){32}-[A-Za-z0-9=/]+\.csv", "/".join(parts))
+    is_plain = re.fullmatch(r"[A-Za-z0-9._-]+", name) and len(name) <= 131
+    rest = r"\.[A-Za-z0-9._-]+" if is_plain else r"-[A-Za-z0-9=/]+"
+    assert re.fullmatch(rf"(0f){{32}}{rest}\.csv", "/".join(parts))
     for part in parts:
         assert len(part) <= 250
-        assert re.fullmatch(r"(=[0-9A-F]{2}|[A-Za-z0-9.-])+", part)
+        assert is_plain or re.fullmatch(r"(=[0-9A-F]{2}|[A-Za-z0-9.-])+", part)
 
 
 def test_landing_path(home: Home) -> None:
@@ -479,9 +481,12 @@ def test_landing_path(home: Home) -> None:
     assert gate.landing_path(home, check(home, CSV, content, "n" * 179 + " " + "n" * 20)) == (
         home.landing / "s.c" / f"{sha}-{folder}" / f"{file}.csv"
     )
-    flat = gate.landing_path(home, check(home, CSV, content, "n" * 131))
-    assert flat.name == f"{sha}-{'n' * 131}.csv"
+    flat = gate.landing_path(home, check(home, CSV, content, "a-1_b.csv" + "n" * 122))
+    assert flat.name == f"{sha}.a-1_b.csv{'n' * 122}.csv"
     assert len(flat.name) == 200
+    assert gate.landing_path(home, check(home, CSV, content, "n" * 132)) == (
+        home.landing / "s.c" / f"{sha}-{'n' * 132}.csv"
+    )
 
 
 def test_undecodable_bytes_in_names(home: Home) -> None:
