@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from pyspark.sql import DataFrame, SparkSession
@@ -83,10 +85,20 @@ def create_tables(spark: SparkSession, tables: list[SourceTable]) -> None:
             )
 
 
-def interpret(spark: SparkSession, *, is_wanted: bool) -> None:
-    """Has a session interpret its statements: to compile them costs more than small work does."""
-    spark.conf.set("spark.sql.codegen.wholeStage", str(not is_wanted).lower())
-    spark.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN" if is_wanted else "FALLBACK")
+@contextmanager
+def interpreted(spark: SparkSession, *, is_wanted: bool) -> Iterator[None]:
+    """Has the session, which others use too, interpret statements for a while.
+
+    To compile them costs more than small work does.
+    """
+    modes = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+    try:
+        for key, mode in modes.items() if is_wanted else ():
+            spark.conf.set(key, mode)
+        yield
+    finally:
+        for key in modes if is_wanted else ():
+            spark.conf.unset(key)
 
 
 def append(rows: DataFrame, table: SourceTable, home: Home, load_id: int) -> StreamingQuery:

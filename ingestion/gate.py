@@ -282,9 +282,9 @@ def discard(inspection: Inspection) -> None:
 def landing_path(home: Home, inspection: Inspection) -> Path:
     """Returns `landing/<source>.<table>/<sha256>.<name>.<extension>`.
 
-    A name with anything but ASCII letters, digits and `._-` is encoded: `<sha256>-<encoded name>`.
-    Where a file name gets over 200 characters, the encoded name is cut, and all pieces but the last
-    become folders.
+    A name with anything but ASCII letters, digits and `._-`, or one with which the file's name gets
+    over 200 characters, is encoded: `<sha256>-<encoded name>.<extension>`. Where that is too long,
+    it is cut, and all pieces but the last become folders.
     """
     folder = home.landing / inspection.table.full_name
     plain = f"{inspection.sha256}.{inspection.name}.{inspection.extension}"

@@ -21,7 +21,7 @@ from pathlib import Path
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from ingestion.bronze import AUDIT_TABLES, append, interpret
+from ingestion.bronze import AUDIT_TABLES, append, interpreted
 from ingestion.declaration import SourceTable
 from ingestion.feeds.files import read_files
 from ingestion.gate import (
@@ -117,7 +117,6 @@ class Loads:
         for table in tables:
             (home.inbox / table.full_name).mkdir(parents=True, exist_ok=True)
         self._await_earlier_queries()
-        interpret(spark, is_wanted=True)
         last = spark.sql(
             "select source, max(load_id) as load_id, max_by(status, recorded_at) as status, "
             "coalesce(max(if(status = 'finished', load_id, null)), 0) as finished from ("
@@ -175,9 +174,8 @@ class Loads:
         expected, left = self._move(fates, loads)
         self._record_fates(load_id, [(found, "left") for found in left])
         is_small = is_known and sum(expected.values()) <= _SMALL_WORK_ROWS
-        interpret(self._spark, is_wanted=is_small)
-        self._ingest(tables, loads, load_id)
-        interpret(self._spark, is_wanted=True)
+        with interpreted(self._spark, is_wanted=is_small):
+            self._ingest(tables, loads, load_id)
         self._await_earlier_queries()  # a client may lose a query that goes on in the engine
         return Load(
             load_id,

@@ -48,17 +48,26 @@ def read_files(spark: SparkSession, table: SourceTable, home: Home) -> DataFrame
 def _json_columns(names: list[str]) -> list[Column]:
     # All fields of a line in one reading of it; null for a line that is no object.
     fields = F.from_json("value", "map<string, string>")
+    columns = [fields.getItem(name) for name in names]
+    # As many fields as columns, and each column has one: neither repeated fields nor others. To see
+    # so without a look at the keys is worth it, since nearly all lines are like this.
+    is_exact = F.size(fields) == len(names)
+    for column in columns:
+        is_exact &= column.isNotNull()
     keys = F.map_keys(fields)
-    has_repeated = F.size(keys) > F.size(F.array_distinct(keys))
+    has_repeated = F.when(is_exact, False).otherwise(F.size(keys) > F.size(F.array_distinct(keys)))
     # Of a repeated field the map would give the first; JSON's readers give the last.
     last = F.from_json("value", ", ".join(f"`{name}` string" for name in names))
-    columns = [
-        F.when(has_repeated, last.getField(name)).otherwise(fields.getItem(name)).alias(name)
-        for name in names
-    ]
-    has_others = F.size(F.array_except(keys, F.array(*[F.lit(name) for name in names]))) > 0
+    others = F.array_except(keys, F.array(*[F.lit(name) for name in names]))
+    has_others = F.when(is_exact, False).otherwise(F.size(others) > 0)
     raw = F.when(has_repeated | has_others | fields.isNull(), F.col("value"))
-    return [*columns, raw.alias("_raw")]
+    return [
+        *(
+            F.when(has_repeated, last.getField(name)).otherwise(column).alias(name)
+            for name, column in zip(names, columns, strict=True)
+        ),
+        raw.alias("_raw"),
+    ]
 
 
 def _origin(table: SourceTable) -> list[Column]:
@@ -68,10 +77,11 @@ def _origin(table: SourceTable) -> list[Column]:
     of millions of rows would take a fifth of the CPU of their way into bronze.
     """
     file = F.expr("cast(_metadata.file_name as binary)")
-    is_plain = F.substring(file, 65, 1) == F.lit(b".")
     extension = F.when(F.substring(file, -3, 3) == F.lit(b".gz"), 3).otherwise(
         len(f".{table.format}")
     )
+    # The last piece of a name that was cut may be as long as a digest, and its extension follows.
+    is_plain = (F.substring(file, 65, 1) == F.lit(b".")) & (F.octet_length(file) > 65 + extension)
     plain_name = F.substring(file, F.lit(66), F.octet_length(file) - 65 - extension)
     # An encoded name has no dot but the one before its extension.
     below_folder = F.substring_index("_metadata.file_path", f"/{table.full_name}/", -1)

@@ -4,34 +4,47 @@
   and all nodes above it are as they were; a full refresh makes it anew.
 -#}
 {% macro spark__create_view_as(relation, sql) -%}
+    {% if model.config.materialized != 'view' or model.config.contract.enforced %}
+        {{ return(dbt.spark__create_view_as(relation, sql)) }}
+    {% endif %}
+    {% set above = nodes_above(model) %}
+    {% set fingerprint = local_md5(sql ~ above.values() | sort | join) %}
     {% set existing = load_cached_relation(relation) %}
-    {% set fingerprint = local_md5(sql ~ checksums_above(model) | sort | join) %}
-    {% if model.config.materialized != 'view' %}
-        {{ dbt.spark__create_view_as(relation, sql) }}
-    {% elif existing and existing.is_view and not flags.FULL_REFRESH and fingerprint in existing.information %}
+    {% if existing and existing.is_view and not should_full_refresh() and fingerprint in existing.information %}
         select 'unchanged' as outcome
     {% else %}
         create or replace view {{ relation }}
         {{ comment_clause() }}
+        {# Over tables that are yet to be built as their models are, the view is to be made again. #}
+        {% if above | reject('in', graph.sources) | reject('in', selected_resources) | list | length == 0 %}
         tblproperties ('lakehouse.fingerprint' = '{{ fingerprint }}')
+        {% endif %}
         as
         {{ sql }}
     {% endif %}
 {%- endmacro %}
 
-{#- The checksums of all nodes that a node stands on, and the columns of its sources. -#}
-{% macro checksums_above(node) %}
+{% macro databricks__create_view_as(relation, sql) -%}
+    {{ return(dbt.databricks__create_view_as(relation, sql)) }}
+{%- endmacro %}
+
+{#- What decides the columns of all that a node stands on, by the ids of these: their files, and the columns
+    of sources. -#}
+{% macro nodes_above(node) %}
     {% set found = {} %}
     {% for parent_id in node.depends_on.nodes %}
         {% if parent_id in graph.sources %}
-            {% do found.update({parent_id: tojson(graph.sources[parent_id].columns.keys() | list)}) %}
+            {% do found.update({parent_id: tojson(graph.sources[parent_id].columns)}) %}
         {% elif parent_id in graph.nodes %}
             {% set parent = graph.nodes[parent_id] %}
-            {% do found.update({parent_id: parent.checksum.checksum}) %}
-            {% for checksum in checksums_above(parent) %}
-                {% do found.update({checksum: checksum}) %}
-            {% endfor %}
+            {% do found.update({parent_id: fingerprint_of(parent)}) %}
+            {% do found.update(nodes_above(parent)) %}
         {% endif %}
     {% endfor %}
-    {{ return(found.values() | unique | list) }}
+    {{ return(found) }}
+{% endmacro %}
+
+{#- What tells a node's file, and the types of a seed's columns, from others. -#}
+{% macro fingerprint_of(node) %}
+    {{ return(local_md5(node.checksum.checksum ~ tojson(node.config.get('column_types')))) }}
 {% endmacro %}

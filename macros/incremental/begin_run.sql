@@ -4,13 +4,15 @@
 -#}
 {% macro begin_run() %}
     {% if execute %}
-        {% do interpret() %}
+        {% do interpret(true) %}
         {% do run_state() %}
         {% if flags.FULL_REFRESH %}
-            {% do void_watermarks_of(
-                graph.nodes.values() | selectattr('resource_type', 'equalto', 'model')
-                | map(attribute='unique_id') | select('in', selected_resources) | list
-            ) %}
+            {% set anew = [] %}
+            {% for node in graph.nodes.values() if node.unique_id in selected_resources and has_watermark(node) %}
+                {# A snapshot is never built anew for itself. #}
+                {% do anew.append(node.unique_id) if node.resource_type == 'model' %}
+            {% endfor %}
+            {% do void_watermarks_of(anew) %}
         {% endif %}
     {% endif %}
 {% endmacro %}

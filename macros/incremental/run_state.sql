@@ -17,6 +17,7 @@
         {% do state.update({
             'cuts': {}, 'touched': {}, 'last_news': {}, 'as_of': {}, 'as_ofs_reached': {},
             'versions': {}, 'feeds_reached': {}, 'ranges': {}, 'loaded': {},
+            'interpreted': {},
             'watermarks_before': state['watermarks'].copy(),
         }) %}
         {# Two threads may have asked at once; the first answer counts for both. #}
@@ -63,7 +64,8 @@
         select
             'all rows',
             null,
-            sum(num_rows),
+            {# Of a load that was not closed nobody knows. #}
+            if(count(*) = max(load_id), sum(num_rows), null),
             null,
             null
         from {{ audit }}.loads
@@ -86,7 +88,7 @@
         )
     {% endset %}
     {% set state = {
-        'cut': 0, 'sources': {}, 'watermarks': {}, 'as_ofs': {}, 'feeds': {}, 'num_rows': 0, 'recent_rows': []
+        'cut': 0, 'sources': {}, 'watermarks': {}, 'as_ofs': {}, 'feeds': {}, 'num_rows': none, 'recent_rows': []
     } %}
     {% for kind, name, load_id, as_of, feed_version in run_query(asked).rows %}
         {% if kind == 'cut' %}
@@ -94,7 +96,7 @@
         {% elif kind == 'sources' %}
             {% do state['sources'].update({name: load_id | int}) %}
         {% elif kind == 'all rows' %}
-            {% do state.update({'num_rows': load_id | int}) %}
+            {% do state.update({'num_rows': load_id | int if load_id is not none else none}) %}
         {% elif kind == 'rows of load' %}
             {% do state['recent_rows'].append([name | int, load_id | int]) %}
         {% else %}

@@ -133,8 +133,12 @@ class House:
     def build_untested(self, *options: str) -> None:
         self.build("--exclude-resource-type", "test", *options)
 
-    def kill_build(self, seconds: float, *options: str, engine_too: bool = False) -> None:
-        """Kills `dbt build`, or the engine under it, some time after its start, wherever it is."""
+    def kill_build(self, seconds: float, *options: str, engine_too: bool = False) -> bool:
+        """Kills `dbt build`, or the engine under it, some time after its start, wherever it is.
+
+        Returns:
+            Whether it was still under way.
+        """
         process = subprocess.Popen(
             [
                 *(Path(sys.executable).with_name("dbt"), "build", *options),
@@ -145,10 +149,12 @@ class House:
         )
         with suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
+        is_under_way = process.poll() is None
         if engine_too:
             self.kill_engine()
         process.kill()
         process.wait()
+        return is_under_way
 
     def kill_engine(self) -> None:
         if running := engine.running_engine(self.settings):
@@ -178,14 +184,13 @@ class House:
     def has_nothing_waiting(self) -> bool:
         return not any(path.is_file() for path in self.settings.paths.inbox.rglob("*"))
 
-    def lose_commit(self, table: str) -> None:
+    def lose_commit(self, table: str = "*") -> None:
         """Leaves what a kill leaves after bronze's commit and before the checkpoint's."""
-        self.kill_engine()
-        commits = self.settings.paths.checkpoints / table / "commits"
-        numbers = [int(path.name) for path in commits.iterdir() if path.name.isdigit()]
-        for last in sorted(numbers)[-1:]:
-            (commits / f"{last}").unlink()
-            (commits / f".{last}.crc").unlink(missing_ok=True)
+        for commits in sorted(self.settings.paths.checkpoints.glob(f"{table}/commits")):
+            numbers = [int(path.name) for path in commits.iterdir() if path.name.isdigit()]
+            for last in sorted(numbers)[-1:]:
+                (commits / f"{last}").unlink()
+                (commits / f".{last}.crc").unlink(missing_ok=True)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         return local.session(self.settings).sql(sql).toArrow().to_pylist()
@@ -214,6 +219,7 @@ class House:
             accepted: By entity, the table of its accepted events.
             rejects: The tables of rejected events.
         """
+        assert set(expected["entity_counts"]) - {"unknown"} == set(accepted)
         rejected = " union all ".join(f"select * from {table}" for table in rejects)
         counted = [
             (f"accepted {entity}", f"from {table}", expected["entity_counts"][entity]["accepted"])

@@ -75,6 +75,7 @@ def in_batches(house: House) -> House:
         elif number == 4:
             house.build_untested()
         elif number == 6:
+            house.kill_engine()
             house.lose_commit("sbit.kafka_multiplex")
         elif number == 7:
             house.build_untested("--exclude", "int_device_ownerships", "user_profiles")

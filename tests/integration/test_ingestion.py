@@ -14,7 +14,15 @@ from ingestion.lock import LockedError
 from tests.integration.conftest import House
 
 HEADER = "mac_address,gym,login,logout\n"
-HOSTILE_NAMES = ["_x.csv", "a:b.csv", "[x]{y}*?.csv", "with space and ü.csv", "n" * 255, "it's.csv"]
+HOSTILE_NAMES = [
+    "_x.csv",
+    "a:b.csv",
+    "[x]{y}*?.csv",
+    "with space and ü.csv",
+    "n" * 255,
+    "n" * 244,
+    "it's.csv",
+]
 
 
 def logins(*rows: str) -> bytes:
@@ -107,6 +115,7 @@ def test_all_rows_of_a_file_are_in_bronze(house: House) -> None:
 def test_a_kill_between_bronze_and_checkpoint_doubles_nothing(house: House) -> None:
     house.deliver("sbit.gym_logins", "killed.csv", logins("02:00:00:00:00:03,3,100,"))
     house.ingest()
+    house.kill_engine()
     house.lose_commit("sbit.gym_logins")
     house.deliver("sbit.gym_logins", "next.csv", logins("02:00:00:00:00:03,3,200,"))
     house.ingest()

@@ -107,19 +107,18 @@ class Play:
                 house.ingest()
             case of.KILL_BUILD | of.KILL_ENGINE:
                 options = [*BUILD_UNTESTED[1:], "--select", *self._domain.selectors]
-                house.kill_build(step.seconds, *options, engine_too=step.do == of.KILL_ENGINE)
+                if not house.kill_build(
+                    step.seconds, *options, engine_too=step.do == of.KILL_ENGINE
+                ):
+                    self._say("which came after the end of the build")
             case of.LOSE_COMMIT:
-                for folder in sorted(house.settings.paths.checkpoints.glob("*/commits")):
-                    house.lose_commit(folder.parent.name)
+                house.lose_commit()
             case of.LIVE:
                 self._live(step)
             case of.MAINTAIN:
                 self._maintain()
             case of.FAILING_BUILD:
-                bad_var = json.dumps({self._domain.bad_var: "no_such_column"})
-                with suppress(LakehouseError), redirect_stderr(StringIO()):
-                    self.build("--vars", bad_var)
-                    self._say("which had nothing to do, so it did not fail")
+                self._fail()
             case _ if not self._is_built or step.do == of.BUILD:
                 self.build()
             case of.BUILD_PART:
@@ -134,6 +133,18 @@ class Play:
         if self._has(of.KILL_BUILD, of.LIVE):
             self._house.kill_engine()  # a statement that goes on might lose what it has written
         self._house.maintain()
+
+    def _fail(self) -> None:
+        bad_var = json.dumps({self._domain.bad_var: "no_such_column"})
+        with suppress(LakehouseError), redirect_stderr(StringIO()):
+            self.build("--vars", bad_var)
+            self._say("which had nothing to do, so it did not fail")
+
+    def _kill(self, step: Step) -> None:
+        options = [*BUILD_UNTESTED[1:], "--select", *self._domain.selectors]
+        is_engine = step.do == of.KILL_ENGINE
+        if not self._house.kill_build(step.seconds, *options, engine_too=is_engine):
+            self._say("which came when the build had ended")
 
     def _live(self, step: Step) -> None:
         with self._house.live():

@@ -19,6 +19,12 @@ arrivals as (
     where reject_reason is null
 ),
 
+-- Hardly any reading comes twice: to aggregate a part before the exchange would be work for nothing.
+distributed as (
+    select * from arrivals
+    distribute by device_id, reading_at
+),
+
 -- Two values for one device and moment: a valid one before an invalid one, then the higher.
 deduplicated as (
     select
@@ -26,7 +32,7 @@ deduplicated as (
         reading_at,
         max(if(is_valid, bpm, null)) as valid_bpm,
         max(if(is_valid, null, bpm)) as invalid_bpm
-    from arrivals
+    from distributed
     group by device_id, reading_at
 )
 
