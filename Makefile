@@ -92,11 +92,11 @@ integration: setup ## The tests on a real engine
 	@$(BIN)/pytest -q tests/integration
 
 .PHONY: simulate
-simulate: setup ## Random scenarios against plain Python: make simulate SEED=1 SCENARIOS=20
-	@$(BIN)/python -m tests.simulation --seed $(SEED) --scenarios $(SCENARIOS)
+simulate: setup ## Random scenarios against plain Python, 4 from SEED=1 on: make simulate SEED=7 SCENARIOS=20 DOMAIN=network
+	@$(BIN)/python -m tests.simulation --seed $(SEED) --scenarios $(SCENARIOS) $(if $(DOMAIN),--domain $(DOMAIN))
 
 .PHONY: bench
-bench: setup ## Measure cost, delay and size into benchmarks/README.md: make bench ONLY="b f"
+bench: setup ## Measure cost, delay and size into benchmarks/README.md, hours for all: make bench ONLY="b f"
 	@$(BIN)/python -m benchmarks $(ONLY)
 
 .PHONY: docs

@@ -19,6 +19,7 @@ import psutil
 from rich.console import Console
 
 from benchmarks import latency, measures, multiplied
+from lakehouse.cli import told
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
@@ -96,17 +97,18 @@ def table(results: dict[str, Any]) -> str:
         figure = measure.figure.format(**found) if found else "not measured"
         when = found["date"] if found else ""
         rows.append(f"| {letter} | {measure.what} | {figure} | {measure.aim} | {when} |")
-    machine = results["machine"]
-    return (
-        "\n".join(
-            [
-                *rows,
-                "",
-                f"{machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}.",
-            ]
-        )
-        + "\n"
-    )
+    machines: dict[str, list[str]] = {}
+    for letter in MEASURES:
+        if letter in results:
+            machines.setdefault(results[letter]["machine"], []).append(letter)
+    lines = [f"{', '.join(letters)}: {machine}." for machine, letters in machines.items()]
+    return "\n".join([*rows, "", *lines]) + "\n"
+
+
+def _machine() -> str:
+    gigabytes = round(psutil.virtual_memory().total / 2**30)
+    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores, {gigabytes} GB, {system}"
 
 
 def main() -> None:
@@ -115,27 +117,26 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "letters", nargs="*", choices=[*MEASURES, []], help="all unless some are named"
+        "letters", nargs="*", metavar="LETTER", help="what to measure; all unless some are named"
     )
+    parser.epilog = "\n".join(f"{letter}: {measure.what}" for letter, measure in MEASURES.items())
     options = parser.parse_args()
     letters = options.letters or list(MEASURES)
+    if unknown := sorted(set(letters) - set(MEASURES)):
+        parser.error(f"{', '.join(unknown)}: choose from {', '.join(MEASURES)}")
     if not multiplied.SET_1.exists() and (of_set_1 := set(letters) & set("abef")):
         parser.error(
             f"{', '.join(sorted(of_set_1))}: measured with the real data set, which is not in "
             f"{multiplied.SET_1}; c, d and g need none"
         )
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results["machine"] = {
-        "cores": os.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 2**30),
-        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-    }
     console = Console(stderr=True)
     for letter in letters:
         console.print(f"{letter}: {MEASURES[letter].what} ...")
         found = MEASURES[letter].run()
         console.print(found)
-        results[letter] = found | {"date": datetime.now(UTC).date().isoformat()}
+        date = datetime.now(UTC).date().isoformat()
+        results[letter] = found | {"date": date, "machine": _machine()}
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         text = README.read_text()
         before, after = text.partition(_BEGIN)[0], text.partition(_END)[2]
@@ -144,4 +145,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

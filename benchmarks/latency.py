@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from pyhive import hive
 
 from lakehouse import engine
+from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings, load_settings
 
 NEWEST = "select max(unix_micros(last_event_at)) from gold.server_load"
@@ -104,7 +105,7 @@ def measure(minutes: float, home: Path) -> dict[str, Any]:
             processes.append(loop)
             while "A round every" not in log.read_text():
                 if loop.poll() is not None:
-                    sys.exit(f"The loop ended. Its words are in {log}")
+                    raise LakehouseError(f"The loop ended: {log.read_text()[-1000:].strip()}")
                 time.sleep(1)
             story = str(int(minutes) + 1)
             generate = [LAKEHOUSE, "generate", "network", "--every", "5s", "--minutes", story]

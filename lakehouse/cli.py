@@ -369,8 +369,17 @@ def maintain(
         ),
     ] = maintenance.RETAIN_HOURS,
 ) -> None:
-    """Compact the tables, and remove what they no longer have; `run --every` does so by itself."""
+    """Compact the tables, remove what they no longer have, and archive landed files.
+
+    It starts the engine and leaves it up, and refuses beside a build or an ingestion: `run --every`
+    does all this by itself. With --retain-hours 0 after a killed build: `lakehouse down` first.
+    """
     settings = _settings()
+    if not settings.paths.warehouse.exists():
+        raise LakehouseError(
+            f"{settings.paths.root} holds no lakehouse. Check --home and LAKEHOUSE_HOME.",
+            exit_code=2,
+        )
     _session(settings)
     done, archived, failures = maintenance.maintain(settings, retain_hours)
     columns = ["table", "files compacted", "files removed", "log files removed", "note"]
@@ -391,7 +400,7 @@ def query(
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """Turns a failure that a user can do something about into its line and exit status."""
     try:
         yield
@@ -423,7 +432,10 @@ def _options_first(arguments: list[str]) -> list[str]:
         elif argument in ("--json", "--quiet") or argument.startswith("--home="):
             first.append(argument)
         elif argument == "--home":
-            first += [argument, *[value for value in [next(waiting, None)] if value is not None]]
+            # An empty one would be the folder one stands in.
+            if not (folder := next(waiting, "")):
+                raise LakehouseError("--home needs a folder.", exit_code=2)
+            first += [argument, folder]
         else:
             rest.append(argument)
     return first + rest
@@ -433,5 +445,5 @@ def main() -> None:
     """The entry point of the `lakehouse` command."""
     # pyspark logs every failed statement with the server's stack; people get the first line.
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
-    with _told():
+    with told():
         app(_options_first(sys.argv[1:]))

@@ -7,16 +7,21 @@ python -m tests.simulation --replay FILE...
 from __future__ import annotations
 
 import argparse
+import shutil
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
+from itertools import chain, count
 from pathlib import Path
 
-from lakehouse import engine
+from lakehouse import engine, local
+from lakehouse.cli import told
 from lakehouse.settings import load_settings
 from tests.integration.conftest import House
 from tests.simulation.domains import DOMAINS
-from tests.simulation.runner import CHECKS, Play, draw
+from tests.simulation.runner import CHECKS, Play, check, draw
 from tests.simulation.scenario import Scenario, shrink
 
 CORPUS = Path(__file__).with_name("corpus")
@@ -35,18 +40,45 @@ def main() -> int:
     parser.add_argument("--domain", choices=DOMAINS, help="only this one; else one after the other")
     parser.add_argument("--replay", type=Path, nargs="+", metavar="FILE", help="these instead")
     options = parser.parse_args()
+    if options.scenarios < 1:
+        parser.error("--scenarios: at least 1")
+    scenarios: Iterable[Scenario]
     if options.replay:
-        scenarios = [Scenario.from_json(path.read_text()) for path in options.replay]
+        try:
+            scenarios = [read(path) for path in options.replay]
+        except ValueError as error:
+            parser.error(str(error))
     else:
         names = [options.domain] if options.domain else list(DOMAINS)
         seeds = range(options.seed, options.seed + options.scenarios)
-        scenarios = [draw(seed, names[seed % len(names)]) for seed in seeds]
-    with tempfile.TemporaryDirectory(prefix="lakehouse-simulation-") as folder:
-        house = House(load_settings(Path(folder)))
-        try:
-            return play(house, scenarios)
-        finally:
-            engine.down(house.settings)
+        scenarios = (draw(seed, names[seed % len(names)]) for seed in seeds)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the engine ends, too
+    home = Path(tempfile.mkdtemp(prefix="lakehouse-simulation-"))
+    house = House(load_settings(home))
+    try:
+        local.start(house.settings)  # what keeps it from starting is no failure of a scenario
+        is_right = play(house, scenarios)
+    finally:
+        engine.down(house.settings)
+    if is_right:
+        shutil.rmtree(home)
+    else:
+        say(f"The lakehouse of the last run, with its logs: {home}")
+    return 0 if is_right else 1
+
+
+def read(path: Path) -> Scenario:
+    """Reads a scenario that can be played.
+
+    Raises:
+        ValueError: The file holds none; tells which and why.
+    """
+    try:
+        scenario = Scenario.from_json(path.read_text())
+        check(scenario)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} holds no scenario: {error}") from None
+    return scenario
 
 
 def kind_of(found: list[str]) -> str:
@@ -58,23 +90,34 @@ def smaller_that_fails_alike(house: House, scenario: Scenario, kind: str) -> Sce
     return shrink(scenario, lambda one: kind_of(Play(house, one, say).differences()) == kind)
 
 
-def play(house: House, scenarios: list[Scenario]) -> int:
+def kept_as(scenario: Scenario) -> Path:
+    """A new file of the corpus; what is there stays."""
+    first = CORPUS / f"{scenario.domain}-{scenario.seed}.json"
+    more = (first.with_stem(f"{first.stem}-{number}") for number in count(2))
+    return next(path for path in chain([first], more) if not path.exists())
+
+
+def play(house: House, scenarios: Iterable[Scenario]) -> bool:
+    """Plays scenarios up to one that fails; says whether all were right."""
+    played = 0
     for scenario in scenarios:
         began = time.monotonic()
         say(f"{scenario.domain}, seed {scenario.seed}: {scenario.story}")
         if found := Play(house, scenario, say).differences():
             say("\n".join(found))
-            say("It fails. Making it smaller ...")
+            kept = kept_as(scenario)
+            kept.write_text(scenario.to_json())
+            say(f"It fails; kept as {kept}. Making it smaller ...")
             smallest = smaller_that_fails_alike(house, scenario, kind_of(found))
-            kept = CORPUS / f"{scenario.domain}-{scenario.seed}.json"
-            CORPUS.mkdir(exist_ok=True)
             kept.write_text(smallest.to_json())
             say(f"Seed {scenario.seed} fails in {len(smallest.steps)} steps: {kept}")
-            return 1
+            return False
         say(f"  right after {time.monotonic() - began:.0f} s")
-    say(f"{len(scenarios)} scenarios. Each: {CHECKS}.")
-    return 0
+        played += 1
+    say(f"{played} scenarios. Each: {CHECKS}.")
+    return True
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with told():
+        sys.exit(main())

@@ -45,6 +45,28 @@ def draw(seed: int, domain: str) -> Scenario:
     return Scenario(domain, seed, story, draw_steps(dice, len(files), models_of(domain)))
 
 
+def check(scenario: Scenario) -> None:
+    """Sees that a scenario can be played at all, without an engine.
+
+    Raises:
+        ValueError: It cannot; tells why.
+    """
+    if scenario.domain not in DOMAINS:
+        raise ValueError(f"no domain is called {scenario.domain!r}")
+    try:
+        files = DOMAINS[scenario.domain].files(scenario.seed, scenario.story)
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"the story cannot be told: {error}") from None
+    models = models_of(scenario.domain)
+    for step in scenario.steps:
+        if step.do not in of.KINDS:
+            raise ValueError(f"a step cannot be {step.do!r}")
+        if wrong := [number for number in step.files if number not in range(len(files))]:
+            raise ValueError(f"the story has {len(files)} files and none with number {wrong[0]}")
+        if wrong := [model for model in step.models if model not in models]:
+            raise ValueError(f"{scenario.domain} has no model {wrong[0]!r}")
+
+
 class Play:
     """One scenario on a lakehouse, which is emptied first.
 
@@ -79,7 +101,7 @@ class Play:
             self.build("--full-refresh")
             return found + self._changes("full refresh", before)
         except (LakehouseError, LoadError, PySparkException, AssertionError) as error:
-            return [f"it broke off: {first_line(error)}"]
+            return [f"it broke off, {type(error).__name__}: {first_line(error)}"]
 
     def _lose_last_watermarks(self) -> None:
         """Leaves what a kill before the end leaves: the next build reads the last load again.
@@ -106,11 +128,7 @@ class Play:
             case of.INGEST:
                 house.ingest()
             case of.KILL_BUILD | of.KILL_ENGINE:
-                options = [*BUILD_UNTESTED[1:], "--select", *self._domain.selectors]
-                if not house.kill_build(
-                    step.seconds, *options, engine_too=step.do == of.KILL_ENGINE
-                ):
-                    self._say("which came after the end of the build")
+                self._kill(step)
             case of.LOSE_COMMIT:
                 house.lose_commit()
             case of.LIVE:

@@ -18,6 +18,10 @@ DELIVER, AGAIN, INGEST = "deliver", "deliver again", "ingest"
 BUILD, BUILD_PART, FAILING_BUILD, REFRESH = "build", "build part", "failing build", "refresh"
 KILL_BUILD, KILL_ENGINE, LOSE_COMMIT = "kill build", "kill engine", "lose commit"
 LIVE, MAINTAIN = "live", "maintain"
+KINDS = frozenset(
+    {DELIVER, AGAIN, INGEST, BUILD, BUILD_PART, FAILING_BUILD, REFRESH}
+    | {KILL_BUILD, KILL_ENGINE, LOSE_COMMIT, LIVE, MAINTAIN}
+)
 
 _MOST_BATCHES = 5
 # How likely each way is to follow an ingestion, in parts.
@@ -78,13 +82,20 @@ class Scenario:
 
     @staticmethod
     def from_json(text: str) -> Scenario:
-        """Raises ValueError, KeyError or TypeError where the text holds no scenario."""
-        told = json.loads(text)
-        steps = tuple(
-            Step(**step | {key: tuple(step[key]) for key in ("files", "models")})
-            for step in told["steps"]
-        )
-        return Scenario(told["domain"], told["seed"], told["story"], steps)
+        """Reads what `to_json` has written.
+
+        Raises:
+            ValueError: The text holds no scenario.
+        """
+        try:
+            told = json.loads(text)
+            steps = tuple(
+                Step(**step | {key: tuple(step[key]) for key in ("files", "models")})
+                for step in told["steps"]
+            )
+            return Scenario(str(told["domain"]), int(told["seed"]), dict(told["story"]), steps)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"it lacks or has too much: {error}") from None
 
     def delivered(self) -> set[int]:
         """The files that come at all."""

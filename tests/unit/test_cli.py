@@ -37,11 +37,27 @@ def test_two_columns_of_one_name_are_refused() -> None:
         ),
         (["--home=h", "up"], ["--home=h", "up"]),
         (["query", "--", "--json"], ["query", "--", "--json"]),
-        (["up", "--home"], ["--home", "up"]),
     ],
 )
 def test_options_are_read_wherever_they_stand(given: list[str], read: list[str]) -> None:
     assert _options_first(given) == read
+
+
+@pytest.mark.parametrize("given", [["up", "--home"], ["up", "--home", ""]])
+def test_a_home_that_is_not_told_is_wrong_use(given: list[str]) -> None:
+    with pytest.raises(LakehouseError, match="--home needs a folder") as error:
+        _options_first(given)
+    assert error.value.exit_code == 2
+
+
+def test_upkeep_makes_no_lakehouse_of_a_mistyped_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path / "typo"))
+    with pytest.raises(LakehouseError, match="typo holds no lakehouse") as error:
+        cli.app(["maintain"], standalone_mode=False)
+    assert error.value.exit_code == 2
+    assert not (tmp_path / "typo").exists()
 
 
 @pytest.mark.parametrize("text", ["", "s", "soon", "0", "-5s", "5m", "nan", "1e9"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,8 +13,9 @@ from hypothesis import strategies as st
 
 from lakehouse.errors import LakehouseError
 from tests.simulation import scenario as of
+from tests.simulation.__main__ import kept_as
 from tests.simulation.domains import DOMAINS
-from tests.simulation.runner import Play, draw, models_of
+from tests.simulation.runner import Play, check, draw, models_of
 from tests.simulation.scenario import Scenario, Step, draw_steps, shrink
 
 MODELS = ("a", "b", "c")
@@ -50,6 +53,42 @@ def test_every_domain_draws_the_same_from_the_same_seed() -> None:
         assert set(kind.marts) <= set(models_of(domain))
 
 
+WELL = {"do": "deliver", "files": [0], "models": [], "seconds": 0}
+TOLD = {"domain": "wearables", "seed": 1, "story": {"minutes": 20, "users": 2}, "steps": [WELL]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"steps": [WELL | {"do": "biuld"}]}, "a step cannot be 'biuld'"),
+        ({"steps": [WELL | {"files": [999]}]}, "none with number 999"),
+        ({"steps": [WELL | {"files": [-1]}]}, "none with number -1"),
+        ({"steps": [WELL | {"do": "refresh", "models": ["no"]}]}, "wearables has no model 'no'"),
+        ({"steps": [WELL | {"more": 1}]}, "it lacks or has too much"),
+        ({"steps": [{"do": "build"}]}, "it lacks or has too much: 'files'"),
+        ({"steps": None}, "it lacks or has too much"),
+        ({"domain": "sports"}, "no domain is called 'sports'"),
+        ({"seed": "abc"}, "invalid literal"),
+        ({"story": {"minutes": 20, "users": 2, "colour": 1}}, "the story cannot be told"),
+    ],
+)
+def test_a_file_that_holds_no_scenario_says_why(wrong: dict[str, object], why: str) -> None:
+    check(Scenario.from_json(json.dumps(TOLD)))
+    with pytest.raises(ValueError, match=why):
+        check(Scenario.from_json(json.dumps(TOLD | wrong)))
+
+
+def test_a_failing_scenario_takes_no_others_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.simulation.__main__.CORPUS", tmp_path)
+    scenario = draw(7, "network")
+    for name in ("network-7.json", "network-7-2.json", "network-7-3.json"):
+        kept = kept_as(scenario)
+        assert kept == tmp_path / name
+        kept.write_text("")
+
+
 @pytest.mark.parametrize("last", [1, 2, 3])
 def test_a_build_that_breaks_off_is_a_failure_whenever_it_does(
     monkeypatch: pytest.MonkeyPatch, last: int
@@ -67,7 +106,7 @@ def test_a_build_that_breaks_off_is_a_failure_whenever_it_does(
     for name in ("from_oracle", "_rewritten", "_changes"):
         monkeypatch.setattr(play, name, lambda *_: [])
     monkeypatch.setattr(play, "steps", lambda: None)
-    assert play.differences() == ["it broke off: refused"]
+    assert play.differences() == ["it broke off, LakehouseError: refused"]
 
 
 def test_what_does_not_matter_is_left_out() -> None:
