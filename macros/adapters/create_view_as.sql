@@ -10,7 +10,7 @@
     {% set above = nodes_above(model) %}
     {% set fingerprint = local_md5(sql ~ above.values() | sort | join) %}
     {% set existing = load_cached_relation(relation) %}
-    {% if existing and existing.is_view and not should_full_refresh() and fingerprint in existing.information %}
+    {% if existing and existing.is_view and not should_full_refresh() and fingerprint in (existing.information or '') %}
         select 'unchanged' as outcome
     {% else %}
         create or replace view {{ relation }}

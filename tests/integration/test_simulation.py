@@ -24,7 +24,7 @@ SCENARIOS = [
 
 def test_everything_that_may_happen_does() -> None:
     played = {step.do for scenario in SCENARIOS for step in scenario.steps}
-    # The live loop, and its kill, have a test in test_network; the engine's kill has one in test_batches.
+    # The live loop's kill has a test in test_network, the engine's in test_batches.
     assert played == of.KINDS - {of.LIVE, of.KILL_ENGINE}
 
 

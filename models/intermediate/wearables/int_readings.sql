@@ -19,7 +19,7 @@ arrivals as (
     where reject_reason is null
 ),
 
--- Hardly any reading comes twice: to aggregate a part before the exchange would be work for nothing.
+-- Hardly any reading comes twice: to aggregate before the exchange would be work for nothing.
 distributed as (
     select * from arrivals
     distribute by device_id, reading_at
