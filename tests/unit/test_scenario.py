@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from pathlib import Path
 from types import SimpleNamespace
@@ -107,6 +108,25 @@ def test_a_build_that_breaks_off_is_a_failure_whenever_it_does(
         monkeypatch.setattr(play, name, lambda *_: [])
     monkeypatch.setattr(play, "steps", lambda: None)
     assert play.differences() == ["it broke off, LakehouseError: refused"]
+
+
+def test_a_merge_that_writes_is_noticed(tmp_path: Path) -> None:
+    def commit(table: str, operation: str, rows: str, at: float) -> None:
+        log = tmp_path / table / "_delta_log" / f"{at:020.0f}.json"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        metrics = {"numTargetRowsUpdated": rows, "numOutputRows": "9"}
+        told = {"commitInfo": {"operation": operation, "operationMetrics": metrics}}
+        log.write_text("\n".join(map(json.dumps, [told, {"add": {}}])))
+        os.utime(log, (at, at))
+
+    commit("silver.db/a", "MERGE", "2", 100)
+    commit("silver.db/a", "MERGE", "0", 300)
+    commit("silver.db/b", "MERGE", "3", 300)
+    commit("gold_build.db/c", "WRITE", "4", 300)
+    commit("audit.db/d", "MERGE", "5", 300)
+    house = SimpleNamespace(settings=SimpleNamespace(paths=SimpleNamespace(warehouse=tmp_path)))
+    play = Play(house, draw(3, "wearables"), print)
+    assert play._rewritten(200) == ["silver.b: another build writes 3 rows anew"]
 
 
 def test_what_does_not_matter_is_left_out() -> None:
