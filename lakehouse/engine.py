@@ -304,7 +304,7 @@ _JAVA_OPTIONS = (
     "-XX:ReservedCodeCacheSize=512m"
 )
 if sys.platform == "linux":
-    # Parsing a line allocates kilobytes; with larger pages it takes a twelfth less CPU.
+    # Parsing a line allocates kilobytes, which with larger pages takes less CPU.
     _JAVA_OPTIONS += " -XX:+UseTransparentHugePages"
 
 _LOG4J = """\
