@@ -291,7 +291,13 @@ class RestOfTheModels:
             self._started, self._held_seconds = now, 0.0
             with self._log.open("wb") as log:
                 self._child = subprocess.Popen(
-                    [sys.executable, "-m", "lakehouse.live", *sorted(self._taken)],
+                    [
+                        sys.executable,
+                        "-m",
+                        "lakehouse.live",
+                        f"{os.getpid()}",
+                        *sorted(self._taken),
+                    ],
                     env=os.environ | {"LAKEHOUSE_HOME": str(self._settings.paths.root)},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -469,16 +475,20 @@ def _end_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def _build_rest(sources: list[str]) -> None:
+def _build_rest(loop: int, sources: list[str]) -> None:
     """The child process: builds and tests what stands on these sources, but for the live models.
 
     One statement at a time, since the rounds need the other core. Should the loop be killed, the
     child ends too, so that it does not hold up the next loop; if it is held at that moment, the
     kernel wakes it (elsewhere than on Linux: as a stopped group that nobody is left to look after).
+
+    Args:
+        loop: The loop's process. Who is the parent now does not tell: the loop may be gone already.
+        sources: The sources that have news.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
-    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
+    threading.Thread(target=_end_with, args=[loop], daemon=True).start()
     select = [f"source:{source}+" for source in sources]
     Dbt(load_settings(), "rest")(
         *BUILD,
@@ -494,6 +504,6 @@ def _build_rest(sources: list[str]) -> None:
 
 if __name__ == "__main__":
     try:
-        _build_rest(sys.argv[1:])
+        _build_rest(int(sys.argv[1]), sys.argv[2:])
     except (LakehouseError, KeyboardInterrupt) as error:
         sys.exit(str(error) or 130)

@@ -16,6 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from ingestion.loads import Load, Loads, only_ingestion
@@ -180,6 +181,8 @@ class House:
             finally:
                 process.kill()
                 process.wait()
+                # The build of the rest ends by itself, and frees its lock.
+                wait_until(lambda: not rest_of(process.pid), 60)
 
     def has_nothing_waiting(self) -> bool:
         return not any(path.is_file() for path in self.settings.paths.inbox.rglob("*"))
@@ -269,6 +272,14 @@ class House:
             }
         finally:
             self.rows("reset spark.sql.ansi.enabled")
+
+
+def rest_of(loop: int) -> list[psutil.Process]:
+    """The process that builds the rest of the models for a loop, if there is one."""
+    told = ["-m", "lakehouse.live", str(loop)]
+    return [
+        one for one in psutil.process_iter(["cmdline"]) if (one.info["cmdline"] or [])[1:4] == told
+    ]
 
 
 def wait_until(is_so: Callable[[], object], seconds: float = 180) -> None:

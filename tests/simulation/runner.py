@@ -14,8 +14,6 @@ from typing import Any
 from pyspark.errors import PySparkException
 
 from ingestion.loads import LoadError, first_line
-from ingestion.lock import LockedError
-from lakehouse import local
 from lakehouse.build import BUILD_UNTESTED
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT
@@ -171,13 +169,6 @@ class Play:
                 self._deliver(number, is_again=False)
             wait_until(self._house.has_nothing_waiting)
             time.sleep(step.seconds)
-        wait_until(self._may_build)
-
-    def _may_build(self) -> bool:
-        """Whether the builds that a killed loop had begun have ended."""
-        with suppress(LockedError), local.only_build(self._house.settings):
-            return True
-        return False
 
     def _deliver(self, number: int, *, is_again: bool) -> None:
         file = self._files[number]

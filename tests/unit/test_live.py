@@ -195,6 +195,19 @@ def test_a_round_tells_of_failures_and_refused_files() -> None:
     ]
 
 
+def test_a_build_of_the_rest_whose_loop_is_gone_already_ends(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as loop:
+        pass
+    child = subprocess.run(
+        [sys.executable, "-m", "lakehouse.live", str(loop.pid), "sbit.gym_logins"],
+        env=os.environ | {"LAKEHOUSE_HOME": str(tmp_path)},
+        timeout=60,
+        check=False,
+    )
+    assert child.returncode == 130
+    assert not (tmp_path / "engine").exists()
+
+
 def is_held(process: subprocess.Popen[bytes]) -> bool:
     return Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
 
