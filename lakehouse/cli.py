@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import logging
 import os
@@ -32,7 +33,6 @@ from lakehouse.settings import Settings, load_settings
 
 app = typer.Typer(
     help="A dbt-on-Spark lakehouse: raw events to answers.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -414,7 +414,10 @@ def told() -> Iterator[None]:
         output.fail(first_line(error))
         sys.exit(1)
     except OSError as error:
-        output.fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+        cure = ". Give yourself the rights to it, or choose another home."
+        is_refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        what = f"{error.filename or 'the system'}: {error.strerror or error}"
+        output.fail(what + cure if is_refused else what)
         sys.exit(1)
     except KeyboardInterrupt:
         output.fail("Interrupted; readers of gold see what they saw before. Run it again.")
@@ -446,4 +449,11 @@ def main() -> None:
     # pyspark logs every failed statement with the server's stack; people get the first line.
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     with told():
-        app(_options_first(sys.argv[1:]))
+        try:
+            status = app(_options_first(sys.argv[1:] or ["--help"]), standalone_mode=False)
+        except typer.TyperException as error:
+            message = f"{error.format_message().rstrip('.')}. See: lakehouse --help"
+            raise LakehouseError(message, exit_code=error.exit_code) from None
+        if status == 130:  # typer has caught it
+            raise KeyboardInterrupt
+        sys.exit(status)

@@ -65,6 +65,10 @@ def load_settings(home: Path | None = None) -> Settings:
     """
     given = home or (Path(text) if (text := os.environ.get("LAKEHOUSE_HOME")) else None)
     if given is not None:
+        if given.expanduser().is_file():
+            raise LakehouseError(
+                f"{given} is a file; --home and LAKEHOUSE_HOME name a folder.", exit_code=2
+            )
         os.environ["LAKEHOUSE_HOME"] = str(given.expanduser().absolute())
     try:
         return Settings()

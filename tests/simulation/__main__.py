@@ -35,36 +35,43 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seed", type=int, default=1, help="the first scenario's")
-    parser.add_argument("--scenarios", type=int, default=4, help="how many, one a seed")
+    parser.add_argument("--seed", type=int, help="the first scenario's; 1")
+    parser.add_argument("--scenarios", type=int, help="how many, one a seed; 4")
     parser.add_argument("--domain", choices=DOMAINS, help="only this one; else one after the other")
     parser.add_argument("--replay", type=Path, nargs="+", metavar="FILE", help="these instead")
     options = parser.parse_args()
-    if options.scenarios < 1:
+    if options.scenarios is not None and options.scenarios < 1:
         parser.error("--scenarios: at least 1")
     scenarios: Iterable[Scenario]
     if options.replay:
+        if any(given is not None for given in (options.seed, options.scenarios, options.domain)):
+            parser.error("--replay excludes --seed, --scenarios and --domain")
         try:
             scenarios = [read(path) for path in options.replay]
         except ValueError as error:
             parser.error(str(error))
     else:
         names = [options.domain] if options.domain else list(DOMAINS)
-        seeds = range(options.seed, options.seed + options.scenarios)
+        first = 1 if options.seed is None else options.seed
+        seeds = range(first, first + (options.scenarios or 4))
         scenarios = (draw(seed, names[seed % len(names)]) for seed in seeds)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the engine ends, too
     home = Path(tempfile.mkdtemp(prefix="lakehouse-simulation-"))
     house = House(load_settings(home))
+    is_wanted = True
     try:
         local.start(house.settings)  # what keeps it from starting is no failure of a scenario
-        is_right = play(house, scenarios)
+        is_wanted = not play(house, scenarios)
+    except (KeyboardInterrupt, SystemExit):
+        is_wanted = False
+        raise
     finally:
         engine.down(house.settings)
-    if is_right:
-        shutil.rmtree(home)
-    else:
-        say(f"The lakehouse of the last run, with its logs: {home}")
-    return 0 if is_right else 1
+        if is_wanted:
+            say(f"The lakehouse of the last run, with its logs: {home}")
+        else:
+            shutil.rmtree(home)
+    return 1 if is_wanted else 0
 
 
 def read(path: Path) -> Scenario:

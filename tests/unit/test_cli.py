@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from lakehouse import cli
 from lakehouse.cli import Format, Output, _options_first
 from lakehouse.errors import LakehouseError
+from lakehouse.settings import load_settings
 
 
 @pytest.mark.parametrize("text", ["14:cd:d6:db:70:f6", "x [abc] y", "a [/x] b", ":smile:"])
@@ -50,6 +53,25 @@ def test_a_home_that_is_not_told_is_wrong_use(given: list[str]) -> None:
     assert error.value.exit_code == 2
 
 
+def test_a_file_is_no_home(tmp_path: Path) -> None:
+    (tmp_path / "home").touch()
+    with pytest.raises(LakehouseError, match="home is a file") as error:
+        load_settings(tmp_path / "home")
+    assert error.value.exit_code == 2
+
+
+def test_a_home_that_may_not_be_written_is_told_with_a_cure(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as end, cli.told():
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "/media/home")
+    assert end.value.code == 1
+    assert capsys.readouterr().err == (
+        "Error: /media/home: Read-only file system. Give yourself the rights to it, or choose "
+        "another home.\n"
+    )
+
+
 def test_upkeep_makes_no_lakehouse_of_a_mistyped_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,6 +80,33 @@ def test_upkeep_makes_no_lakehouse_of_a_mistyped_home(
         cli.app(["maintain"], standalone_mode=False)
     assert error.value.exit_code == 2
     assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nope"], "No such command 'nope'."),
+        (["--json"], "Missing command."),
+        (["run", "--every"], "Option '--every' requires an argument."),
+        (["maintain", "--retain-hours", "x"], "Invalid value for '--retain-hours'"),
+        (["generate", "wearables", "--late", "2"], "Invalid value for '--late'"),
+    ],
+)
+def test_what_the_command_line_does_not_know_is_a_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["lakehouse", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"Error: {message}")
+    assert told.err.endswith("See: lakehouse --help\n")
+    assert told.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("text", ["", "s", "soon", "0", "-5s", "5m", "nan", "1e9"])
