@@ -97,6 +97,7 @@ simulate: setup ## Random scenarios against plain Python, 4 from SEED=1 on: make
 
 .PHONY: bench
 bench: setup ## Measure cost, delay and size into benchmarks/README.md, hours for all: make bench ONLY="b f"
+	$(if $(filter-out bench,$(MAKECMDGOALS)),$(error Name letters like this: make bench ONLY="b f"))
 	@$(BIN)/python -m benchmarks $(ONLY)
 
 .PHONY: docs

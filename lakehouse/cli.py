@@ -414,13 +414,13 @@ def told() -> Iterator[None]:
         output.fail(first_line(error))
         sys.exit(1)
     except OSError as error:
-        cure = ". Give yourself the rights to it, or choose another home."
-        is_refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
-        what = f"{error.filename or 'the system'}: {error.strerror or error}"
-        output.fail(what + cure if is_refused else what)
+        message = f"{error.filename or 'the system'}: {error.strerror or error}"
+        if error.filename and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            message += ". Give yourself the rights to it; of a home, another one will do, too."
+        output.fail(message)
         sys.exit(1)
     except KeyboardInterrupt:
-        output.fail("Interrupted; readers of gold see what they saw before. Run it again.")
+        output.fail("Interrupted. Run it again.")
         sys.exit(130)
 
 
@@ -432,13 +432,14 @@ def _options_first(arguments: list[str]) -> list[str]:
     for argument in waiting:
         if argument == "--":
             rest += [argument, *waiting]
-        elif argument in ("--json", "--quiet") or argument.startswith("--home="):
+        elif argument in ("--json", "--quiet"):
             first.append(argument)
-        elif argument == "--home":
+        elif argument == "--home" or argument.startswith("--home="):
+            folder = next(waiting, "") if argument == "--home" else argument.removeprefix("--home=")
             # An empty one would be the folder one stands in.
-            if not (folder := next(waiting, "")):
+            if not folder:
                 raise LakehouseError("--home needs a folder.", exit_code=2)
-            first += [argument, folder]
+            first += ["--home", folder]
         else:
             rest.append(argument)
     return first + rest
@@ -450,10 +451,13 @@ def main() -> None:
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     with told():
         try:
-            status = app(_options_first(sys.argv[1:] or ["--help"]), standalone_mode=False)
+            arguments = _options_first(sys.argv[1:] or ["--help"])
+            status = app(arguments, prog_name="lakehouse", standalone_mode=False)
         except typer.TyperException as error:
-            message = f"{error.format_message().rstrip('.')}. See: lakehouse --help"
-            raise LakehouseError(message, exit_code=error.exit_code) from None
+            message = " ".join(error.format_message().split())
+            raise LakehouseError(
+                f"{message} See: lakehouse [COMMAND] --help", exit_code=error.exit_code
+            ) from None
         if status == 130:  # typer has caught it
             raise KeyboardInterrupt
         sys.exit(status)

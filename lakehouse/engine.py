@@ -290,7 +290,7 @@ def _spark_conf(settings: Settings, jars: list[Path]) -> str:
         "spark.databricks.delta.optimize.maxFileSize": 32 * 1024**2,
         # Else every field that is taken from a line of JSON parses the line anew.
         "spark.sql.optimizer.enableJsonExpressionOptimization": "false",
-        # A build has more statements than the 100 whose compiled code Spark would keep.
+        # A build generates more pieces of code than the 100 that Spark would keep compiled.
         "spark.sql.codegen.cache.maxEntries": 2000,
         "spark.sql.parquet.compression.codec": "zstd",
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": cores,

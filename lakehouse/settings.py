@@ -65,11 +65,15 @@ def load_settings(home: Path | None = None) -> Settings:
     """
     given = home or (Path(text) if (text := os.environ.get("LAKEHOUSE_HOME")) else None)
     if given is not None:
-        if given.expanduser().is_file():
+        try:
+            folder = given.expanduser().absolute()
+        except RuntimeError:  # of a user that there is not
+            folder = None
+        if folder is None or (folder.exists() and not folder.is_dir()):
             raise LakehouseError(
-                f"{given} is a file; --home and LAKEHOUSE_HOME name a folder.", exit_code=2
+                f"{given} is no folder. Correct --home or LAKEHOUSE_HOME.", exit_code=2
             )
-        os.environ["LAKEHOUSE_HOME"] = str(given.expanduser().absolute())
+        os.environ["LAKEHOUSE_HOME"] = str(folder)
     try:
         return Settings()
     except ValidationError as error:

@@ -58,20 +58,20 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the engine ends, too
     home = Path(tempfile.mkdtemp(prefix="lakehouse-simulation-"))
     house = House(load_settings(home))
-    is_wanted = True
+    keeps_home = True
     try:
         local.start(house.settings)  # what keeps it from starting is no failure of a scenario
-        is_wanted = not play(house, scenarios)
+        keeps_home = not play(house, scenarios)
     except (KeyboardInterrupt, SystemExit):
-        is_wanted = False
+        keeps_home = False
         raise
     finally:
         engine.down(house.settings)
-        if is_wanted:
+        if keeps_home:
             say(f"The lakehouse of the last run, with its logs: {home}")
         else:
             shutil.rmtree(home)
-    return 1 if is_wanted else 0
+    return 1 if keeps_home else 0
 
 
 def read(path: Path) -> Scenario:

@@ -38,7 +38,7 @@ def test_two_columns_of_one_name_are_refused() -> None:
             ["query", "select 1", "--home", "h", "--quiet"],
             ["--home", "h", "--quiet", "query", "select 1"],
         ),
-        (["--home=h", "up"], ["--home=h", "up"]),
+        (["up", "--home=h"], ["--home", "h", "up"]),
         (["query", "--", "--json"], ["query", "--", "--json"]),
     ],
 )
@@ -46,17 +46,21 @@ def test_options_are_read_wherever_they_stand(given: list[str], read: list[str])
     assert _options_first(given) == read
 
 
-@pytest.mark.parametrize("given", [["up", "--home"], ["up", "--home", ""]])
+@pytest.mark.parametrize("given", [["up", "--home"], ["up", "--home", ""], ["--home=", "up"]])
 def test_a_home_that_is_not_told_is_wrong_use(given: list[str]) -> None:
     with pytest.raises(LakehouseError, match="--home needs a folder") as error:
         _options_first(given)
     assert error.value.exit_code == 2
 
 
-def test_a_file_is_no_home(tmp_path: Path) -> None:
-    (tmp_path / "home").touch()
-    with pytest.raises(LakehouseError, match="home is a file") as error:
-        load_settings(tmp_path / "home")
+@pytest.mark.parametrize("name", ["home", "/dev/null", "~nobody-of-this-name"])
+def test_what_is_no_folder_is_no_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("home").touch()
+    with pytest.raises(LakehouseError, match=f"{name} is no folder") as error:
+        load_settings(Path(name))
     assert error.value.exit_code == 2
 
 
@@ -67,9 +71,36 @@ def test_a_home_that_may_not_be_written_is_told_with_a_cure(
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), "/media/home")
     assert end.value.code == 1
     assert capsys.readouterr().err == (
-        "Error: /media/home: Read-only file system. Give yourself the rights to it, or choose "
-        "another home.\n"
+        "Error: /media/home: Read-only file system. Give yourself the rights to it; of a "
+        "home, another one will do, too.\n"
     )
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "--help"]])
+def test_help_is_an_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["lakehouse", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    told = capsys.readouterr()
+    assert "Usage: lakehouse" in told.out
+    assert told.err == ""
+
+
+def test_an_interrupted_command_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["lakehouse", "doctor"])
+    monkeypatch.setattr("lakehouse.doctor.examine", interrupted)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "Error: Interrupted. Run it again.\n"
 
 
 def test_upkeep_makes_no_lakehouse_of_a_mistyped_home(
@@ -87,6 +118,7 @@ def test_upkeep_makes_no_lakehouse_of_a_mistyped_home(
     [
         (["nope"], "No such command 'nope'."),
         (["--json"], "Missing command."),
+        (["generate"], "Missing argument 'domain'. Choose from: wearables, network"),
         (["run", "--every"], "Option '--every' requires an argument."),
         (["maintain", "--retain-hours", "x"], "Invalid value for '--retain-hours'"),
         (["generate", "wearables", "--late", "2"], "Invalid value for '--late'"),
@@ -105,7 +137,7 @@ def test_what_the_command_line_does_not_know_is_a_line(
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.startswith(f"Error: {message}")
-    assert told.err.endswith("See: lakehouse --help\n")
+    assert told.err.endswith("See: lakehouse [COMMAND] --help\n")
     assert told.err.count("\n") == 1
 
 
