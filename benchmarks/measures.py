@@ -47,13 +47,11 @@ class Cost:
 
 
 class Lakehouse(House):
-    """A lakehouse in a home of its own, driven from this process, the project read once."""
+    """A lakehouse in a home of its own, driven from this process."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._dbt = Dbt(settings)
         self._engine = psutil.Process(local.start(settings).pid)
-        self._is_parsed = False
 
     def ingest(self) -> Load | None:
         """Takes in what waits."""
@@ -64,10 +62,7 @@ class Lakehouse(House):
 
     def build(self, *options: str) -> None:
         """Builds the wearables without their tests, which would be timed too."""
-        if not self._is_parsed:
-            self._dbt.parse()
-            self._is_parsed = True
-        self._dbt(*BUILD_UNTESTED, *options, "--select", *DOMAINS["wearables"].selectors)
+        self.dbt(*BUILD_UNTESTED, *options, "--select", *DOMAINS["wearables"].selectors)
 
     def from_inbox_to_gold(self) -> None:
         """Takes in what waits, and builds."""

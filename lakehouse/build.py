@@ -63,7 +63,7 @@ class Dbt:
             What was done, in a line: how many nodes had which outcome.
 
         Raises:
-            LakehouseError: The command failed, and dbt has printed why, or it was interrupted.
+            LakehouseError: The command failed, and dbt has printed why.
         """
         outcome = self._invoke(*arguments)
         results = getattr(outcome.result, "results", [])
@@ -103,12 +103,8 @@ class Dbt:
             )
         finally:
             build_claim.close()
-        if isinstance(outcome.exception, KeyboardInterrupt):
-            # What broke off then is no error. The command line would end without a word.
-            raise LakehouseError(
-                "Interrupted; readers of gold see what they saw before. Run it again.",
-                exit_code=130,
-            )
+        if isinstance(outcome.exception, (KeyboardInterrupt, SystemExit)):
+            raise outcome.exception  # what broke off then is no error
         if errors:
             print("\n".join(errors), file=sys.stderr)
         if outcome.exception:

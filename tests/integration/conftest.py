@@ -20,8 +20,8 @@ import psutil
 import pytest
 
 from ingestion.loads import Load, Loads, only_ingestion
-from lakehouse import engine, local, maintenance
-from lakehouse.build import BUILD, dbt
+from lakehouse import build, engine, local, maintenance
+from lakehouse.build import BUILD, Dbt
 from lakehouse.settings import PROJECT, Settings, load_settings
 
 SET_1 = PROJECT.parent / "shared" / "data" / "sbit-set-1"
@@ -74,6 +74,10 @@ class House:
     domains: tuple[str, ...] = ("wearables",)
     is_built: bool = False
 
+    def __post_init__(self) -> None:
+        self._dbt = Dbt(self.settings)
+        self._read: Path | None = None
+
     def deliver(self, table: str, name: str, content: bytes) -> None:
         path = self.settings.paths.inbox / table / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,11 +115,15 @@ class House:
     def build(self, *options: str) -> None:
         others = {"wearables", "network"} - set(self.domains) if self.is_built else ()
         folders = [f"path:models/*/{domain}" for domain in others]
-        dbt(self.settings, *BUILD, *options, *(("--exclude", *folders) if folders else ()))
+        self.dbt(*BUILD, *options, *(("--exclude", *folders) if folders else ()))
         self.is_built = True
 
     def dbt(self, *arguments: str) -> None:
-        dbt(self.settings, *arguments)
+        """On the project as it was at the first call: to read it each time takes a second."""
+        if self._read != build.PROJECT:
+            self._dbt.parse()
+            self._read = build.PROJECT
+        self._dbt(*arguments)
 
     def bare_dbt(self, *arguments: str) -> None:
         """As a user types it, in a process of its own."""
