@@ -46,6 +46,7 @@ class Dbt:
         Raises:
             LakehouseError: The project cannot be read; dbt has printed why.
         """
+        self._manifest = None  # dbt would give back the one that it is handed
         self._manifest = self._invoke("parse").result
 
     def models(self) -> list[Any]:
