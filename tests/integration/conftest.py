@@ -120,6 +120,9 @@ class House:
 
     def dbt(self, *arguments: str) -> None:
         """On the project as it was at the first call: to read it each time takes a second."""
+        if "--vars" in arguments:  # dbt takes them in with the project
+            Dbt(self.settings)(*arguments)
+            return
         if self._read != build.PROJECT:
             self._dbt.parse()
             self._read = build.PROJECT
