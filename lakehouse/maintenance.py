@@ -25,6 +25,11 @@ from lakehouse.settings import Settings
 SCHEMAS = ("bronze", "silver", "snapshots", "gold_build", "audit")
 # How long versions are kept that nobody reads: for long queries, and for going back.
 RETAIN_HOURS = 168
+# Journals of which only the last row of each name is read: the name's column and the moment's.
+_JOURNALS = {
+    "audit.watermarks": ("model", "recorded_at"),
+    "audit.publications": ("mart", "published_at"),
+}
 _PINNED = re.compile(r"version as of (\d+)", re.IGNORECASE)
 _OF_VERSION = re.compile(r"\.?(\d{20})\.")
 
@@ -92,18 +97,20 @@ def delta_tables(spark: SparkSession) -> list[str]:
 
 
 def keep_up(spark: SparkSession, table: str, retain_hours: int = RETAIN_HOURS) -> Upkeep:
-    """Compacts a table and removes what it no longer has.
+    """Compacts a table and removes what it no longer has; of a journal, rows that are superseded.
 
     Args:
         spark: A session on the engine.
         table: `<schema>.<table>`.
         retain_hours: How long files are kept that the table no longer has, longer where
             somebody reads them; at most `RETAIN_HOURS`, since for longer Delta does not remember
-            them.
+            them. A journal's rows are kept for as long.
 
     Raises:
         PySparkException: The engine failed; the table is as it was.
     """
+    if table in _JOURNALS:
+        _forget_superseded(spark, table, retain_hours)
     [detail] = spark.sql(f"describe detail {table}").collect()
     folder = Path(detail["location"].removeprefix("file:"))
     log = folder / "_delta_log"
@@ -123,6 +130,18 @@ def keep_up(spark: SparkSession, table: str, retain_hours: int = RETAIN_HOURS) -
         spark.sql(f"vacuum {table} retain {hours} hours").collect()
         removed = before - _count(folder)
     return Upkeep(table, compacted, removed, clean_log(log, oldest, retain_hours), note)
+
+
+def _forget_superseded(spark: SparkSession, table: str, retain_hours: int) -> None:
+    """Deletes the rows of a journal that a later one of their name has superseded long enough."""
+    name, moment = _JOURNALS[table]
+    spark.sql(
+        f"merge into {table} as row using "
+        f"(select {name}, max({moment}) as last from {table} group by {name}) as newest "
+        f"on row.{name} = newest.{name} and row.{moment} < newest.last "
+        f"and row.{moment} < timestampadd(hour, -{retain_hours}, current_timestamp()) "
+        "when matched then delete"
+    ).collect()
 
 
 def clean_log(log: Path, oldest_read: int | None, retain_hours: int) -> int:

@@ -166,6 +166,23 @@ def test_upkeep_leaves_what_is_read(told: tuple[House, dict]) -> None:
     assert done[feed].log_entries == 0  # its reader stands before the checkpoint
     assert done[mart].log_entries == 0
     assert done[mart].removed == 0
+    house.rows(
+        "insert into audit.publications select mart, 0, 0, 'earlier', published_at - interval "
+        "1 minute from audit.publications"
+    )
+    for journal, last_rows in (
+        ("audit.watermarks", "model, max_by(struct(load_id, as_of, feed_version), recorded_at)"),
+        ("audit.publications", "mart, max_by(struct(version, load_id), published_at)"),
+    ):
+        last = house.rows(f"select {last_rows} as last from {journal} group by 1 order by 1")
+        assert house.value(f"select count(*) from {journal}") > len(last)
+        keep_up(spark, journal, 1)
+        assert house.value(f"select count(*) from {journal}") > len(last)  # not long enough ago
+        keep_up(spark, journal, 0)
+        assert house.value(f"select count(*) from {journal}") == len(last)
+        assert last == house.rows(
+            f"select {last_rows} as last from {journal} group by 1 order by 1"
+        )
     house.kill_engine()  # which remembers the logs that it has read
     assert house.gold("gold", NETWORK_MARTS) == before
     house.build_untested()
