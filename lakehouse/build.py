@@ -105,7 +105,7 @@ class Dbt:
         finally:
             build_claim.close()
         if isinstance(outcome.exception, (KeyboardInterrupt, SystemExit)):
-            raise outcome.exception  # what broke off then is no error
+            raise outcome.exception  # without `errors`: what broke off is none
         if errors:
             print("\n".join(errors), file=sys.stderr)
         if outcome.exception:

@@ -128,16 +128,19 @@ class LiveModels:
         self._dbt = Dbt(settings, "live", self._hear)
         self._dbt.parse()
         self._state: dict[str, Any] = {}
+        self._is_up_to_date = True
         self.owed: set[str] = set()
 
     @property
     def is_informed(self) -> bool:
         """Whether it can build a load that is not closed yet, since it need not ask for it."""
-        return bool(self._state) and self._has_built_last
+        self.heed_others()
+        return bool(self._state) and self._is_up_to_date
 
-    @property
-    def _has_built_last(self) -> bool:
-        return local.last_builder(self._settings, "live") == os.getpid()
+    def heed_others(self) -> None:
+        """Notes if somebody else has built, which a claim of this process would hide."""
+        if local.last_builder(self._settings, "live") != os.getpid():
+            self._is_up_to_date = False
 
     def build(self, load: Load | None) -> None:
         """Builds and publishes what stands on the sources of a load and on those owed.
@@ -147,9 +150,11 @@ class LiveModels:
         """
         sources = {source.source for source in load.sources} if load else set()
         self.owed |= sources
-        if not self._has_built_last:
-            self._dbt.parse()
+        self.heed_others()
+        if not self._is_up_to_date:
             self._state = {}
+            self._dbt.parse()
+            self._is_up_to_date = True
         state, self._state = self._state, {}
         if state and load:
             state["cut"] = load.load_id
@@ -196,7 +201,7 @@ class TablesKeptUp:
     ) -> None:
         self._settings = settings
         self._loads = loads
-        self._live_tables = live.tables() if live else None
+        self._live = live
         self._say = say
         # By pace, the one whose turn is next first.
         self._due: dict[str, list[str]] = {
@@ -224,6 +229,8 @@ class TablesKeptUp:
                     self._loads.forget_files()
                 return
             name = due[0]
+            if self._live:
+                self._live.heed_others()
             with local.only_build(self._settings, pace):
                 due.remove(name)
                 hours = _RETAIN_HOURS_OF_ROUNDS if self._is_of_rounds(name) else RETAIN_HOURS
@@ -235,13 +242,14 @@ class TablesKeptUp:
             self._say(f"The upkeep of {name} failed: {first_line(error)}")
 
     def _pace_of(self, table: str) -> str:
-        if self._live_tables is None:
+        if not self._live:
             return ""
         return "live" if self._is_of_rounds(table) else "rest"
 
     def _is_of_rounds(self, table: str) -> bool:
         """Whether each round writes the table."""
-        return table.startswith(("bronze.", "audit.")) or table in (self._live_tables or ())
+        of_models = self._live.tables() if self._live else ()
+        return table.startswith(("bronze.", "audit.")) or table in of_models
 
 
 class RestOfTheModels:

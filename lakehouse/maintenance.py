@@ -25,7 +25,7 @@ from lakehouse.settings import Settings
 SCHEMAS = ("bronze", "silver", "snapshots", "gold_build", "audit")
 # How long versions are kept that nobody reads: for long queries, and for going back.
 RETAIN_HOURS = 168
-# Journals of which only the last row of each name is read: the name's column and the moment's.
+# Of these, builds read the last row of each name: the name's column and the moment's.
 _JOURNALS = {
     "audit.watermarks": ("model", "recorded_at"),
     "audit.publications": ("mart", "published_at"),
@@ -104,13 +104,13 @@ def keep_up(spark: SparkSession, table: str, retain_hours: int = RETAIN_HOURS) -
         table: `<schema>.<table>`.
         retain_hours: How long files are kept that the table no longer has, longer where
             somebody reads them; at most `RETAIN_HOURS`, since for longer Delta does not remember
-            them. A journal's rows are kept for as long.
+            them. Superseded rows of a journal are kept for `RETAIN_HOURS`.
 
     Raises:
-        PySparkException: The engine failed; the table is as it was.
+        PySparkException: The engine failed; readers of the table find what they found.
     """
     if table in _JOURNALS:
-        _forget_superseded(spark, table, retain_hours)
+        _forget_superseded(spark, table)
     [detail] = spark.sql(f"describe detail {table}").collect()
     folder = Path(detail["location"].removeprefix("file:"))
     log = folder / "_delta_log"
@@ -132,14 +132,15 @@ def keep_up(spark: SparkSession, table: str, retain_hours: int = RETAIN_HOURS) -
     return Upkeep(table, compacted, removed, clean_log(log, oldest, retain_hours), note)
 
 
-def _forget_superseded(spark: SparkSession, table: str, retain_hours: int) -> None:
-    """Deletes the rows of a journal that a later one of their name has superseded long enough."""
+def _forget_superseded(spark: SparkSession, table: str) -> None:
+    """Deletes the rows of a journal that others of their name have superseded long ago."""
     name, moment = _JOURNALS[table]
     spark.sql(
-        f"merge into {table} as row using "
-        f"(select {name}, max({moment}) as last from {table} group by {name}) as newest "
-        f"on row.{name} = newest.{name} and row.{moment} < newest.last "
-        f"and row.{moment} < timestampadd(hour, -{retain_hours}, current_timestamp()) "
+        f"merge into {table} as row using ("
+        f"select {name}, max({moment}) as superseded_at from {table} "
+        f"where {moment} < timestampadd(hour, -{RETAIN_HOURS}, current_timestamp()) "
+        f"group by {name}) as last "
+        f"on row.{name} = last.{name} and row.{moment} < last.superseded_at "
         "when matched then delete"
     ).collect()
 

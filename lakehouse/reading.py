@@ -34,7 +34,7 @@ def status(
     """
     marts = _records(
         spark,
-        "select mart, max(load_id) as load_id, max(published_at) as published_at "
+        "select mart, max_by(load_id, published_at) as load_id, max(published_at) as published_at "
         "from audit.publications group by mart order by mart",
         "audit.publications",
     )

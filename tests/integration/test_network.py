@@ -166,23 +166,20 @@ def test_upkeep_leaves_what_is_read(told: tuple[House, dict]) -> None:
     assert done[feed].log_entries == 0  # its reader stands before the checkpoint
     assert done[mart].log_entries == 0
     assert done[mart].removed == 0
-    house.rows(
-        "insert into audit.publications select mart, 0, 0, 'earlier', published_at - interval "
-        "1 minute from audit.publications"
-    )
-    for journal, last_rows in (
-        ("audit.watermarks", "model, max_by(struct(load_id, as_of, feed_version), recorded_at)"),
-        ("audit.publications", "mart, max_by(struct(version, load_id), published_at)"),
+    for journal, name, values, moment in (
+        ("audit.watermarks", "model", "1, null, null, 'earlier'", "recorded_at"),
+        ("audit.publications", "mart", "1, 1, 'earlier'", "published_at"),
     ):
-        last = house.rows(f"select {last_rows} as last from {journal} group by 1 order by 1")
-        assert house.value(f"select count(*) from {journal}") > len(last)
-        keep_up(spark, journal, 1)
-        assert house.value(f"select count(*) from {journal}") > len(last)  # not long enough ago
-        keep_up(spark, journal, 0)
-        assert house.value(f"select count(*) from {journal}") == len(last)
-        assert last == house.rows(
-            f"select {last_rows} as last from {journal} group by 1 order by 1"
+        rows = f"select * from {journal} order by all"
+        older = (
+            f"insert into {journal} select {name}, {values}, max({moment}) - interval {{}} hour "
+            f"from {journal} group by {name}"
         )
+        house.rows(older.format(169))  # superseded today
+        kept = house.rows(rows)
+        house.rows(older.format(193))  # superseded more than a week ago
+        keep_up(spark, journal, 0)
+        assert house.rows(rows) == kept
     house.kill_engine()  # which remembers the logs that it has read
     assert house.gold("gold", NETWORK_MARTS) == before
     house.build_untested()

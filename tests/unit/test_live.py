@@ -101,6 +101,9 @@ def test_after_a_build_by_somebody_else_the_next_run_asks_of_the_project_as_it_i
         env=os.environ | {"LAKEHOUSE_HOME": str(home)},
         check=True,
     )
+    models.heed_others()
+    with local.only_build(models._dbt.settings, "live"):
+        pass  # as upkeep has it
     assert not models.is_informed
     models.build(load(3, "a.b"))
     assert models._dbt.runs[-1][1] is None
@@ -114,13 +117,16 @@ class FakeTables:
     def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
         self.seen: list[str] = []
+        self.heeded: list[float] = []
         tables = ["silver.slow", "bronze.a", "gold_build.live", "silver.other"]
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         monkeypatch.setattr(local, "session", lambda _: None)
         monkeypatch.setattr(live, "delta_tables", lambda _: tables)
         monkeypatch.setattr(live, "keep_up", self._keep_up)
         loads = SimpleNamespace(forget_files=lambda: self.seen.append("landing"))
-        models = SimpleNamespace(tables=lambda: {"gold_build.live"})
+        models = SimpleNamespace(
+            tables=lambda: {"gold_build.live"}, heed_others=lambda: self.heeded.append(self.now)
+        )
         self._upkeep = live.TablesKeptUp(Settings(home=home), loads, models, self.seen.append)
 
     def _keep_up(self, _: object, table: str, hours: int) -> SimpleNamespace:
@@ -142,6 +148,7 @@ def test_the_tables_of_rounds_have_upkeep_however_long_the_rest_is_built(
     tables = FakeTables(tmp_path, monkeypatch)
     turn = ["landing", "bronze.a 2", "gold_build.live 2"]
     assert tables.after(6, rest_is_idle=False) == turn * 2
+    assert len(tables.heeded) == 4  # before each claim
 
 
 def test_where_the_rest_is_idle_both_kinds_of_tables_take_turns(
