@@ -27,7 +27,7 @@ from benchmarks import multiplied
 from ingestion.generators import network
 from ingestion.loads import Load, Loads, only_ingestion
 from lakehouse import engine, local
-from lakehouse.build import BUILD_UNTESTED, Dbt
+from lakehouse.build import BUILD_UNTESTED
 from lakehouse.live import LiveModels
 from lakehouse.maintenance import keep_up
 from lakehouse.settings import PROJECT, Settings, load_settings
@@ -194,7 +194,7 @@ def what_dbt_adds(rounds: int = 10) -> dict[str, Any]:
             for told in sets[:half]:
                 _deliver(house, told)
             loads.run()
-            Dbt(house.settings)(*BUILD_UNTESTED)
+            house.dbt(*BUILD_UNTESTED)
             live = CountedModels(house.settings)
             live.owed |= {table.full_name for table in local.declared_tables()}
             live.build(None)

@@ -116,8 +116,3 @@ class Dbt:
                 f"The log is {logs / 'dbt.log'}"
             )
         return outcome
-
-
-def dbt(settings: Settings, *arguments: str) -> str:
-    """Runs one dbt command; see `Dbt`."""
-    return Dbt(settings)(*arguments)

@@ -345,7 +345,7 @@ def run(
     every: Every = None,
 ) -> None:
     """Ingest, then build and test what the arrivals touch, and publish it."""
-    from lakehouse.build import BUILD, dbt  # noqa: PLC0415 - dbt takes a second, needed here alone
+    from lakehouse.build import BUILD, Dbt  # noqa: PLC0415 - dbt takes a second, needed here alone
 
     settings = _settings()
     if every is not None:
@@ -353,7 +353,7 @@ def run(
     with only_ingestion(settings.paths):
         failures = _load(settings)
         output.say("Building and testing what has arrived ...")
-        output.say(f"Built and tested: {dbt(settings, *BUILD)}")
+        output.say(f"Built and tested: {Dbt(settings)(*BUILD)}")
     if failures:
         raise LakehouseError(failures)
 
@@ -407,6 +407,10 @@ def told() -> Iterator[None]:
     except LakehouseError as error:
         output.fail(str(error))
         sys.exit(error.exit_code)
+    except typer.TyperException as error:
+        message = " ".join(error.format_message().split())
+        output.fail(f"{message} See: lakehouse [COMMAND] --help")
+        sys.exit(error.exit_code)
     except (GateError, LoadError, LockedError) as error:
         output.fail(str(error))
         sys.exit(1)
@@ -435,7 +439,8 @@ def _options_first(arguments: list[str]) -> list[str]:
         elif argument in ("--json", "--quiet"):
             first.append(argument)
         elif argument == "--home" or argument.startswith("--home="):
-            folder = next(waiting, "") if argument == "--home" else argument.removeprefix("--home=")
+            _, is_joined, joined = argument.partition("=")
+            folder = joined if is_joined else next(waiting, "")
             # An empty one would be the folder one stands in.
             if not folder:
                 raise LakehouseError("--home needs a folder.", exit_code=2)
@@ -450,14 +455,8 @@ def main() -> None:
     # pyspark logs every failed statement with the server's stack; people get the first line.
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     with told():
-        try:
-            arguments = _options_first(sys.argv[1:] or ["--help"])
-            status = app(arguments, prog_name="lakehouse", standalone_mode=False)
-        except typer.TyperException as error:
-            message = " ".join(error.format_message().split())
-            raise LakehouseError(
-                f"{message} See: lakehouse [COMMAND] --help", exit_code=error.exit_code
-            ) from None
+        arguments = _options_first(sys.argv[1:] or ["--help"])
+        status = app(arguments, prog_name="lakehouse", standalone_mode=False)
         if status == 130:  # typer has caught it
             raise KeyboardInterrupt
         sys.exit(status)

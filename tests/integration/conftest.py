@@ -120,7 +120,7 @@ class House:
 
     def dbt(self, *arguments: str) -> None:
         """On the project as it was at the first call: to read it each time takes a second."""
-        if "--vars" in arguments:  # dbt takes them in with the project
+        if "--vars" in arguments:  # dbt did not see them on a project read before
             Dbt(self.settings)(*arguments)
             return
         if self._read != build.PROJECT:
