@@ -16,7 +16,7 @@ SCENARIOS ?= 4
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: $(VENV)/.ready ## The locked environment, Java and the jars: .venv/bin/lakehouse and .venv/bin/dbt
@@ -72,7 +72,11 @@ demo: setup ## Made-up wearables data: landed, built, tested, and both summaries
 	@echo "  $(LAKEHOUSE) down                                             stop the engine"
 
 .PHONY: test
-test: lint unit integration ## Everything that CI checks
+test: lint unit integration ## What a change must pass: each guarantee once, on a real engine
+
+.PHONY: test-deep
+test-deep: setup ## What searches for the unknown: scenarios, planted mistakes, long schedules
+	@$(BIN)/pytest -q -m deep
 
 .PHONY: lint
 lint: setup ## ruff, mypy, sqlfluff, dbt-bouncer, and dbt parse with deprecations as errors
@@ -89,7 +93,7 @@ unit: setup ## The tests that need no engine
 
 .PHONY: integration
 integration: setup ## The tests on a real engine
-	@$(BIN)/pytest -q tests/integration
+	@$(BIN)/pytest -q -m "not deep" tests/integration
 
 .PHONY: simulate
 simulate: setup ## Random scenarios against plain Python, 4 from SEED=1 on: make simulate SEED=7 SCENARIOS=20 DOMAIN=network

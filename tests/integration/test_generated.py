@@ -8,7 +8,10 @@ import random
 import pytest
 
 from ingestion.generators import wearables
+from lakehouse.build import BUILD
 from tests.integration.conftest import MARTS, UNMATCHED_READINGS, WEARABLES_ACCEPTED, House
+
+pytestmark = pytest.mark.deep
 
 STORY = {"minutes": 60, "users": 12, "late": 0.2, "duplicates": 0.1, "corrupt": 0.002}
 
@@ -26,7 +29,7 @@ def told(house: House) -> tuple[House, dict]:
     for path, content in held_back.items():
         path.write_bytes(content)
     house.ingest()
-    house.bare_dbt("build")  # with every test that the project has, on data as bad as data get
+    house.bare_dbt(*BUILD)  # with every test of data, on data as bad as data get
     return house, json.loads(expected.read_text())
 
 

@@ -95,6 +95,7 @@ def test_the_folders_of_the_delivery_are_kept(told: tuple[House, dict]) -> None:
     }
 
 
+@pytest.mark.deep
 def test_every_model_gives_the_same_rows_with_ansi_mode_on_and_off(
     told: tuple[House, dict],
 ) -> None:

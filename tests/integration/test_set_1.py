@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse.errors import LakehouseError
 from tests.integration.conftest import SET_1, SET_1_FILES, UNMATCHED_READINGS, House
 
 LAKEHOUSE = Path(sys.executable).with_name("lakehouse")
@@ -147,3 +148,25 @@ def test_errors_are_a_line_and_an_exit_status(built: House) -> None:
     failed = run(built, "query", "select nothing from nowhere", check=False)
     assert failed.returncode == 1
     assert "Traceback" not in failed.stderr
+
+
+def test_a_failed_build_leaves_the_gold_that_readers_see(built: House) -> None:
+    before = built.gold()
+    built.deliver(
+        "sbit.gym_logins",
+        "new",
+        b"mac_address,gym,login,logout\n4c:c5:9f:cb:13:bd,5,1678600000,1678603600\n",
+    )
+    built.ingest()
+    built.rows(
+        "insert into gold_build.gym_summary select * from gold_build.gym_summary where gym = 3"
+    )
+    with pytest.raises(LakehouseError, match="readers of gold see what they saw before"):
+        built.build()
+    assert len(built.rows("select * from gold_build.gym_summary")) == 8
+    assert built.gold() == before
+    built.rows("delete from gold_build.gym_summary where gym = 3")
+    built.build("--full-refresh", "--select", "gym_summary")
+    assert built.gold() == before, "a partial build does not publish"
+    built.build()
+    assert len(built.gold()["gym_summary"]) == 7

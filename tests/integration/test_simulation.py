@@ -15,6 +15,8 @@ from tests.simulation.mistakes import MISTAKES, planted
 from tests.simulation.runner import Play, draw
 from tests.simulation.scenario import Scenario, Step
 
+pytestmark = pytest.mark.deep
+
 SEEDS = {"wearables": (37,), "network": (52,)}
 SCENARIOS = [
     *(Scenario.from_json(path.read_text()) for path in sorted(CORPUS.glob("*.json"))),
