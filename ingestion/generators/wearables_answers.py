@@ -3,7 +3,7 @@
     delivered files --read_deliveries--> Deliveries --answers--> Answers --to_json--> expected/
 
 Times are whole microseconds since 1970, sums are integers: nothing depends on the order of arrival.
-The cases C1 to C26 that the comments name are told in `tests/unit/test_wearables_answers.py`.
+The cases C1 to C30 that the comments name are told in `tests/unit/test_wearables_answers.py`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
@@ -46,6 +47,7 @@ TOPIC_ENTITIES = {
 }
 ATTRIBUTES = ("dob", "sex", "gender", "first_name", "last_name")
 ADDRESS_ATTRIBUTES = ("street_address", "city", "state", "zip")
+ENVELOPE_FIELDS = ("key", "value", "topic", "partition", "offset", "timestamp")
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -54,11 +56,17 @@ FIRST_MILLISECONDS = 10**11
 """From here on an epoch value counts milliseconds; as seconds it would be the year 5138."""
 END_OF_TIME = 253_402_300_800 * SECOND
 """Midnight after 9999-12-31."""
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""What is told of an earlier time, a clock told that was never set."""
+LONGEST_NUMBER = 40
+"""A number or a time of more characters is not looked at."""
 
 Value: TypeAlias = bool | int | float | str | Decimal | date | datetime | None
 Row: TypeAlias = dict[str, Value]
 CsvRow: TypeAlias = Mapping[str, str] | str
 """The fields of a line, or the whole line where it has a wrong number of them."""
+Clock: TypeAlias = Callable[[str | None], int]
+"""Reads a time that is believed."""
 Session: TypeAlias = tuple[int, int, int]
 """user_id, workout_id, session_id."""
 Span: TypeAlias = tuple[int, int]
@@ -71,7 +79,7 @@ csv.field_size_limit(16 * 1024**2)
 
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:?\d\d)?", re.ASCII | re.IGNORECASE
 )
@@ -268,36 +276,56 @@ def _csv_rows(table: str, files: Iterable[list[str]]) -> list[CsvRow]:
 # --- reading values
 
 
-def instant(text: str | None, latest: int | None = None) -> int:
-    """Reads a time (C17, C18).
+class _Double(str):
+    """A number that stands in an envelope's own text: the engine knows its double, not the text."""
+
+
+def instant(text: str | None, latest: int | None = None, earliest: int = 0) -> int:
+    """Reads a time (C17, C18, C30).
 
     Args:
         text: Epoch seconds, or milliseconds from 1e11 on, or ISO text; no zone means UTC.
         latest: The last microsecond that is believed; None believes every time.
+        earliest: The first microsecond that is believed.
 
     Returns:
         Microseconds since 1970 UTC, rounded half up.
 
     Raises:
-        UnreadableError: The text is no time, or a time before 1970 or after `latest`.
+        UnreadableError: The text is no time, is in scientific notation with digits that do not
+            reach the second, or is a time before 1970 or `earliest` or after `latest`.
     """
-    text = (text or "").strip(_SPACES)
-    if _is_number(text):
-        value = Fraction(int(text)) if text.isdigit() else Fraction(text)
-        exact = value * (1000 if value >= FIRST_MILLISECONDS else SECOND)
-    elif len(text) < 1000 and (match := _ISO.fullmatch(text)):
+    written = _bounded(text)
+    if _NUMBER.fullmatch(written):
+        exact = _epoch(written)
+    elif match := _ISO.fullmatch(written):
         exact = _iso(*match.groups())
     else:
-        raise UnreadableError(f"no time: {text!r}")
+        raise UnreadableError(f"no time: {written!r}")
     micros = math.floor(exact + Fraction(1, 2))
-    if exact < 0 or micros >= END_OF_TIME or (latest is not None and micros > latest):
-        raise UnreadableError(f"time out of range: {text!r}")
+    is_believed = earliest <= micros and (latest is None or micros <= latest)
+    if exact < 0 or micros >= END_OF_TIME or not is_believed:
+        raise UnreadableError(f"time out of range: {written!r}")
     return micros
 
 
-def _is_number(text: str) -> bool:
-    # Python refuses to read integers of more than 4,300 digits.
-    return len(text) < 1000 and _NUMBER.fullmatch(text) is not None
+def _bounded(text: str | None) -> str:
+    # Python writes all digits of a double that can be a time, however few the text had.
+    text = repr(float(text)) if isinstance(text, _Double) else (text or "").strip(_SPACES)
+    if len(text) > LONGEST_NUMBER:
+        raise UnreadableError("too long")
+    return text
+
+
+def _epoch(number: str) -> Fraction:
+    """What a spreadsheet has rounded (`1.79349E+12`) is no time."""
+    value = Fraction(int(number) if number.isdigit() else number)
+    is_millis = value >= FIRST_MILLISECONDS
+    mantissa, _, exponent = number.lower().partition("e")
+    digits = len(mantissa.partition(".")[2])
+    if digits < int(exponent or 0) - (3 if is_millis else 0):
+        raise UnreadableError(f"too few digits: {number}")
+    return value * (1000 if is_millis else SECOND)
 
 
 def _iso(seconds: str, fraction: str | None, zone: str | None) -> Fraction:
@@ -309,9 +337,8 @@ def _iso(seconds: str, fraction: str | None, zone: str | None) -> Fraction:
 
 
 def _integer(text: str | None) -> int:
-    text = (text or "").strip(_SPACES)
-    is_long = len(text) > 1000 or len(text.lstrip("+-0")) > 19
-    if not _INTEGER.fullmatch(text) or is_long or not -(2**63) <= int(text) < 2**63:
+    text = _bounded(text)
+    if not _INTEGER.fullmatch(text) or not -(2**63) <= int(text) < 2**63:
         raise UnreadableError(f"no integer: {text!r}")
     return int(text)
 
@@ -332,8 +359,11 @@ def _dob(text: str | None) -> date | None:
 
 
 def _number(text: str | None) -> float | None:
-    text = (text or "").strip(_SPACES)
-    value = float(text) if _is_number(text) else math.inf
+    try:
+        text = _bounded(text)
+    except UnreadableError:
+        return None
+    value = float(text) if _NUMBER.fullmatch(text) else math.inf
     return value if math.isfinite(value) else None
 
 
@@ -341,11 +371,11 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"not JSON: {name}")
 
 
-def _object(text: object) -> dict[str, object]:
-    """The JSON object in a text, with its numbers as the text they came as."""
+def _object(text: object, number: Callable[[str], str] = str) -> dict[str, object]:
+    """The JSON object that a text is and nothing else, with its numbers as text (C27)."""
     try:
         parsed = (
-            json.loads(text, parse_int=str, parse_float=str, parse_constant=_no_constant)
+            json.loads(text, parse_int=str, parse_float=number, parse_constant=_no_constant)
             if isinstance(text, str)
             else text
         )
@@ -357,8 +387,18 @@ def _object(text: object) -> dict[str, object]:
 
 
 def _text(holder: Mapping[str, object], name: str) -> str | None:
+    """A field as text; None where it is null, absent or no scalar."""
     value = holder.get(name)
-    return value if value is None or isinstance(value, str) else json.dumps(value)
+    if value is None or isinstance(value, dict | list):
+        return None
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _is_unread(holder: Mapping[str, object], name: str, *, may_be_absent: bool = False) -> bool:
+    """Whether a declared scalar is absent or of another shape (C29); a null is neither."""
+    if name not in holder:
+        return not may_be_absent
+    return isinstance(holder[name], dict | list)
 
 
 def _word(holder: Mapping[str, object], name: str, allowed: Iterable[str]) -> str:
@@ -371,31 +411,31 @@ def _word(holder: Mapping[str, object], name: str, allowed: Iterable[str]) -> st
 # --- reading rows: each returns the entity and its number of field-level rejects
 
 
-def _registration(row: CsvRow, latest: int | None) -> tuple[_Registration, int]:
+def _registration(row: CsvRow, clock: Clock) -> tuple[_Registration, int]:
     if isinstance(row, str):
         raise UnreadableError("wrong number of fields")
     registration = _Registration(
         user=_integer(row["user_id"]),
         device=_integer(row["device_id"]),
         mac=_mac(row["mac_address"]),
-        at=instant(row["registration_timestamp"], latest),
+        at=clock(row["registration_timestamp"]),
     )
     return registration, 0
 
 
-def _login(row: CsvRow, latest: int | None) -> tuple[_Login, int]:
+def _login(row: CsvRow, clock: Clock) -> tuple[_Login, int]:
     if isinstance(row, str):
         raise UnreadableError("wrong number of fields")
     login = _Login(
         gym=_integer(row["gym"]),
         mac=_mac(row["mac_address"]),
-        login=instant(row["login"], latest),
+        login=clock(row["login"]),
         logout=None,
     )
     if not row["logout"].strip(_SPACES):
         return login, 0
     try:
-        return login._replace(logout=instant(row["logout"], latest)), 0
+        return login._replace(logout=clock(row["logout"])), 0
     except UnreadableError:
         return login, 1
 
@@ -406,63 +446,76 @@ def payload_digest(attributes: Iterable[str | None]) -> str:
     return hashlib.sha256(canonical.encode("utf-8", errors="replace")).hexdigest()
 
 
-def _profile_change(envelope: Mapping[str, object], latest: int | None) -> tuple[_Change, int]:
-    value: Mapping[str, object]
-    if envelope.get("value") is None:  # a tombstone
-        value = {
-            "user_id": envelope.get("key"),
-            "timestamp": envelope.get("timestamp"),
-            "update_type": "delete",
-        }
-    else:
-        value = _object(envelope["value"])
-    address = value.get("address")
-    address = address if isinstance(address, dict) else {}
+def _profile_change(envelope: Mapping[str, object], clock: Clock) -> tuple[_Change, int]:
+    if envelope["value"] is None:
+        return _tombstone(envelope, clock), 0
+    value = _object(envelope["value"])
+    told = value.get("address")
+    address = told if isinstance(told, dict) else {}
     attributes = (
         *(_text(value, name) for name in ATTRIBUTES),
         *(_text(address, name) for name in ADDRESS_ATTRIBUTES),
     )
     change = _Change(
         user=_integer(_text(value, "user_id")),
-        at=instant(_text(value, "timestamp"), latest),
+        at=clock(_text(value, "timestamp")),
         kind=_word(value, "update_type", _KIND_ORDER),
         digest=payload_digest(attributes),
         dob=_dob(attributes[0]),
         attributes=attributes,
     )
-    return change, int(attributes[0] is not None and change.dob is None)
+    may_be_absent = change.kind == "delete"
+    is_unread = (
+        any(_is_unread(value, name, may_be_absent=may_be_absent) for name in ATTRIBUTES)
+        or any(_is_unread(address, name, may_be_absent=True) for name in ADDRESS_ATTRIBUTES)
+        or not (isinstance(told, dict | None) and (may_be_absent or "address" in value))
+        or (attributes[0] is not None and change.dob is None)
+    )
+    return change, int(is_unread)
 
 
-def _workout_event(envelope: Mapping[str, object], latest: int | None) -> tuple[_WorkoutEvent, int]:
-    value = _object(envelope.get("value"))
+def _tombstone(envelope: Mapping[str, object], clock: Clock) -> _Change:
+    nothing = (None,) * len(ATTRIBUTES + ADDRESS_ATTRIBUTES)
+    return _Change(
+        user=_integer(_text(envelope, "key")),
+        at=clock(_text(envelope, "timestamp")),
+        kind="delete",
+        digest=payload_digest(nothing),
+        dob=None,
+        attributes=nothing,
+    )
+
+
+def _workout_event(envelope: Mapping[str, object], clock: Clock) -> tuple[_WorkoutEvent, int]:
+    value = _object(envelope["value"])
     user, workout, session = (
         _integer(_text(value, name)) for name in ("user_id", "workout_id", "session_id")
     )
     action = _word(value, "action", ("start", "stop"))
-    at = instant(_text(value, "timestamp"), latest)
-    return _WorkoutEvent((user, workout, session), action, at), 0
+    return _WorkoutEvent((user, workout, session), action, clock(_text(value, "timestamp"))), 0
 
 
-def _reading(envelope: Mapping[str, object], latest: int | None) -> tuple[_Reading, int]:
-    value = _object(envelope.get("value"))
+def _reading(envelope: Mapping[str, object], clock: Clock) -> tuple[_Reading, int]:
+    value = _object(envelope["value"])
     rate = _text(value, "heartrate")
     reading = _Reading(
         device=_integer(_text(value, "device_id")),
-        at=instant(_text(value, "time"), latest),
+        at=clock(_text(value, "time")),
         bpm=_number(rate),
     )
-    return reading, int(rate is not None and reading.bpm is None)
+    is_unread = _is_unread(value, "heartrate") or (rate is not None and reading.bpm is None)
+    return reading, int(is_unread)
 
 
 def _sift(
-    rows: Iterable[Raw], read: Callable[[Raw, int | None], tuple[Entity, int]], latest: int | None
+    rows: Iterable[Raw], read: Callable[[Raw, Clock], tuple[Entity, int]], clock: Clock
 ) -> tuple[list[Entity], Counter[str]]:
     entities: list[Entity] = []
     counts: Counter[str] = Counter()
     for row in rows:
         counts["events_in"] += 1
         try:
-            entity, field_rejects = read(row, latest)
+            entity, field_rejects = read(row, clock)
         except UnreadableError:
             counts["row_rejects"] += 1
         else:
@@ -471,15 +524,25 @@ def _sift(
     return entities, counts
 
 
-def _by_entity(messages: Iterable[str]) -> dict[str, list[dict[str, object]]]:
+def _by_entity(
+    messages: Iterable[str],
+) -> tuple[dict[str, list[dict[str, object]]], Counter[str]]:
+    """Envelopes by entity, and the counts of those that are of none (C27 to C29)."""
     found: dict[str, list[dict[str, object]]] = defaultdict(list)
+    counts: Counter[str] = Counter()
     for line in messages:
         try:
-            envelope = _object(line)
+            envelope = _object(line, _Double)
         except UnreadableError:
             envelope = {}
-        found[TOPIC_ENTITIES.get(str(envelope.get("topic")), "unknown")].append(envelope)
-    return found
+        entity = TOPIC_ENTITIES.get(str(envelope.get("topic")))
+        if entity is None or "value" not in envelope:
+            counts["events_in"] += 1
+            counts["row_rejects"] += 1
+        else:
+            found[entity].append(envelope)
+            counts["field_rejects"] += any(name not in envelope for name in ENVELOPE_FIELDS)
+    return found, counts
 
 
 # --- working out
@@ -625,6 +688,10 @@ def age_band(born: date | None, on: date) -> str:
     if years < bounds[0]:
         return "under 18"
     return next((f"{low}-{high}" for low, high in pairwise(bounds) if years < high), "95+")
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - _EPOCH_START) // timedelta(microseconds=1)
 
 
 def _at(micros: int | None) -> datetime | None:
@@ -784,6 +851,7 @@ def answers(
     report_timezone: str = "UTC",
     max_bpm: int = 300,
     now: datetime | None = None,
+    earliest: datetime = EARLIEST,
 ) -> Answers:
     """Works out what the marts must hold.
 
@@ -792,18 +860,21 @@ def answers(
         report_timezone: The IANA zone in which dates and ages are taken.
         max_bpm: The highest valid heart rate, beats a minute.
         now: The time of ingestion; times more than an hour after it are rejected. None: no check.
+        earliest: The first time that is believed.
     """
     zone = ZoneInfo(report_timezone)
-    latest = None if now is None else (now - _EPOCH_START) // timedelta(microseconds=1)
-    latest = None if latest is None else latest + MAX_CLOCK_SKEW
-    envelopes = _by_entity(deliveries.messages)
+    clock = partial(
+        instant,
+        latest=None if now is None else _micros(now) + MAX_CLOCK_SKEW,
+        earliest=_micros(earliest),
+    )
+    envelopes, unknown_counts = _by_entity(deliveries.messages)
 
-    registered, registered_counts = _sift(deliveries.registrations, _registration, latest)
-    logged_in, login_counts = _sift(deliveries.gym_logins, _login, latest)
-    changed, change_counts = _sift(envelopes["profile_changes"], _profile_change, latest)
-    worked_out, workout_counts = _sift(envelopes["workout_events"], _workout_event, latest)
-    measured, reading_counts = _sift(envelopes["heart_rates"], _reading, latest)
-    unknown = len(envelopes["unknown"])
+    registered, registered_counts = _sift(deliveries.registrations, _registration, clock)
+    logged_in, login_counts = _sift(deliveries.gym_logins, _login, clock)
+    changed, change_counts = _sift(envelopes["profile_changes"], _profile_change, clock)
+    worked_out, workout_counts = _sift(envelopes["workout_events"], _workout_event, clock)
+    measured, reading_counts = _sift(envelopes["heart_rates"], _reading, clock)
 
     device_owners = _owners((r.device, r.at, r.user) for r in registered)
     mac_owners = _owners((r.mac, r.at, r.user) for r in registered)
@@ -824,7 +895,7 @@ def answers(
         "heart_rates": _account(
             reading_counts, sum(len(of_device) for of_device in readings.values()), conflicts
         ),
-        "unknown": _account(Counter(events_in=unknown, row_rejects=unknown), 0),
+        "unknown": _account(unknown_counts, 0),
     }
     return Answers(
         workout_bpm_summary=_summary_rows(

@@ -76,6 +76,46 @@ def test_an_epoch_is_seconds_or_from_1e11_on_milliseconds(epoch: Decimal, style:
 
 
 @often
+@given(
+    st.decimals(0, LAST_SECOND * 1000, places=3),
+    st.integers(-3, 14),
+    st.integers(0, 6),
+    st.sampled_from(("e", "E+")),
+)
+def test_a_time_in_scientific_notation_tells_its_second(
+    epoch: Decimal, exponent: int, digits_less: int, mark: str
+) -> None:
+    scaled = epoch.scaleb(-exponent)
+    digits = max(exponent + 3 - 2 * digits_less, 0)
+    mantissa = f"{scaled:.{digits}f}"
+    mark = mark[0] if exponent < 0 else mark
+    written = Decimal(f"{mantissa}e{exponent}")
+    last_digit = written.as_tuple().exponent
+    assert isinstance(last_digit, int)
+    unit, most = (1000, 3) if written >= 10**11 else (SECOND, 0)
+    # Else its last digit is worth ten units of the second or more.
+    if last_digit <= most and (micros := int(written * unit)) < (LAST_SECOND + 1) * SECOND:
+        assert abs(wearables.instant(f"{mantissa}{mark}{exponent}") - micros) <= 1
+    else:
+        with pytest.raises(UnreadableError):
+            wearables.instant(f"{mantissa}{mark}{exponent}")
+
+
+@often
+@given(st.integers(0, 60), st.sampled_from(("", " ", "\t")), st.integers(0, 1500))
+def test_what_is_longer_than_40_characters_is_no_number(zeros: int, space: str, more: int) -> None:
+    texts = [f"1678410000.{'0' * zeros}", f"{'0' * (zeros + more)}7"]
+    for text, read in zip(texts, (wearables.instant, wearables._integer), strict=True):
+        if len(text) <= 40:
+            read(f"{space}{text}{space}")
+        else:
+            with pytest.raises(UnreadableError):
+                read(f"{space}{text}{space}")
+    rate = wearables._number(f"{space}{texts[0]}{space}")
+    assert rate == (1678410000 if len(texts[0]) <= 40 else None)
+
+
+@often
 @given(shapes)
 def test_any_text_is_a_value_or_unreadable(text: str) -> None:
     for read in (wearables.instant, wearables._integer, wearables._mac, wearables._object):
@@ -118,7 +158,8 @@ def test_six_octets_in_hex_with_colons_are_a_mac_and_nothing_else(
 @given(st.dates(), st.floats(allow_nan=False, allow_infinity=False))
 def test_birth_dates_and_rates_are_read_as_they_were_written(born: date, rate: float) -> None:
     assert wearables._dob(f"{born.month:02}/{born.day:02}/{born.year:04}") == born
-    assert wearables._number(repr(rate)) == rate
+    exponent = repr(rate).partition("e")[2].lstrip("+-")
+    assert wearables._number(repr(rate)) == (rate if len(exponent) <= 2 else None)
 
 
 @often
@@ -169,6 +210,33 @@ bodies = st.dictionaries(
 )
 
 
+def is_json(body: object) -> bool:
+    try:
+        return bool(json.dumps(body, allow_nan=False))
+    except ValueError:
+        return False
+
+
+between = st.sampled_from(("", " ", "\t", "\r\n", ",", "[", "]", "}", "x", "\0", "\f", "\xa0"))
+
+
+@often
+@given(
+    st.lists(bodies.filter(is_json).map(json.dumps), max_size=2),
+    st.lists(between, max_size=3),
+    st.data(),
+)
+def test_a_text_is_one_object_and_nothing_else_or_no_message(
+    objects: list[str], more: list[str], data: st.DataObject
+) -> None:
+    text = "".join(data.draw(st.permutations([*objects, *more])))
+    if len(objects) == 1 and not "".join(more).strip(" \t\r\n"):
+        assert wearables._object(text).keys() == json.loads(objects[0]).keys()
+    else:
+        with pytest.raises(UnreadableError):
+            wearables._object(text)
+
+
 @often
 @given(
     st.lists(
@@ -178,7 +246,7 @@ bodies = st.dictionaries(
                 "topic": st.sampled_from(("user_info", "workout", "bpm")) | values,
                 "value": bodies | bodies.map(json.dumps) | values,
             },
-            optional={"key": values, "timestamp": values},
+            optional=dict.fromkeys(("key", "timestamp", "partition", "offset"), values),
         ).map(json.dumps),
         max_size=6,
     )
