@@ -36,7 +36,7 @@ def read_files(spark: SparkSession, table: SourceTable, home: Home) -> DataFrame
         )
         columns = [F.col(name) for name in [*names, "_raw"]]
     elif table.format == "json":
-        rows = reader.text(str(folder)).where(F.expr(_NOT_BLANK))
+        rows = _with_fields(reader.text(str(folder)).where(F.expr(_NOT_BLANK)))
         columns = _json_columns(names)
     else:
         schema = ", ".join(f"`{column.name}` {column.data_type}" for column in table.columns)
@@ -45,9 +45,28 @@ def read_files(spark: SparkSession, table: SourceTable, home: Home) -> DataFrame
     return rows.select(*columns, *_origin(table))
 
 
+def _with_fields(lines: DataFrame) -> DataFrame:
+    """Adds `fields`, a map of the text of all fields of a line that is one JSON object; else null.
+
+    `from_json` stops after the first object and says nothing of what follows. Within brackets a
+    second object is a second element, and whatever else follows leaves nothing at all. Only a line
+    with a bracket of its own might end the array early; what follows it then ends no object.
+    """
+    line = F.col("value")
+    objects = F.from_json(F.concat(F.lit("["), line, F.lit("]")), "array<map<string, string>>")
+    is_whole = ~F.contains(line, F.lit("]")) | (
+        F.from_json(F.concat(F.lit('{"object":'), line, F.lit("}")), "object map<string, string>")
+        .getField("object")
+        .isNotNull()
+    )
+    # Columns of their own, since each is looked at more than once.
+    return lines.withColumn("objects", objects).withColumn(
+        "fields", F.when((F.size("objects") == 1) & is_whole, F.col("objects").getItem(0))
+    )
+
+
 def _json_columns(names: list[str]) -> list[Column]:
-    # All fields of a line in one reading of it; null for a line that is no object.
-    fields = F.from_json("value", "map<string, string>")
+    fields = F.col("fields")
     columns = [fields.getItem(name) for name in names]
     # As many fields as columns, and each column has one: neither repeated fields nor others. To see
     # so without a look at the keys is worth it, since nearly all lines are like this.
@@ -55,18 +74,17 @@ def _json_columns(names: list[str]) -> list[Column]:
     for column in columns:
         is_exact &= column.isNotNull()
     keys = F.map_keys(fields)
+    is_as_declared = F.array_sort(keys) == F.array(*[F.lit(name) for name in sorted(names)])
     has_repeated = F.when(is_exact, False).otherwise(F.size(keys) > F.size(F.array_distinct(keys)))
     # Of a repeated field the map would give the first; JSON's readers give the last.
     last = F.from_json("value", ", ".join(f"`{name}` string" for name in names))
-    others = F.array_except(keys, F.array(*[F.lit(name) for name in names]))
-    has_others = F.when(is_exact, False).otherwise(F.size(others) > 0)
-    raw = F.when(has_repeated | has_others | fields.isNull(), F.col("value"))
     return [
         *(
             F.when(has_repeated, last.getField(name)).otherwise(column).alias(name)
             for name, column in zip(names, columns, strict=True)
         ),
-        raw.alias("_raw"),
+        # An absent field is no null: what was there is told by the line alone.
+        F.when(is_exact | is_as_declared, None).otherwise(F.col("value")).alias("_raw"),
     ]
 
 

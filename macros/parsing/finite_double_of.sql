@@ -1,7 +1,4 @@
-{#- A number from text, or null; 'NaN' and 'Infinity' are no measurements. -#}
+{#- A number that is one, or null: NaN and Infinity are no measurements. -#}
 {% macro finite_double_of(column) -%}
-    case
-        when abs(try_cast({{ column }} as double)) < double('Infinity')
-            then try_cast({{ column }} as double)
-    end
+    case when abs({{ column }}) < double('Infinity') then {{ column }} end
 {%- endmacro %}

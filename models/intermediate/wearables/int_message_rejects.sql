@@ -19,7 +19,7 @@ heart_rates as (
 ),
 
 rejects as (
-    {{ rejects_of('messages', 'sbit.kafka_multiplex', 'unknown') }}
+    {{ rejects_of('messages', 'sbit.kafka_multiplex', 'unknown', with_fields=true) }}
     union all
     {{ rejects_of('profile_changes', 'sbit.kafka_multiplex', 'profile_changes', with_fields=true) }}
     union all

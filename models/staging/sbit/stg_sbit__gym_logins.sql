@@ -21,6 +21,7 @@ typed as (
             )
         ) as raw_text,
         _raw is not null as is_malformed,
+        login as login_text,
         logout as logout_text,
         _source_file,
         _source_sha256,
@@ -32,19 +33,19 @@ typed as (
 checked as (
     select
         *,
-        {{ time_fault('logout', 'logout_at') }} as logout_fault
+        {{ time_fault('sbit', 'logout', 'logout_at', 'logout_text') }} as logout_fault
     from typed
 ),
 
 judged as (
     select
-        * except (logout_at, logout_text, logout_fault),
+        * except (login_text, logout_at, logout_text, logout_fault),
         if(logout_fault is null, logout_at, null) as logout_at,
         case
             when is_malformed then 'the line does not have the declared columns'
             when gym is null then 'gym is not a whole number'
             when mac_address is null then 'mac_address is not a mac address'
-            else {{ time_fault('login', 'login_at') }}
+            else {{ time_fault('sbit', 'login', 'login_at', 'login_text') }}
         end as reject_reason,
         if({{ trimmed('logout_text') }} <> '', logout_fault, null) as field_reject_reason
     from checked

@@ -4,31 +4,49 @@ source as (
     select * from {{ source('sbit', 'kafka_multiplex') }}
 ),
 
-typed as (
+-- A line is kept raw where its columns do not hold all of it, so where a field is absent, too.
+parsed as (
     select
-        topic,
-        key as message_key,
-        value as message,
-        coalesce(value, _raw, key) as raw_text,
-        {{ epoch_to_timestamp('timestamp') }} as message_at,
-        _raw is not null and json_object_keys(_raw) is null as is_malformed,
-        _source_file,
-        _source_sha256,
-        _ingested_at,
-        _load_id
+        *,
+        {{ json_objects_of('_raw', 'topic string') }} as raw_objects
     from source
+),
+
+checked as (
+    select
+        *,
+        if(
+            {{ only_object_of('raw_objects', '_raw') }} is null,
+            null,
+            array_except(
+                array('topic', 'value', 'key', 'partition', 'offset', 'timestamp'),
+                json_object_keys(_raw)
+            )
+        ) as missing
+    from parsed
 ),
 
 judged as (
     select
-        * except (is_malformed, raw_text),
-        raw_text,
+        topic,
+        key as message_key,
+        value as message,
+        {{ epoch_to_timestamp('timestamp', "timestamp like '%+%'") }} as message_at,
+        _source_file,
+        _source_sha256,
+        _ingested_at,
+        _load_id,
+        coalesce(value, _raw, key) as raw_text,
         case
-            when is_malformed then 'the line is not a JSON object'
-            when topic is null then 'the topic is missing'
+            when _raw is not null and missing is null then 'the line is not one JSON object'
+            when array_contains(missing, 'topic') then 'topic is missing'
+            when topic is null then 'the topic is null'
             when topic not in ('user_info', 'workout', 'bpm') then 'the topic is unknown'
-        end as reject_reason
-    from typed
+            when array_contains(missing, 'value') then 'value is missing'
+        end as reject_reason,
+        if(size(missing) > 0, concat('missing: ', array_join(missing, ', ')), null)
+            as field_reject_reason
+    from checked
 )
 
 select * from judged

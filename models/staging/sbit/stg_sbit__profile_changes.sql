@@ -1,3 +1,5 @@
+{%- set texts = ['dob', 'sex', 'gender', 'first_name', 'last_name'] -%}
+{%- set address_texts = ['street_address', 'city', 'state', 'zip'] -%}
 with
 
 messages as (
@@ -8,60 +10,127 @@ messages as (
 parsed as (
     select
         *,
-        from_json(
-            message,
+        {{ json_objects_of(
+            'message',
             'user_id string, update_type string, timestamp string, dob string, sex string,
             gender string, first_name string, last_name string,
             address struct<street_address: string, city: string, state: string, zip: string>'
-        ) as fields,
+        ) }} as objects,
         message is null as is_tombstone
     from messages
 ),
 
+with_fields as (
+    select
+        *,
+        {{ only_object_of('objects', 'message') }} as fields,
+        {{ is_as_written('message', 'timestamp') }} as is_time_as_written
+    from parsed
+),
+
+shaped as (
+    select
+        *,
+        array_except(
+            array({% for name in texts %}'{{ name }}', {% endfor %}'address'), json_object_keys(message)
+        ) as missing,
+        array_compact(array(
+            {% for name in texts -%}
+            if({{ is_container('message', [name], 'fields.' ~ name) }}, '{{ name }}', null),
+            {% endfor -%}
+            {% for name in address_texts -%}
+            if(
+                {{ is_container('message', ['address', name], 'fields.address.' ~ name) }},
+                '{{ name }}',
+                null
+            ),
+            {% endfor -%}
+            if(
+                fields.address is null and from_json(message, 'address string').address is not null,
+                'address',
+                null
+            )
+        )) as misshapen
+    from with_fields
+),
+
 typed as (
     select
+        message,
+        fields,
+        is_tombstone,
+        is_time_as_written,
+        missing,
+        misshapen,
         {{ integer_of('if(is_tombstone, message_key, fields.user_id)') }} as user_id,
         if(is_tombstone, 'delete', lower({{ trimmed('fields.update_type') }})) as change_type,
-        fields.dob as dob_text,
-        if(
-            fields.dob rlike '^[0-9]{2}/[0-9]{2}/[0-9]{4}\\z',
-            cast(try_to_timestamp(fields.dob, 'MM/dd/yyyy') as date),
-            null
-        ) as born_on,
-        fields.sex,
-        fields.gender,
-        fields.first_name,
-        fields.last_name,
-        fields.address.street_address,
-        fields.address.city,
-        fields.address.state,
-        fields.address.zip,
+        {% for name in texts -%}
+        if(array_contains(misshapen, '{{ name }}'), null, fields.{{ name }})
+            as {{ 'dob_text' if name == 'dob' else name }},
+        {% endfor -%}
+        {% for name in address_texts -%}
+        if(array_contains(misshapen, '{{ name }}'), null, fields.address.{{ name }}) as {{ name }},
+        {% endfor -%}
         if(
             is_tombstone,
             message_at,
-            {{ epoch_to_timestamp('fields.timestamp') }}
+            {{ epoch_to_timestamp('fields.timestamp', 'is_time_as_written') }}
         ) as changed_at,
         raw_text,
         _source_file,
         _source_sha256,
         _ingested_at,
         _load_id
-    from parsed
+    from shaped
+),
+
+dated as (
+    select
+        *,
+        if(
+            dob_text rlike '^[0-9]{2}/[0-9]{2}/[0-9]{4}\\z',
+            cast(try_to_timestamp(dob_text, 'MM/dd/yyyy') as date),
+            null
+        ) as born_on
+    from typed
 ),
 
 judged as (
     select
-        *,
+        * except (message, fields, is_tombstone, is_time_as_written, missing, misshapen),
         case
+            when fields is null and not is_tombstone then 'value is not one JSON object'
             when user_id is null then 'user_id is not a whole number'
             when change_type is null or change_type not in ('new', 'update', 'delete')
                 then 'update_type is none of new, update, delete'
-            else {{ time_fault('timestamp', 'changed_at') }}
+            else
+                {{ time_fault(
+                    'sbit', 'timestamp', 'changed_at', 'fields.timestamp', 'is_time_as_written'
+                ) }}
         end as reject_reason,
-        case
-            when dob_text is not null and born_on is null then 'dob is not a date as MM/dd/yyyy'
-        end as field_reject_reason
-    from typed
+        -- A delete needs its user and its time alone.
+        if(
+            change_type = 'delete',
+            null,
+            nullif(
+                concat_ws(
+                    '; ',
+                    if(size(missing) > 0, concat('missing: ', array_join(missing, ', ')), null),
+                    if(
+                        size(misshapen) > 0,
+                        concat('of another shape: ', array_join(misshapen, ', ')),
+                        null
+                    ),
+                    if(
+                        dob_text is not null and born_on is null,
+                        'dob is not a date as MM/dd/yyyy',
+                        null
+                    )
+                ),
+                ''
+            )
+        ) as field_reject_reason
+    from dated
 )
 
 select * from judged

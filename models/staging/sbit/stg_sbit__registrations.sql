@@ -21,6 +21,7 @@ typed as (
             )
         ) as raw_text,
         _raw is not null as is_malformed,
+        registration_timestamp as time_text,
         _source_file,
         _source_sha256,
         _ingested_at,
@@ -30,13 +31,14 @@ typed as (
 
 judged as (
     select
-        *,
+        * except (time_text),
         case
             when is_malformed then 'the line does not have the declared columns'
             when user_id is null then 'user_id is not a whole number'
             when device_id is null then 'device_id is not a whole number'
             when mac_address is null then 'mac_address is not a mac address'
-            else {{ time_fault('registration_timestamp', 'registered_at') }}
+            else
+                {{ time_fault('sbit', 'registration_timestamp', 'registered_at', 'time_text') }}
         end as reject_reason
     from typed
 )

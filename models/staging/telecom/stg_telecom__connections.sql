@@ -50,10 +50,8 @@ judged as (
                 when server_id is null then 'server_id is missing'
                 when event_type is null or event_type not in ('connect', 'disconnect', 'usage')
                     then 'event_type is none of connect, disconnect, usage'
-                when event_at < timestamp '{{ var("earliest_event_at") }} 00:00:00+00:00'
-                    then 'event_at is before {{ var("earliest_event_at") }}'
             end,
-            {{ time_fault('event_at', 'event_at') }},
+            {{ time_fault('telecom', 'event_at', 'event_at') }},
             case
                 when event_type <> 'usage' then null
                 when asked_bps is null then 'asked_mbps is not a speed'

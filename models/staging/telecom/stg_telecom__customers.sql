@@ -29,8 +29,9 @@ judged as (
         case
             when customer_id is null then 'customer_id is missing'
             when valid_from is null then 'valid_from is missing'
-            when valid_from <= {{ beginning_of_time() }} or valid_from >= {{ end_of_time() }}
-                then 'valid_from is out of range'
+            when valid_from < timestamp '{{ var("telecom_earliest_at") }} 00:00:00+00:00'
+                then 'valid_from is before {{ var("telecom_earliest_at") }}'
+            when valid_from >= {{ end_of_time() }} then 'valid_from is out of range'
         end as reject_reason,
         case
             when plan_mbps is not null and plan_bps is null then 'plan_mbps is not a speed'

@@ -33,8 +33,7 @@ judged as (
         case
             when device_id is null then 'device_id is missing'
             when customer_id is null then 'customer_id is missing'
-            when registered_at <= {{ beginning_of_time() }} then 'registered_at is out of range'
-            else {{ time_fault('registered_at', 'registered_at') }}
+            else {{ time_fault('telecom', 'registered_at', 'registered_at') }}
         end as reject_reason,
         case
             when device_type_text is not null and device_type is null

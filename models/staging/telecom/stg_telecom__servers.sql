@@ -25,8 +25,9 @@ judged as (
         case
             when server_id is null then 'server_id is missing'
             when valid_from is null then 'valid_from is missing'
-            when valid_from <= {{ beginning_of_time() }} or valid_from >= {{ end_of_time() }}
-                then 'valid_from is out of range'
+            when valid_from < timestamp '{{ var("telecom_earliest_at") }} 00:00:00+00:00'
+                then 'valid_from is before {{ var("telecom_earliest_at") }}'
+            when valid_from >= {{ end_of_time() }} then 'valid_from is out of range'
         end as reject_reason,
         if(
             capacity_mbps is not null and capacity_bps is null,
