@@ -1,6 +1,7 @@
 """Late, tied, deleted, returned and repeated events over four loads, each built as it comes.
 
 After every load the gold and the history equal what plain Python makes of all that has come so far.
+Times are seconds after 2023-03-11 00:00, as in the cases.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ CSV_HEADERS = {
     "sbit.registered_users": "user_id,device_id,mac_address,registration_timestamp",
     "sbit.gym_logins": "mac_address,gym,login,logout",
 }
+DAY = 1_678_492_800  # 2023-03-11T00:00:00Z
 # The changes of one user in four batches; every order of the batches gets a user of its own.
 CHANGES = {
     "first": [("new", 100, "Ada")],
@@ -34,29 +36,31 @@ def mac(number: int) -> str:
 
 
 def registration(user: int, device: int, at: int) -> tuple[str, str]:
-    return "sbit.registered_users", f"{user},{device},{mac(device)},{at}"
+    return "sbit.registered_users", f"{user},{device},{mac(device)},{DAY + at}"
 
 
-def login(device: int, gym: int, at: int, until: int | str = "") -> tuple[str, str]:
-    return "sbit.gym_logins", f"{mac(device)},{gym},{at},{until}"
+def login(device: int, gym: int, at: int, until: int | None = None) -> tuple[str, str]:
+    logout = "" if until is None else DAY + until
+    return "sbit.gym_logins", f"{mac(device)},{gym},{DAY + at},{logout}"
 
 
 def message(topic: str, key: int, at: float, value: dict[str, object]) -> tuple[str, str]:
     envelope = {"key": str(key), "value": json.dumps(value), "topic": topic, "partition": 0}
-    return "sbit.kafka_multiplex", json.dumps(envelope | {"offset": 1, "timestamp": int(at)})
+    return "sbit.kafka_multiplex", json.dumps(envelope | {"offset": 1, "timestamp": DAY + int(at)})
 
 
 def workout(user: int, session: int, action: str, at: int) -> tuple[str, str]:
     value = {"user_id": user, "workout_id": 1, "session_id": session}
-    return message("workout", user, at, value | {"action": action, "timestamp": at})
+    return message("workout", user, at, value | {"action": action, "timestamp": DAY + at})
 
 
 def reading(device: int, at: float, bpm: float | None) -> tuple[str, str]:
-    return message("bpm", device, at, {"device_id": device, "time": at, "heartrate": bpm})
+    value = {"device_id": device, "time": DAY + at, "heartrate": bpm}
+    return message("bpm", device, at, value)
 
 
 def profile(user: int, change: str, at: float, name: str | None) -> tuple[str, str]:
-    value = {"user_id": user, "update_type": change, "timestamp": at, "dob": "02/02/1950"}
+    value = {"user_id": user, "update_type": change, "timestamp": DAY + at, "dob": "02/02/1950"}
     address = {"street_address": "1 Road", "city": f"{name}ville", "state": "CA", "zip": 90001}
     return message(
         "user_info", user, at, value | {"sex": "F", "first_name": name, "address": address}
