@@ -109,8 +109,20 @@ def _of_topic(messages: list[dict[str, Any]], topic: str) -> list[dict[str, Any]
     return [
         message
         for message in messages
-        if message["topic"] == topic and isinstance(message["value"], dict)
+        if message["topic"] == topic and message["value"] is not None
     ]
+
+
+def _told(message: dict[str, Any]) -> dict[str, Any]:
+    """What a message says, which stands in its envelope as an object or as text."""
+    value = message["value"]
+    return dict(json.loads(value) if isinstance(value, str) else value)
+
+
+def _telling(message: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+    """The message with another value, as text where it was text."""
+    is_text = isinstance(message["value"], str)
+    return message | {"value": json.dumps(value) if is_text else value}
 
 
 def _twisted(
@@ -119,12 +131,13 @@ def _twisted(
     """What the generator leaves out: two changes of a profile at one moment, clocks decades off."""
     changes, readings = _of_topic(messages, "user_info"), _of_topic(messages, "bpm")
     for message in dice.sample(changes, min(number, len(changes))):
-        address = message["value"].get("address") or {}
+        value = _told(message)
+        address = value.get("address") or {}
         twin = {"sex": dice.choice("MF"), "address": address | {"city": "Twinning"}}
-        yield message | {"value": message["value"] | twin}
+        yield _telling(message, value | twin)
     for message in dice.sample(readings, min(number, len(readings))):
         time = dice.choice([0, 4e9]) + dice.randrange(1000)
-        yield message | {"value": message["value"] | {"time": time}}
+        yield _telling(message, _told(message) | {"time": time})
 
 
 def _skewed(
@@ -133,10 +146,10 @@ def _skewed(
     """Readings and starts and stops of workouts once more, by clocks that are wrong."""
     for topic, time in (("bpm", "time"), ("workout", "timestamp")):
         for message in _of_topic(messages, topic):
-            at = message["value"].get(time)
+            value = _told(message)
             skew = _skew(dice, share).total_seconds()
-            if skew and isinstance(at, int | float):
-                yield message | {"value": message["value"] | {time: at + skew}}
+            if skew and isinstance(value.get(time), int | float):
+                yield _telling(message, value | {time: value[time] + skew})
 
 
 def _wearables_answers(files: Iterable[File]) -> dict[str, Any]:
