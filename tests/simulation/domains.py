@@ -24,6 +24,11 @@ from tests.integration.conftest import (
     WEARABLES_ACCEPTED,
 )
 
+# Times and heart rates that cost too much, tell too little, or are right and look odd.
+NUMBERS = (
+    *("1e-999999999", "1e999999999", "1.7724E+12", "1.7724E9", "1.772400000E9", "17724e5"),
+    *(f"1772400000.{'0' * 29}", f"1772400000.{'0' * 30}", "-0", "0.5e3", "8e01", "8e001"),
+)
 # Stories are of March 2026 and their clocks less than an hour or decades ahead: any moment between
 # them will do.
 _INGESTED_AT = datetime(2027, 1, 1, tzinfo=UTC)
@@ -98,9 +103,9 @@ def _wearables_files(seed: int, story: dict[str, Any]) -> list[File]:
     dice = random.Random(seed)
     for name, more in (
         ("twisted", _twisted(messages, dice, story.get("twisted", 0))),
-        ("skewed", _skewed(messages, dice, story.get("skewed", 0))),
+        ("skewed", map(json.dumps, _skewed(messages, dice, story.get("skewed", 0)))),
     ):
-        if content := "\n".join(map(json.dumps, more)).encode():
+        if content := "\n".join(more).encode():
             files.append(File(of_wearables.KAFKA_MULTIPLEX, f"{name}.json", content, False))
     return files
 
@@ -125,19 +130,54 @@ def _telling(message: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
     return message | {"value": json.dumps(value) if is_text else value}
 
 
-def _twisted(
-    messages: list[dict[str, Any]], dice: random.Random, number: int
-) -> Iterator[dict[str, Any]]:
-    """What the generator leaves out: two changes of a profile at one moment, clocks decades off."""
+def _twisted(messages: list[dict[str, Any]], dice: random.Random, number: int) -> Iterator[str]:
+    """What the generator leaves out: two changes of a profile at one moment, clocks decades off.
+
+    And lines that a parser reads in part, or takes for whole where something is absent.
+    """
     changes, readings = _of_topic(messages, "user_info"), _of_topic(messages, "bpm")
     for message in dice.sample(changes, min(number, len(changes))):
         value = _told(message)
         address = value.get("address") or {}
         twin = {"sex": dice.choice("MF"), "address": address | {"city": "Twinning"}}
-        yield _telling(message, value | twin)
+        yield json.dumps(_telling(message, value | twin))
     for message in dice.sample(readings, min(number, len(readings))):
         time = dice.choice([0, 4e9]) + dice.randrange(1000)
-        yield _telling(message, _told(message) | {"time": time})
+        yield json.dumps(_telling(message, _told(message) | {"time": time}))
+    by_topic = [
+        found for topic in of_wearables.TOPIC_ENTITIES if (found := _of_topic(messages, topic))
+    ]
+    for _ in range(number if by_topic else 0):
+        yield dice.choice(_misreadable(*dice.choices(dice.choice(by_topic), k=2), dice))
+
+
+def _misreadable(message: dict[str, Any], other: dict[str, Any], dice: random.Random) -> list[str]:
+    """The line of a message in every way to be misread."""
+    line, value = json.dumps(message), _told(message)
+    lost, name = dice.choice(list(message)), dice.choice(list(value))
+    lacking = {key: of for key, of in value.items() if key != name}
+    misshapen = dice.choice([{"is": value[name]}, [value[name]], {}, "1 Way"])
+    measure = dice.choice([key for key in value if key in ("time", "timestamp", "heartrate")])
+    number, end = dice.choice(NUMBERS), dice.choice(["x", "}", "]", "null"])
+    changed = [
+        message | {"value": None},
+        message | {"value": f"{json.dumps(value)} {dice.choice(['{}', ', {}', 'x', ']'])}"},
+        {key: of for key, of in message.items() if key != "value"},
+        {key: of for key, of in message.items() if key != lost},
+        {key.title() if key == lost else key: of for key, of in message.items()},
+        _telling(message, lacking),
+        _telling(message, lacking | {name.title(): value[name]}),
+        _telling(message, value | {name: misshapen}),
+        _telling(message, value | {measure: number}),
+        _telling(message, value | {measure: "@"}),
+    ]
+    lines = [json.dumps(of) for of in changed]
+    return [
+        *(of.replace(r"\"@\"", number).replace('"@"', number) for of in lines),
+        f"{line}{json.dumps(other)}",
+        f"{line}, {json.dumps(other)}",
+        f"{line} {end}",
+    ]
 
 
 def _skewed(
