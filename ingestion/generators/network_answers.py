@@ -103,8 +103,8 @@ CAPACITY_STEPS_MBPS: Final = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 4
 MAX_CLOCK_SKEW: Final = 3600 * SECOND
 MAX_MBPS: Final = 1e9
 MAX_BYTES: Final = 10**15
-EARLIEST_EVENT: Final = 1_420_070_400 * SECOND
-"""2015-01-01T00:00:00Z."""
+EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""What is told of an earlier time, a clock told that was never set."""
 
 CONNECT, USAGE, DISCONNECT = 0, 1, 2
 """Ranks of the event types: the order of what happens in one microsecond."""
@@ -117,7 +117,7 @@ CONNECTION_REJECTS: Final = (
     "event_type is none of connect, disconnect, usage",
     "event_at is unreadable",
     "event_at is in the future",
-    "event_at is before 2015-01-01",
+    "event_at is before the earliest time",
     "asked_mbps is not a speed",
     "received_mbps is not a speed",
     "bytes is not a number of bytes",
@@ -281,6 +281,10 @@ def _is_out_of_range(micros: int | None) -> bool:
     return micros is not None and not _BEGINNING_OF_TIME < micros < _END_OF_TIME
 
 
+def _is_before(micros: int | None, earliest: int) -> bool:
+    return micros is not None and micros < earliest
+
+
 def bits_per_second(mbps: float | None) -> int | None:
     """A speed in whole bits per second, rounded half up; None where it is no speed."""
     if mbps is None or not 0 <= mbps <= MAX_MBPS:
@@ -356,7 +360,7 @@ def _counts(
     }
 
 
-def _servers(tables: Tables) -> _Account[_Server]:
+def _servers(tables: Tables, earliest: int) -> _Account[_Server]:
     account: _Account[_Server] = _Account()
     for row in _whole(tables, SERVERS).to_pylist():
         capacity = bits_per_second(row["capacity_mbps"])
@@ -366,6 +370,7 @@ def _servers(tables: Tables) -> _Account[_Server]:
                 (row["server_id"] is None, "server_id is missing"),
                 (row["valid_from"] is None, "valid_from is missing"),
                 (_is_out_of_range(row["valid_from"]), "valid_from is out of range"),
+                (_is_before(row["valid_from"], earliest), "valid_from is before the earliest time"),
             ),
             _first(
                 (
@@ -377,7 +382,7 @@ def _servers(tables: Tables) -> _Account[_Server]:
     return account
 
 
-def _customers(tables: Tables) -> _Account[_Customer]:
+def _customers(tables: Tables, earliest: int) -> _Account[_Customer]:
     account: _Account[_Customer] = _Account()
     for row in _whole(tables, CUSTOMERS).to_pylist():
         plan = bits_per_second(row["plan_mbps"])
@@ -397,6 +402,7 @@ def _customers(tables: Tables) -> _Account[_Customer]:
                 (row["customer_id"] is None, "customer_id is missing"),
                 (row["valid_from"] is None, "valid_from is missing"),
                 (_is_out_of_range(row["valid_from"]), "valid_from is out of range"),
+                (_is_before(row["valid_from"], earliest), "valid_from is before the earliest time"),
             ),
             _first(
                 (is_plan_invalid, "plan_mbps is not a speed"),
@@ -409,7 +415,7 @@ def _customers(tables: Tables) -> _Account[_Customer]:
     return account
 
 
-def _devices(tables: Tables, latest: int) -> _Account[_Device]:
+def _devices(tables: Tables, earliest: int, latest: int) -> _Account[_Device]:
     account: _Account[_Device] = _Account()
     for row in _whole(tables, DEVICES).to_pylist():
         registered_at = row["registered_at"]
@@ -429,6 +435,10 @@ def _devices(tables: Tables, latest: int) -> _Account[_Device]:
                     registered_at is not None and registered_at > latest,
                     "registered_at is in the future",
                 ),
+                (
+                    _is_before(registered_at, earliest),
+                    "registered_at is before the earliest time",
+                ),
             ),
             _first(
                 (
@@ -441,7 +451,7 @@ def _devices(tables: Tables, latest: int) -> _Account[_Device]:
     return account
 
 
-def _connections(tables: Tables, latest: int) -> tuple[_Events, Counter[str], int]:
+def _connections(tables: Tables, earliest: int, latest: int) -> tuple[_Events, Counter[str], int]:
     """The accepted-worthy events, the reasons of the rejected, and the number of all rows."""
     whole = _whole(tables, CONNECTIONS)
     rank = _ranks(whole["event_type"])
@@ -456,7 +466,7 @@ def _connections(tables: Tables, latest: int) -> tuple[_Events, Counter[str], in
         rank == _NONE,
         no_time,
         at > latest,
-        at < EARLIEST_EVENT,
+        at < earliest,
         is_usage & (asked == _NONE),
         is_usage & (received == _NONE),
         is_usage & (no_bytes | (num_bytes < 0) | (num_bytes > MAX_BYTES)),
@@ -1117,6 +1127,7 @@ def answers(
     ingested_at: datetime,
     as_of: datetime | None = None,
     timezone: str = "UTC",
+    earliest: datetime = EARLIEST,
 ) -> dict[str, Any]:
     """Works out what the marts must hold.
 
@@ -1125,6 +1136,7 @@ def answers(
         ingested_at: When they were taken in; times more than an hour after it are rejected.
         as_of: The time of the report; None: of the latest accepted connection event.
         timezone: The IANA zone in which dates are taken.
+        earliest: The first time that is believed, of events and of versions alike.
 
     Returns:
         The rows of each of `MARTS`, sorted by their key, as JSON has them; `entity_counts` by
@@ -1134,9 +1146,10 @@ def answers(
     """
     zone = ZoneInfo(timezone)
     latest = _micros(ingested_at) + MAX_CLOCK_SKEW
-    servers, customers = _servers(tables), _customers(tables)
-    devices = _devices(tables, latest)
-    worthy, rejects, events_in = _connections(tables, latest)
+    believed_from = _micros(earliest)
+    servers, customers = _servers(tables, believed_from), _customers(tables, believed_from)
+    devices = _devices(tables, believed_from, latest)
+    worthy, rejects, events_in = _connections(tables, believed_from, latest)
     num_worthy = len(worthy)
     accepted = _distinct(worthy)
     del worthy

@@ -820,8 +820,8 @@ def test_rows_are_the_same_when_they_are_typed_the_same() -> None:
         ({"event_at": None, "asked_mbps": None}, "event_at is unreadable"),
         ({"event_at": INGESTED + timedelta(hours=1, microseconds=1)}, "event_at is in the future"),
         (
-            {"event_at": datetime(2014, 12, 31, 23, 59, 59, 999_999, UTC)},
-            "event_at is before 2015-01-01",
+            {"event_at": datetime(1999, 12, 31, 23, 59, 59, 999_999, UTC), "asked_mbps": None},
+            "event_at is before the earliest time",
         ),
         *(
             ({f"{name}_mbps": value}, f"{name}_mbps is not a speed")
@@ -842,11 +842,33 @@ def test_rejects_of_connections(change: Row, reason: str) -> None:
 def test_the_bounds_are_accepted() -> None:
     events = [
         usage(INGESTED + timedelta(hours=1), 1e9, 0.0, 10**15),
-        usage(datetime(2015, 1, 1, tzinfo=UTC), -0.0, 1e-300, 0),
+        usage(datetime(2000, 1, 1, tzinfo=UTC), -0.0, 1e-300, 0),
     ]
-    early = datetime(2015, 1, 1, 0, 1, tzinfo=UTC)  # eleven years are a million windows
+    early = datetime(2000, 1, 1, 0, 1, tzinfo=UTC)  # the years since are millions of windows
     found = answers(tables(events), ingested_at=INGESTED, as_of=early)
     assert accounts(found)[:4] == (2, 2, 0, 0)
+
+
+def test_a_time_before_the_earliest_is_no_time() -> None:
+    earliest = datetime(2000, 1, 1, tzinfo=UTC)
+    before = earliest - timedelta(microseconds=1)
+    delivered = tables(
+        [connect(before), connect(earliest)],
+        [server(1, 5.0, before), server(1, 5.0, earliest)],
+        [customer(1, 5.0, before), customer(1, 5.0, earliest)],
+        [device(1, 1, before), device(1, 1, earliest)],
+    )
+    found = answers(delivered, ingested_at=INGESTED, as_of=earliest)
+    entities = ("servers", "customers", "devices", "connections")
+    assert [accounts(found, entity)[:4] for entity in entities] == [(2, 1, 0, 1)] * 4
+    assert found["reject_reasons"] == {
+        "servers": {"valid_from is before the earliest time": 1},
+        "customers": {"valid_from is before the earliest time": 1},
+        "devices": {"registered_at is before the earliest time": 1},
+        "connections": {"event_at is before the earliest time": 1},
+    }
+    found = answers(delivered, ingested_at=INGESTED, as_of=earliest, earliest=before)
+    assert [accounts(found, entity)[:4] for entity in entities] == [(2, 2, 0, 0)] * 4
 
 
 def test_rejects_of_the_other_tables() -> None:
