@@ -277,7 +277,7 @@ def _csv_rows(table: str, files: Iterable[list[str]]) -> list[CsvRow]:
 
 
 class _Double(str):
-    """A number that stands in an envelope's own text: the engine knows its double, not the text."""
+    """A number of which the double counts, not the text."""
 
 
 def instant(text: str | None, latest: int | None = None, earliest: int = 0) -> int:
@@ -371,7 +371,12 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"not JSON: {name}")
 
 
-def _object(text: object, number: Callable[[str], str] = str) -> dict[str, object]:
+def _number_text(text: str) -> str:
+    """A number of a message: its double counts, but `1.67852E+09` has been rounded before."""
+    return text if "+" in text else _Double(text)
+
+
+def _object(text: object, number: Callable[[str], str] = _number_text) -> dict[str, object]:
     """The JSON object that a text is and nothing else, with its numbers as text (C27)."""
     try:
         parsed = (

@@ -1,8 +1,9 @@
 {#-
   Nothing is lost and nothing is counted twice: of every entity, the events that came are those that
   were accepted, those that say the same again and those that were refused; the entities of a source
-  together are its rows in bronze; and silver has invented none. What came after the build's cut does
-  not count yet.
+  together are its rows in bronze; and silver has invented none. A line or message that holds more than
+  one object is one event and one reject: where it was accepted, what else it holds is lost. What came
+  after the build's cut does not count yet.
 -#}
 {%- set entities = [
     (
@@ -94,6 +95,24 @@ bronze as (
     {% endfor -%}
 ),
 
+more_than_events as (
+    select count(*) as events
+    from {{ source('sbit', 'kafka_multiplex') }}
+    where
+        _load_id <= {{ cut() }}
+        and {{ holds_more_than_an_object('coalesce(value, _raw)') }}
+),
+
+refused_for_more as (
+    select count(*) as rejects
+    from {{ ref('rejects') }}
+    where
+        source = 'sbit.kafka_multiplex'
+        and level = 'row'
+        and _load_id <= {{ cut() }}
+        and {{ holds_more_than_an_object('raw_text') }}
+),
+
 compared as (
     select
         entity as subject,
@@ -111,6 +130,14 @@ compared as (
     left join balances
         on bronze.source = balances.source
     group by bronze.source
+    union all
+    select
+        'more than one object' as subject,
+        more_than_events.events,
+        refused_for_more.rejects as accounted_for,
+        0 as invented
+    from more_than_events
+    cross join refused_for_more
 )
 
 select *

@@ -56,6 +56,16 @@ MISTAKES = {
         "            and wearings.owned_to > readings.reading_at\n",
         "",
     ),
+    "a reader that stops after the first object": Mistake(
+        "macros/parsing/json_objects_of.sql",
+        "concat('[', {{ text }}, ']')",
+        "{{ text }}",
+    ),
+    "a tombstone taken from an absent field": Mistake(
+        "models/staging/sbit/stg_sbit__messages.sql",
+        "            when array_contains(missing, 'value') then 'value is missing'\n",
+        "",
+    ),
 }
 
 

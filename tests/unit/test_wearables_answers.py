@@ -797,12 +797,12 @@ def test_c30_digits_reach_the_second(text: str, is_read: bool) -> None:
 
 
 def test_c30_only_where_the_text_is_known_do_its_digits_count() -> None:
-    rounded = JSON_OF_A_READING.replace(str(DAY), "1.67841e9")
-    quoted = rounded.replace("1.67841e9", '"1.67841e9"')
+    rounded = JSON_OF_A_READING.replace(str(DAY), "1.67841e+09")
+    quoted = rounded.replace("1.67841e+09", '"1.67841e9"')
     lines = [message("bpm", rounded), message("bpm", quoted), in_object("bpm", quoted)]
     assert accounts(work_out(lines), "heart_rates")[:4] == (3, 0, 0, 3)
-    whole = rounded.replace("1.67841e9", "1.678410000e9")
-    lines = [message("bpm", whole), in_object("bpm", whole), in_object("bpm", rounded)]
+    of_java = rounded.replace("1.67841e+09", "1.67841E9")
+    lines = [message("bpm", of_java), in_object("bpm", of_java), in_object("bpm", rounded)]
     assert accounts(work_out(lines), "heart_rates")[:4] == (3, 1, 2, 0)
     tombstone = message("user_info", None, key="1").replace(f": {DAY}", ": 1.67841e9")
     assert accounts(work_out([tombstone]), "profile_changes")[:4] == (1, 1, 0, 0)
@@ -827,9 +827,7 @@ def test_c30_of_a_number_in_an_envelope_the_double_counts() -> None:
     long_time, no_rate = f"1678410000.{'0' * 40}", "1e-400"  # 1678410000.0 and 0.0
     body = JSON_OF_A_READING.replace(str(DAY), long_time).replace("60", no_rate)
     assert accounts(work_out([in_object("bpm", body)]), "heart_rates") == (1, 1, 0, 0, 0, 0)
-    assert accounts(work_out([message("bpm", body)]), "heart_rates") == (1, 0, 0, 1, 0, 0)
-    body = JSON_OF_A_READING.replace("60", no_rate)
-    assert accounts(work_out([message("bpm", body)]), "heart_rates") == (1, 1, 0, 0, 1, 0)
+    assert accounts(work_out([message("bpm", body)]), "heart_rates") == (1, 1, 0, 0, 0, 0)
 
 
 def test_c30_no_time_is_before_the_earliest() -> None:

@@ -108,27 +108,27 @@ judged as (
                     'sbit', 'timestamp', 'changed_at', 'fields.timestamp', 'is_time_as_written'
                 ) }}
         end as reject_reason,
-        -- A delete needs its user and its time alone.
-        if(
-            change_type = 'delete',
-            null,
-            nullif(
-                concat_ws(
-                    '; ',
-                    if(size(missing) > 0, concat('missing: ', array_join(missing, ', ')), null),
-                    if(
-                        size(misshapen) > 0,
-                        concat('of another shape: ', array_join(misshapen, ', ')),
-                        null
-                    ),
-                    if(
-                        dob_text is not null and born_on is null,
-                        'dob is not a date as MM/dd/yyyy',
-                        null
-                    )
+        nullif(
+            concat_ws(
+                '; ',
+                -- A delete needs its user and its time alone.
+                if(
+                    size(missing) > 0 and change_type <> 'delete',
+                    concat('missing: ', array_join(missing, ', ')),
+                    null
                 ),
-                ''
-            )
+                if(
+                    size(misshapen) > 0,
+                    concat('of another shape: ', array_join(misshapen, ', ')),
+                    null
+                ),
+                if(
+                    dob_text is not null and born_on is null,
+                    'dob is not a date as MM/dd/yyyy',
+                    null
+                )
+            ),
+            ''
         ) as field_reject_reason
     from dated
 )
