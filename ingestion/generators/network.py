@@ -35,6 +35,7 @@ from ingestion.generators.network_answers import (
     CUSTOMERS,
     DEVICES,
     DISCONNECT,
+    EARLIEST,
     SCHEMAS,
     SECOND,
     SERVERS,
@@ -62,7 +63,7 @@ DEMAND_OF_UNKNOWN_PLAN: Final = 30.0
 SPELLINGS: Final = ("connect", "usage", "disconnect", "CONNECT", " Usage ", "Disconnect ")
 DEVICE_TYPES: Final = ("computer", "phone")
 STATUSES: Final = ("connected", "disconnected")
-BEFORE_ALL: Final = datetime(2014, 12, 31, 23, 59, 59, 999_999, UTC)
+BEFORE_ALL: Final = EARLIEST - timedelta(microseconds=1)
 FUTURE: Final = datetime(2999, 1, 1, tzinfo=UTC)
 
 NO_SPEEDS: Final = (math.nan, -1.0, 2e9)
@@ -70,11 +71,13 @@ BROKEN_VALUES: Final[Mapping[str, Sequence[tuple[str, object]]]] = {
     SERVERS: (
         ("server_id", None),
         ("valid_from", None),
+        ("valid_from", BEFORE_ALL),
         *(("capacity_mbps", speed) for speed in NO_SPEEDS),
     ),
     CUSTOMERS: (
         ("customer_id", None),
         ("valid_from", None),
+        ("valid_from", BEFORE_ALL),
         ("kind", "school"),
         *(("plan_mbps", speed) for speed in NO_SPEEDS),
     ),
@@ -83,6 +86,7 @@ BROKEN_VALUES: Final[Mapping[str, Sequence[tuple[str, object]]]] = {
         ("customer_id", None),
         ("registered_at", None),
         ("registered_at", FUTURE),
+        ("registered_at", BEFORE_ALL),
         ("device_type", "tablet"),
         ("ipv4", "8.8.8.8"),
         ("ipv4", "10.0.0.256"),
@@ -346,8 +350,7 @@ def _happenings(story: _Story, sessions: _Sessions) -> _Happenings:
         np.concatenate([at for _, _, at in parts]),
     )
     happenings = happenings.picked(happenings.at <= story.length)
-    ordered = happenings.picked(np.lexsort((happenings.rank, happenings.session, happenings.at)))
-    return _snapped(story, ordered) if story.snap else ordered
+    return happenings.picked(np.lexsort((happenings.rank, happenings.session, happenings.at)))
 
 
 def _samples(story: _Story, sessions: _Sessions, falls_silent: Bools) -> tuple[Ints, Ints]:
@@ -366,15 +369,6 @@ def _samples(story: _Story, sessions: _Sessions, falls_silent: Bools) -> tuple[I
     return samples[kept], at[kept]
 
 
-def _snapped(story: _Story, ordered: _Happenings) -> _Happenings:
-    """Moves the last event of each set to the set's end, so that the newest is not a bit old."""
-    every = story.snap or 1
-    number = -(-ordered.at // every)
-    is_last = np.append(number[1:] != number[:-1], True) & (number * every <= story.length)
-    at = np.where(is_last, number * every, ordered.at)
-    return _Happenings(ordered.session, ordered.rank, at)
-
-
 def _orphans(story: _Story, num_sessions: int, num_devices: int) -> _Sessions:
     """Sessions that only a disconnect tells of (T3)."""
     size = 1 + num_sessions // 100
@@ -382,6 +376,29 @@ def _orphans(story: _Story, num_sessions: int, num_devices: int) -> _Sessions:
     at = story.moments(CONNECTIONS, "orphaned_at", size)
     server = _servers_of(story, "orphan_server", size)
     return _Sessions(device, 200_000 + np.arange(size), server, at, at)
+
+
+def _ending_sets(
+    story: _Story, every: int, sessions: _Sessions, ordered: _Happenings
+) -> _Happenings:
+    """Moves the last event of each set to the set's end, so that the newest is not a bit old.
+
+    A set without an event gets a usage sample there, of a session that is open if any is.
+    """
+    number = -(-ordered.at // every)
+    is_last = np.append(number[1:] != number[:-1], True) & (number * every <= story.length)
+    moved = np.where(is_last, number * every, ordered.at)
+    lacking = np.setdiff1d(np.arange(every, story.length + 1, every), moved)
+
+    begun = np.argsort(sessions.start, kind="stable")
+    end = sessions.end[begun]
+    is_longest = end == np.maximum.accumulate(end)
+    longest = begun[np.maximum.accumulate(np.where(is_longest, np.arange(len(begun)), 0))]
+    num_begun = np.searchsorted(sessions.start[begun], lacking, side="right")
+    session = np.append(ordered.session, longest[np.maximum(num_begun - 1, 0)])
+    rank = np.append(ordered.rank, np.full(len(lacking), USAGE))
+    at = np.append(moved, lacking)
+    return _Happenings(session, rank, at).picked(np.argsort(at, kind="stable"))
 
 
 class _Capacities(NamedTuple):
@@ -680,6 +697,8 @@ def _tell(story: _Story) -> dict[str, _Told]:
         np.append(sessions.start, orphans.start),
         np.append(sessions.end, orphans.end),
     )
+    if story.snap:
+        happenings = _ending_sets(story, story.snap, sessions, happenings)
     measures, capacities = _measures(story, sessions, happenings, devices, customers)
     return {
         SERVERS: _told_servers(story, capacities),
@@ -721,6 +740,8 @@ def _deliver(
     at = told.at.copy()
     delay = MINUTE + _whole((MOST_LATE - MINUTE) * story.units(table, "delay", size))
     is_late = hit("late", late)
+    if story.snap and table == CONNECTIONS:
+        is_late &= told.at % story.snap != 0  # what ends a set comes with it
     at[is_late] += delay[is_late]
     again = row[hit("twice", duplicates)]
     pause = _whole(MOST_LATE * story.units(table, "pause", size))
@@ -809,7 +830,9 @@ def sets(
             comes at least once, and two files come that cannot be read.
         every: Seconds of delivery time that one set holds.
         start: When the story starts, with a time zone.
-        ends_with_event: Whether the last event of each set is moved to the set's very moment.
+        ends_with_event: Whether each set whose moment lies within the story has an event of this
+            very moment, its last, whatever else comes late: the last one is moved there, and where
+            there is none, one is added.
 
     Raises:
         ValueError: An argument is out of its range.

@@ -6,27 +6,35 @@ import io
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ingestion.declaration import read_declarations
 from ingestion.gate import inspect
+from ingestion.generators import network
 from ingestion.generators.network import START, FileSet, deliver, sets, write
 from ingestion.generators.network_answers import (
+    CONNECT,
     CONNECTION_REJECTS,
     CONNECTIONS,
     CUSTOMERS,
     DEVICES,
+    DISCONNECT,
     MARTS,
     SCHEMAS,
     SERVERS,
+    USAGE,
     answers,
     read_contents,
     read_files,
@@ -45,13 +53,22 @@ FIELD_REJECTS = {
     },
 }
 ROW_REJECTS = {
-    "servers": {"server_id is missing", "valid_from is missing"},
-    "customers": {"customer_id is missing", "valid_from is missing"},
+    "servers": {
+        "server_id is missing",
+        "valid_from is missing",
+        "valid_from is before the earliest time",
+    },
+    "customers": {
+        "customer_id is missing",
+        "valid_from is missing",
+        "valid_from is before the earliest time",
+    },
     "devices": {
         "device_id is missing",
         "customer_id is missing",
         "registered_at is unreadable",
         "registered_at is in the future",
+        "registered_at is before the earliest time",
     },
     "connections": set(CONNECTION_REJECTS),
 }
@@ -368,27 +385,114 @@ def test_the_smallest_stories(servers: int, customers: int) -> None:
 # --- live
 
 
-def test_live_sets_appear_at_their_moment_with_an_event_of_that_moment(tmp_path: Path) -> None:
+def last_moments(told: Iterable[FileSet]) -> dict[float, datetime]:
+    """Of the sets with events: the newest event's time, by seconds to the delivery."""
+    found = {}
+    for files in told:
+        contents = files.files.get(CONNECTIONS, {}).values()
+        times = [pc.max(pq.read_table(io.BytesIO(content))["event_at"]) for content in contents]
+        if times:
+            found[files.at] = max(time.as_py() for time in times)
+    return found
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        datetime(2026, 3, 2, 10, 27, 53, 504_609, UTC),  # an orphan is the last of a set
+        datetime(2026, 3, 2, 10, 15, 30, 847_394, UTC),  # half a second without an event
+    ],
+)
+def test_each_live_set_ends_with_an_event_of_its_moment(begun: datetime) -> None:
+    told = sets(1, minutes=1, customers=400, every=0.5, start=begun, ends_with_event=True)
+    moments = {number / 2: begun + timedelta(seconds=number / 2) for number in range(1, 121)}
+    assert last_moments(told) == moments
+
+
+@settings(max_examples=15)
+@given(
+    st.datetimes(datetime(2015, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),
+    st.integers(0, 99),
+    st.sampled_from((0.9, 5, 7, 61)),
+    st.sampled_from((0.0, 0.7)),
+)
+def test_whenever_it_begins_and_whatever_is_late(
+    begun: datetime, seed: int, every: float, late: float
+) -> None:
+    options = {"minutes": 2, "customers": 2, "servers": 1}
+    told = sets(seed, start=begun, every=every, late=late, ends_with_event=True, **options)
+    last = last_moments(told)
+    for number in range(1, int(120 / every) + 1):
+        delivered_at = number * round(every * 1e6) / 1e6
+        assert last[delivered_at] == begun + timedelta(seconds=delivered_at)
+
+
+def test_what_is_known_at_the_start_of_a_live_story_may_come_late() -> None:
+    told = next(sets(1, minutes=1, late=1, ends_with_event=True))
+    assert told.at > 0
+
+
+def test_a_set_without_an_event_gets_one_of_an_open_session() -> None:
+    story = network._Story(1, 60, 1, 1, START, 10)
+    ints = partial(np.array, dtype=np.int64)
+    # The second session has ended when the first, that began before it, has not.
+    start, end = ints([12, 22]), ints([95, 31])
+    sessions = network._Sessions(ints([0, 1]), ints([1, 1]), ints([0, 0]), start, end)
+    told = ((0, CONNECT, 12), (1, CONNECT, 22), (0, USAGE, 23), (1, DISCONNECT, 31))
+    ended = network._ending_sets(story, 10, sessions, network._Happenings(*ints(told).T))
+    assert list(zip(ended.session, ended.rank, ended.at, strict=True)) == [
+        *((0, USAGE, 10), (0, CONNECT, 20), (1, CONNECT, 22), (0, USAGE, 30)),
+        *((1, DISCONNECT, 40), (0, USAGE, 50), (0, USAGE, 60)),
+    ]
+
+
+class Clock:
+    """Stands still but for sleep."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now.timestamp()
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_live_sets_appear_at_their_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Home(tmp_path)
-    every, ahead = 0.5, 58.0
-    begun = datetime.now(UTC) - timedelta(seconds=ahead)
-    *delivered, told_path = deliver(home, 1, every=every, minutes=1, customers=400, now=begun)
-    assert datetime.now(UTC) >= begun + timedelta(minutes=1)
-    newest: dict[str, tuple[datetime, float]] = {}
+    begun = datetime(2026, 3, 2, 10, 27, 53, 504_609, UTC)
+    called = begun + timedelta(seconds=20)
+    clock, appeared = Clock(called), dict[Path, float]()
+    rename = Path.replace
+
+    def noted(path: Path, target: Path) -> Path:
+        appeared[target] = clock.now
+        return rename(path, target)
+
+    monkeypatch.setattr(network, "time", clock)
+    monkeypatch.setattr(Path, "replace", noted)
+    *delivered, told_path = deliver(home, 1, every=0.5, minutes=1, customers=20, now=begun)
+    numbers = set()
     for path in delivered:
-        if CONNECTIONS in path.parts:
-            number = path.stem.rpartition("-")[2]
-            moment = max(pq.read_table(path)["event_at"].to_pylist())
-            found = (moment, path.stat().st_ctime)
-            newest[number] = max(newest.get(number, found), found)
-    for number, (moment, _) in newest.items():
-        assert moment == begun + int(number) * timedelta(seconds=every)
-    # Of the sets that were in time. The clock of the file system may be a tick behind.
-    for moment, renamed in sorted(newest.values())[-2:]:
-        assert -0.05 < renamed - moment.timestamp() < 2
-    read = json.loads(told_path.read_text())
-    assert read["as_of"] == max(newest.values())[0].strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        number = int(path.stem.rpartition("-")[2])
+        numbers.add(number)
+        moment = begun + number * timedelta(seconds=0.5)
+        # What is past comes at once. A float of today's seconds is exact to a microsecond.
+        assert appeared[path] == pytest.approx(max(moment, called).timestamp(), rel=0, abs=1e-5)
+    assert numbers == set(range(121))
+    assert json.loads(told_path.read_text())["as_of"] == "2026-03-02T10:28:53.504609Z"
     assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_live_story_begins_when_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    before = datetime.now(UTC).replace(microsecond=0)
+    path, *_ = deliver(Home(tmp_path), 1, every=60, minutes=1, customers=1)
+    told = datetime.strptime(path.stem.split("-")[2], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    assert before <= told <= datetime.now(UTC)
 
 
 @pytest.mark.parametrize("sets_before", [0, 3])
@@ -404,7 +508,7 @@ def test_an_interrupt_ends_the_delivery_in_order(
         slept.append(seconds)
 
     monkeypatch.setattr(time, "sleep", sleep)
-    *delivered, told_path = deliver(home, 1, every=30, minutes=10, customers=20)
+    *delivered, told_path = deliver(home, 1, every=30, minutes=10, customers=20, now=START)
     assert len({path.name for path in delivered}) == sets_before
     assert_answers_of(home, delivered, told_path)
     assert (json.loads(told_path.read_text())["as_of"] is None) == (sets_before == 0)
@@ -438,7 +542,7 @@ def assert_answers_of(home: Home, delivered: list[Path], told_path: Path) -> Non
     for path in delivered:
         good.setdefault(path.relative_to(home.inbox).parts[0], []).append(path)
     read = json.loads(told_path.read_text())
-    later = datetime.now(UTC) + timedelta(hours=1)
+    later = START + timedelta(days=1)
     assert answers(read_files(good), ingested_at=later) == read
 
 
