@@ -1,0 +1,33 @@
+"""A unit test hangs on the code alone: on no variable, speed or luck of the machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+OF_THE_PROJECT = ("LAKEHOUSE_", "DBT_")
+OF_TERMINALS = ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "NO_COLOR", "TERMINAL_WIDTH")
+AT_ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+# What a change must pass draws the same each time; a search draws anew: --hypothesis-profile=search
+settings.register_profile("repeatable", AT_ANY_SPEED, derandomize=True)
+settings.register_profile("search", AT_ANY_SPEED, derandomize=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("--hypothesis-profile"):
+        settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def variables_of_its_own() -> Iterator[None]:
+    """Neither what the shell has set nor what another test has left."""
+    with mock.patch.dict(os.environ):
+        for name in list(os.environ):
+            if name.startswith(OF_THE_PROJECT) or name in OF_TERMINALS:
+                del os.environ[name]
+        yield
