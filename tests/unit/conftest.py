@@ -18,6 +18,11 @@ settings.register_profile("repeatable", AT_ANY_SPEED, derandomize=True)
 settings.register_profile("search", AT_ANY_SPEED, derandomize=False)
 
 
+# A console looks at these when it is made, with the module that it is in.
+for _name in OF_TERMINALS:
+    os.environ.pop(_name, None)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("--hypothesis-profile"):
         settings.load_profile("repeatable")
@@ -28,6 +33,6 @@ def variables_of_its_own() -> Iterator[None]:
     """Neither what the shell has set nor what another test has left."""
     with mock.patch.dict(os.environ):
         for name in list(os.environ):
-            if name.startswith(OF_THE_PROJECT) or name in OF_TERMINALS:
+            if name.startswith(OF_THE_PROJECT):
                 del os.environ[name]
         yield
