@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ingestion.home import Home
 from lakehouse.errors import LakehouseError
 
+# Derby takes what follows a `;` for an option, Spark a `,` and Java a `:` for the end of a folder,
+# and ingestion's streams the brackets, `*` and `?` for patterns; the rest would need escaping.
+_UNFIT = re.compile(r'[;,:*?\[\]{}"\\\x00-\x1f\x7f\ud800-\udfff]|\s$')
 PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT_THRIFT_PORT = 10015
 
@@ -61,7 +65,8 @@ def load_settings(home: Path | None = None) -> Settings:
         home: The value of `--home`; it wins over `LAKEHOUSE_HOME`.
 
     Raises:
-        LakehouseError: A setting has a value that it cannot have.
+        LakehouseError: A setting has a value that it cannot have, or the engine cannot work in a
+            folder of this name.
     """
     given = home or (Path(text) if (text := os.environ.get("LAKEHOUSE_HOME")) else None)
     if given is not None:
@@ -75,10 +80,17 @@ def load_settings(home: Path | None = None) -> Settings:
             )
         os.environ["LAKEHOUSE_HOME"] = str(folder)
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         first = error.errors()[0]
         name = "LAKEHOUSE_" + str(first["loc"][0]).upper()
         raise LakehouseError(
             f"{name}={first['input']!s}: {first['msg']}. Correct or unset it.", exit_code=2
         ) from None
+    if unfit := _UNFIT.search(str(settings.paths.root)):
+        raise LakehouseError(
+            f"{str(settings.paths.root)!a}: the engine cannot work in a folder with {unfit[0]!a} "
+            "in its path. Choose another one with --home or LAKEHOUSE_HOME.",
+            exit_code=2,
+        )
+    return settings
