@@ -6,8 +6,8 @@ import atexit
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
 from pyspark.sql.streaming.query import StreamingQuery
@@ -40,22 +40,51 @@ def connect(remote: str, engine: str) -> SparkSession:
     """A Spark Connect session that every ingestion on one running engine shares.
 
     One session id for all, so that a later ingestion sees the queries that an earlier one, even a
-    killed one, left running.
+    killed one, left running. The engine closes a session that nobody has used for long, stops what
+    still runs in it and never opens its id again: then the next id is the one that all share.
 
     Args:
         remote: The engine's address, `sc://host:port`.
-        engine: What tells this run of the engine from every other; the session id comes from it.
+        engine: What tells this run of the engine from every other; the session ids come from it.
     """
-    session_id = uuid.uuid5(uuid.NAMESPACE_URL, engine)
-    return _session(f"{remote}/;user_id=ingestion;session_id={session_id}")
+    while True:
+        number = _sessions_closed.setdefault(engine, 0)
+        session_id = uuid.uuid5(uuid.NAMESPACE_URL, f"{engine} {number}")
+        session = _session(f"{remote}/;user_id=ingestion;session_id={session_id}")
+        if _is_open(session):
+            return session
+        _sessions_closed[engine] += 1
 
 
-@cache
+# How many sessions of each run of the engine this process knows to be closed.
+_sessions_closed: dict[str, int] = {}
+# The one session that this process has, by its address.
+_session_of: dict[str, SparkSession] = {}
+
+
 def _session(address: str) -> SparkSession:
-    session = SparkSession.builder.remote(address).create()
-    # Else the client asks the server to clean up at exit, and waits minutes for one that is down.
-    atexit.register(session.client.close)
-    return session
+    if address not in _session_of:
+        # Left as it is, the last one would stay the one that pyspark takes where none is named.
+        for last in _session_of.values():
+            last.release_session_on_close = False  # type: ignore[attr-defined] # Connect's
+            last.stop()
+        _session_of.clear()
+        session = _session_of[address] = SparkSession.builder.remote(address).create()
+        # Else the client asks the server to clean up at exit, and waits minutes for one that is
+        # down.
+        atexit.register(session.client.close)
+    return _session_of[address]
+
+
+def _is_open(session: SparkSession) -> bool:
+    """Asks the engine, which takes a millisecond or two."""
+    try:
+        session.conf.get("spark.app.name")
+    except PySparkException as error:
+        if error.getCondition() == "INVALID_HANDLE.SESSION_CLOSED":
+            return False
+        raise
+    return True
 
 
 def create_tables(spark: SparkSession, tables: list[SourceTable]) -> None:

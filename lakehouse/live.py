@@ -183,6 +183,38 @@ class LiveModels:
             self._state = json.loads(message.removeprefix(_STATE))
 
 
+class LoadsOfTheLoop:
+    """The loop's loads, on a session that is open however long nothing came.
+
+    Args:
+        settings: The installation.
+        tables: The declared tables.
+    """
+
+    def __init__(self, settings: Settings, tables: list[SourceTable]) -> None:
+        self._settings = settings
+        self._tables = tables
+        self._session = local.session(settings)
+        self._loads = Loads(self._session, settings.paths, tables)
+
+    def now(self) -> Loads:
+        """The loads; new ones where the engine has closed the session of the last, or is another.
+
+        Raises:
+            LakehouseError: The engine is down and cannot be started.
+        """
+        session = local.session(self._settings)
+        if session is not self._session:
+            self._loads = Loads(session, self._settings.paths, self._tables)
+            self._session = session
+        return self._loads
+
+    @property
+    def unfinished(self) -> set[str]:
+        """The sources that the last load could not take in whole."""
+        return self._loads.unfinished
+
+
 class TablesKeptUp:
     """The upkeep of one table a minute, between rounds, so that none of it meets a writer.
 
@@ -197,7 +229,11 @@ class TablesKeptUp:
     """
 
     def __init__(
-        self, settings: Settings, loads: Loads, live: LiveModels | None, say: Callable[[str], None]
+        self,
+        settings: Settings,
+        loads: LoadsOfTheLoop,
+        live: LiveModels | None,
+        say: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._loads = loads
@@ -226,7 +262,7 @@ class TablesKeptUp:
             if not due:
                 due += [table for table in delta_tables(spark) if self._pace_of(table) == pace]
                 if pace != "rest":
-                    self._loads.forget_files()
+                    self._loads.now().forget_files()
                 return
             name = due[0]
             if self._live:
@@ -361,10 +397,10 @@ def run_rounds(settings: Settings, every: float, say: Callable[[str], None], *, 
     tables = local.declared_tables()
     rest = RestOfTheModels(settings, say)
     with only_ingestion(settings.paths):
-        loads = Loads(local.session(settings), settings.paths, tables)
+        loads = LoadsOfTheLoop(settings, tables)
         live = None
         if build:
-            if caught_up := loads.run():
+            if caught_up := loads.now().run():
                 outcome = "; ".join(caught_up.failures) or "what waited is in"
                 say(f"load {caught_up.load_id}: {outcome}")
                 for line in refusals(caught_up):
@@ -386,7 +422,7 @@ def run_rounds(settings: Settings, every: float, say: Callable[[str], None], *, 
                 )
                 if oldest is not None:
                     with rest.held():
-                        done = _round(loads, live, oldest)
+                        done = _round(loads.now(), live, oldest)
                     for line in done.lines() if done else ():
                         say(line)
                     if build and done and done.load:
@@ -404,7 +440,7 @@ def _wait(
     settings: Settings,
     tables: list[SourceTable],
     *,
-    loads: Loads,
+    loads: LoadsOfTheLoop,
     live: LiveModels | None,
     stop: Stop,
     rest: RestOfTheModels,

@@ -50,8 +50,13 @@ def start(settings: Settings) -> engine.Engine:
     return running
 
 
+def is_begun(settings: Settings) -> bool:
+    """Whether dbt has built any table of this home; the engine need not be up to tell."""
+    return any(settings.paths.warehouse.glob("*silver.db/*"))
+
+
 def session(settings: Settings) -> SparkSession:
-    """A session on the engine, which is started where need be.
+    """An open session on the engine, which is started where need be.
 
     Raises:
         LakehouseError: The engine cannot be started, or a declaration is wrong.

@@ -124,10 +124,11 @@ class FakeTables:
         monkeypatch.setattr(live, "delta_tables", lambda _: tables)
         monkeypatch.setattr(live, "keep_up", self._keep_up)
         loads = SimpleNamespace(forget_files=lambda: self.seen.append("landing"))
+        now = SimpleNamespace(now=lambda: loads)
         models = SimpleNamespace(
             tables=lambda: {"gold_build.live"}, heed_others=lambda: self.heeded.append(self.now)
         )
-        self._upkeep = live.TablesKeptUp(Settings(home=home), loads, models, self.seen.append)
+        self._upkeep = live.TablesKeptUp(Settings(home=home), now, models, self.seen.append)
 
     def _keep_up(self, _: object, table: str, hours: int) -> SimpleNamespace:
         self.seen.append(f"{table} {hours}")
@@ -160,6 +161,19 @@ def test_where_the_rest_is_idle_both_kinds_of_tables_take_turns(
         *("landing", "bronze.a 2", "silver.slow 168"),
         *("gold_build.live 2", "silver.other 168"),
     ]
+
+
+def test_loads_are_made_anew_for_another_session_and_no_other_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = ["one", "one", "another", "another"]
+    made = []
+    monkeypatch.setattr(local, "session", lambda _: sessions.pop(0))
+    monkeypatch.setattr(live, "Loads", lambda *arguments: made.append(arguments) or len(made))
+    settings = Settings(home=tmp_path)
+    loads = live.LoadsOfTheLoop(settings, [TABLE])
+    assert [loads.now(), loads.now(), loads.now()] == [1, 2, 2]
+    assert made == [("one", settings.paths, [TABLE]), ("another", settings.paths, [TABLE])]
 
 
 def wait(home: Path, *, sign: int = 0, unfinished: set[str] | None = None) -> float | None:

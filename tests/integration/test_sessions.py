@@ -1,0 +1,155 @@
+"""Sessions end, on an engine of its own, which closes what is left alone for seconds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pyspark.errors import PySparkException
+
+from ingestion import bronze
+from lakehouse import engine, local
+from lakehouse.settings import PROJECT, load_settings
+from tests.integration.conftest import House, wait_until
+
+BIN = Path(sys.executable).parent
+VISITS = b"mac_address,gym,login,logout\naa:bb:cc:dd:ee:01,1,1772000000,1772000600\n"
+# How long a session lasts in which nothing is asked: longer than any statement of these tests, of
+# which the engine takes no note while it works on it.
+LASTS_SECONDS = 20
+BRIEF = (
+    f"spark.connect.session.manager.defaultSessionTimeout {LASTS_SECONDS}s\n"
+    "spark.connect.session.manager.maintenanceInterval 1s\n"
+)
+
+
+@pytest.fixture(scope="module")
+def brief(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A lakehouse of which nothing is built."""
+    before = os.environ.get("LAKEHOUSE_HOME")
+    settings = load_settings(tmp_path_factory.mktemp("brief") / "home")
+    conf = engine._spark_conf
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine, "_spark_conf", lambda *arguments: conf(*arguments) + BRIEF)
+            local.start(settings)
+        yield House(settings)
+    finally:
+        engine.down(settings)
+        if before is None:
+            os.environ.pop("LAKEHOUSE_HOME", None)
+        else:
+            os.environ["LAKEHOUSE_HOME"] = before
+
+
+def num_closed(house: House) -> int:
+    """How many of the sessions that all share have been closed."""
+    local.session(house.settings)
+    return bronze._sessions_closed[local.start(house.settings).identity]
+
+
+def close_session(house: House) -> None:
+    """As the engine does it when a session's time is over."""
+    session = local.session(house.settings)
+    session.client.release_session()
+    with pytest.raises(PySparkException, match="SESSION_CLOSED"):
+        session.conf.get("spark.app.name")
+
+
+def run(house: House, *command: str) -> str:
+    answer = subprocess.run(
+        [BIN / command[0], *command[1:]], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return answer.stdout
+
+
+def test_a_session_that_was_left_alone_is_followed_by_another(brief: House) -> None:
+    before = num_closed(brief)
+    first = local.session(brief.settings)
+    assert local.session(brief.settings) is first
+    time.sleep(LASTS_SECONDS + 5)
+    second = local.session(brief.settings)
+    assert second is not first
+    assert second.session_id != first.session_id
+    assert num_closed(brief) == before + 1
+    assert local.session(brief.settings) is second
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(["lakehouse", "query", "select 1 as one"], id="query"),
+        pytest.param(["lakehouse", "status"], id="status"),
+        pytest.param(["lakehouse", "ingest"], id="ingest"),
+        pytest.param(["lakehouse", "maintain"], id="maintain"),
+        pytest.param(["dbt", "seed", "--select", "age_bands"], id="dbt"),
+        pytest.param(["lakehouse", "run"], id="run", marks=pytest.mark.deep),
+    ],
+)
+def test_every_command_works_after_a_pause(brief: House, command: list[str]) -> None:
+    brief.deliver("sbit.gym_logins", f"{'-'.join(command)}.csv", VISITS + b"\n" * len(command))
+    # It is told of the declared tables anew, for which dbt's start asks the engine.
+    (brief.settings.paths.root / "engine" / "tables").unlink(missing_ok=True)
+    close_session(brief)
+    run(brief, *command)
+
+
+def test_streams_left_running_are_seen_until_their_session_ends(brief: House) -> None:
+    tasks = Path(f"/proc/{local.start(brief.settings).pid}/task")
+
+    def is_streaming() -> bool:
+        return any("stream exec" in (task / "comm").read_text() for task in tasks.iterdir())
+
+    rows = local.session(brief.settings).readStream.format("rate").load()
+    query = rows.writeStream.format("noop").queryName("left").start()
+    bronze._session_of.clear()  # another process has none yet
+    [seen] = local.session(brief.settings).streams.active
+    assert seen.id == query.id
+    assert is_streaming()
+    close_session(brief)
+    assert local.session(brief.settings).streams.active == []
+    wait_until(lambda: not is_streaming())
+
+
+@contextmanager
+def loop(house: House, *command: str) -> Iterator[Path]:
+    """`lakehouse`, in a process of its own, and its words."""
+    log = house.settings.paths.logs / "loop.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [BIN / "lakehouse", *command], cwd=PROJECT, stdout=output, stderr=output
+        )
+        try:
+            wait_until(
+                lambda: "A round every" in log.read_text() or process.poll() is not None, 600
+            )
+            yield log
+            assert process.poll() is None, log.read_text()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_a_loop_works_after_a_pause(brief: House) -> None:
+    before = num_closed(brief)
+    with loop(brief, "ingest", "--every", "1s") as log:
+
+        def deliver(name: str, content: bytes) -> None:
+            rounds = log.read_text().count(": rows 1, ")
+            brief.deliver("sbit.gym_logins", name, content)
+            # Not by a question, which would keep the session from its end.
+            wait_until(lambda: log.read_text().count(": rows 1, ") > rounds)
+
+        deliver("first.csv", VISITS.replace(b"01,", b"02,"))
+        time.sleep(LASTS_SECONDS + 5)
+        deliver("second.csv", VISITS.replace(b"01,", b"03,"))
+        assert num_closed(brief) == before + 1
+    rows = brief.rows("select right(mac_address, 2) as last from bronze.sbit_gym_logins")
+    assert {row["last"] for row in rows} >= {"02", "03"}
