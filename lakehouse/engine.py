@@ -106,6 +106,10 @@ def _folder(settings: Settings) -> Path:
     return settings.paths.root / "engine"
 
 
+def _scratch(settings: Settings) -> Path:
+    return settings.paths.root / "scratch"
+
+
 def _lock_file(settings: Settings) -> Path:
     return _folder(settings) / "lock"
 
@@ -182,8 +186,11 @@ def _start(settings: Settings, lock: int) -> tuple[Engine, subprocess.Popen[byte
                 f"Port {port} is taken by another program. Choose another pair of ports with "
                 "LAKEHOUSE_THRIFT_PORT."
             )
-    shutil.rmtree(settings.paths.root / "scratch", ignore_errors=True)  # a killed engine's leavings
-    (_folder(settings) / "spark-defaults.conf").write_text(_spark_conf(settings, jars))
+    shutil.rmtree(_scratch(settings), ignore_errors=True)  # a killed engine's leavings
+    for name in ("tmp", "hive-local"):  # nobody else makes these two
+        _make(_scratch(settings) / name)
+    conf = _spark_conf(settings, jars)
+    (_folder(settings) / "spark-defaults.conf").write_text(conf, encoding="utf-8")
     (_folder(settings) / "log4j2.properties").write_text(_LOG4J)
     env = os.environ | {
         "JAVA_HOME": str(java.home),
@@ -204,11 +211,13 @@ def _start(settings: Settings, lock: int) -> tuple[Engine, subprocess.Popen[byte
         # the metastore parses all of Hive's configuration: a fifth of the CPU of small statements.
         *("--hiveconf", "hive.server2.async.exec.threads=16"),
         *("--hiveconf", "hive.server2.async.exec.keepalive.time=1h"),
+        # A file for each statement, which lasts as long as a BI tool's session; nobody reads it.
+        *("--hiveconf", "hive.server2.logging.operation.enabled=false"),
     ]
     with (settings.paths.logs / "engine.log").open("ab") as log:
         process = subprocess.Popen(
             command,
-            cwd=settings.paths.metastore,  # Derby writes its log where it is started
+            cwd=settings.paths.logs,  # where Derby and a crash write, and log4j by _LOG4J
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -245,17 +254,23 @@ def _wait(settings: Settings, engine: Engine, process: subprocess.Popen[bytes]) 
 def _spark_conf(settings: Settings, jars: list[Path]) -> str:
     home = settings.paths
     cores = os.cpu_count() or 2
-    scratch = home.root / "scratch"
+    scratch = _scratch(settings)
     conf = {
         "spark.master": f"local[{cores}]",
         "spark.app.name": "lakehouse",
         "spark.driver.memory": settings.driver_memory,
-        "spark.driver.extraJavaOptions": f"-Duser.timezone=UTC {_JAVA_OPTIONS}",
+        # The system's own temporary folder is emptied by the system, of what is weeks old.
+        "spark.driver.extraJavaOptions": (
+            f'-Duser.timezone=UTC "-Djava.io.tmpdir={scratch / "tmp"}" {_JAVA_OPTIONS}'
+        ),
         # `spark.jars` would do for Connect, but sessions of the Thrift server do not see those.
         "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in jars),
         "spark.plugins": "org.apache.spark.sql.connect.SparkConnectPlugin",
         "spark.connect.grpc.binding.address": HOST,
         "spark.connect.grpc.binding.port": settings.port + 1,
+        # A notebook left alone for an hour, which is the default, would have lost its session. Not
+        # for ever, since those whose client was killed are never given up.
+        "spark.connect.session.manager.defaultSessionTimeout": "7d",
         "spark.driver.host": HOST,
         "spark.driver.bindAddress": HOST,
         "spark.ui.enabled": "false",
@@ -309,12 +324,25 @@ if sys.platform == "linux":
     # Parsing a line allocates kilobytes, which with larger pages takes less CPU.
     _JAVA_OPTIONS += " -XX:+UseTransparentHugePages"
 
+# What the JVM itself prints goes to the same file, or to one that it was before.
 _LOG4J = """\
 rootLogger.level = warn
-rootLogger.appenderRef.console.ref = console
-appender.console.type = Console
-appender.console.name = console
-appender.console.target = SYSTEM_ERR
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss} %p %c{1}: %m%n%ex
+rootLogger.appenderRef.file.ref = file
+appender.file.type = RollingFile
+appender.file.name = file
+appender.file.fileName = engine.log
+appender.file.filePattern = engine.log.%i
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = %d{yyyy-MM-dd HH:mm:ss} %p %c{1}: %m%n%ex
+appender.file.policies.type = Policies
+appender.file.policies.size.type = SizeBasedTriggeringPolicy
+appender.file.policies.size.size = 10 MB
+appender.file.strategy.type = DefaultRolloverStrategy
+appender.file.strategy.fileIndex = min
+appender.file.strategy.max = 5
+# These two warn at each statement, of nothing.
+logger.dag.name = org.apache.spark.scheduler.DAGScheduler
+logger.dag.level = error
+logger.hive.name = org.apache.hadoop.hive.conf.HiveConf
+logger.hive.level = error
 """
