@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 BUILD = ("build", "--exclude-resource-type", "unit_test")
 BUILD_UNTESTED = (*BUILD, "--exclude-resource-type", "test")
 
+# How the macro `run_state` names its part of dbt's graph; the invocation's id follows.
+_RUN_STATE = "lakehouse_run_state_"
+
 
 class Dbt:
     """dbt with the project's files and the home's folders; it prints errors only.
@@ -104,6 +107,7 @@ class Dbt:
             )
         finally:
             build_claim.close()
+            self._forget_runs()
         if isinstance(outcome.exception, (KeyboardInterrupt, SystemExit)):
             raise outcome.exception  # without `errors`: what broke off is none
         if errors:
@@ -116,3 +120,9 @@ class Dbt:
                 f"The log is {logs / 'dbt.log'}"
             )
         return outcome
+
+    def _forget_runs(self) -> None:
+        """Takes out of the project what each run leaves in it: a loop has thousands a day."""
+        graph = self._manifest.flat_graph if self._manifest else {}
+        for key in [key for key in graph if key.startswith(_RUN_STATE)]:
+            del graph[key]
