@@ -4,10 +4,16 @@ dbt loads modules named `dbt_*` as plugins. Its plugin interface is experimental
 little, and everything works without it once `lakehouse up` has run.
 """
 
+import json
 import os
-from contextlib import ExitStack
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import click
 from dbt.flags import get_flags
 from dbt.plugins.manager import dbtPlugin
 from dbt_common.exceptions import DbtRuntimeError
@@ -15,6 +21,11 @@ from dbt_common.exceptions import DbtRuntimeError
 # These read files only.
 _WITHOUT_ENGINE = {"clean", "debug", "deps", "init", "list", "parse", "serve"}
 _READS = {"compile", "generate", "freshness", "show", "test"}
+# These have no on-run-start, where every other command hears of what it reads and no build has made
+# (see `refuse_what_is_not_built`), or can do nothing at all before the first build.
+_READS_BUILT = {"compile", "generate", "show", "snapshot"}
+# A run that reads less than all would be remembered as one that had read all.
+_READS_LESS = ("empty", "sample", "event_time_start", "event_time_end")
 
 # The right to build, held until the process ends or `build_claim.close()` gives it back.
 build_claim = ExitStack()
@@ -27,18 +38,19 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
         """Starts the engine of `LAKEHOUSE_HOME`, unless dbt needs none or another target is asked.
 
         Raises:
-            DbtRuntimeError: The engine cannot be started, or another process builds; dbt prints the
-                one line.
+            DbtRuntimeError: The command would change what it must not, or reads what is not built;
+                the engine cannot be started, or another process builds. dbt prints the one line.
         """
         flags = get_flags()
         if self.project_name != "lakehouse" or flags.WHICH in _WITHOUT_ENGINE:
             return
+        _refuse_partial_work(flags)
         if os.environ.get("DBT_LINT"):  # the macros that ask the database answer constants then
             return
         # dbt imports this module for every command, and these take a second.
         from ingestion.lock import LockedError  # noqa: PLC0415
         from lakehouse.errors import LakehouseError  # noqa: PLC0415
-        from lakehouse.local import only_build, start  # noqa: PLC0415
+        from lakehouse.local import is_begun, only_build, start  # noqa: PLC0415
         from lakehouse.settings import load_settings  # noqa: PLC0415
 
         given = os.environ.get("LAKEHOUSE_HOME")
@@ -51,7 +63,14 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
         try:
             settings = load_settings()
             if (getattr(flags, "TARGET", None) or settings.target) == "local":
+                is_inline = getattr(flags, "INLINE", None)
+                if flags.WHICH in _READS_BUILT and not is_inline and not is_begun(settings):
+                    raise LakehouseError(
+                        f"Nothing is built yet in {settings.paths.root}. "
+                        "Run: dbt build, or lakehouse run"
+                    )
                 start(settings)
+                _tell_reasons_alone()
                 _end_in_order()
                 if flags.WHICH not in _READS:
                     build_claim.enter_context(
@@ -59,6 +78,63 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
                     )
         except (LakehouseError, LockedError) as error:
             raise DbtRuntimeError(str(error)) from None
+
+
+def _refuse_partial_work(flags: Any) -> None:
+    """Raises where a command that writes would not do the work that it stands for."""
+    if flags.WHICH == "clone":
+        raise DbtRuntimeError(
+            "dbt clone puts tables of another state in the place of these. Build them: dbt build"
+        )
+    asked = _asked(flags)
+    if asked["which"] in _READS:
+        return
+    for option in _READS_LESS:
+        if asked.get(option):
+            raise DbtRuntimeError(
+                f"--{option.replace('_', '-')} would leave tables without rows that have come: "
+                f"{asked['which']} without it, and without DBT_{option.upper()}."
+            )
+    if os.environ.get("DBT_LINT"):
+        raise DbtRuntimeError("DBT_LINT is for the linter, which asks no engine. unset DBT_LINT")
+
+
+def _asked(flags: Any) -> dict[str, Any]:
+    """The command and its options; of `retry`, those of the run that it repeats."""
+    if flags.WHICH == "retry":
+        project = click.get_current_context().obj["project"]
+        folder = Path(project.project_root, flags.STATE or project.target_path)
+        with suppress(OSError, ValueError, KeyError):  # dbt tells what is wrong with it
+            repeated: dict[str, Any] = json.loads((folder / "run_results.json").read_text())["args"]
+            return {"which": "retry"} | repeated
+    return {name.lower(): value for name, value in vars(flags).items()}
+
+
+@cache
+def _tell_reasons_alone() -> None:
+    """Has dbt print the engine's reasons without its plans and stacks, which dbt.log has."""
+    from dbt.adapters.spark.connections import SparkConnectionManager  # noqa: PLC0415
+
+    told_whole = SparkConnectionManager.exception_handler
+
+    @contextmanager
+    def exception_handler(manager: SparkConnectionManager, sql: str) -> Iterator[None]:
+        try:
+            with told_whole(manager, sql):
+                yield
+        except DbtRuntimeError as error:
+            error.msg = reason(error.msg)
+            raise
+
+    SparkConnectionManager.exception_handler = exception_handler
+
+
+def reason(message: str) -> str:
+    """The reason in an error of the engine: what comes before its plan and its stack."""
+    told: str = re.split(r"(?<=SQLSTATE: \w{5})|\n\s+at ", message, maxsplit=1)[0]
+    if "[TABLE_OR_VIEW_NOT_FOUND]" in told:
+        told += ". If it is a model's, it is not built yet. Run: dbt build, or lakehouse run"
+    return told
 
 
 def _end_in_order() -> None:

@@ -4,6 +4,9 @@
 -#}
 {% macro begin_run() %}
     {% if execute %}
+        {% if not is_live() and not invocation_args_dict.get('defer') %}
+            {% do refuse_what_is_not_built() %}
+        {% endif %}
         {% do interpret(true) %}
         {% do run_state() %}
         {% if flags.FULL_REFRESH %}

@@ -1,9 +1,10 @@
 {#-
   Appends, in one commit at the end of a run, how far each model that succeeded has come. A crash before
-  this means that the same loads are read again, which changes nothing, since writing is idempotent.
+  this means that the same loads are read again, which changes nothing, since writing is idempotent. Of a
+  run with --defer, which may have read another state's tables, nothing is remembered.
 -#}
 {% macro record_watermarks(results) %}
-    {% if execute %}
+    {% if execute and not invocation_args_dict.get('defer') %}
         {% set watermarks = run_state()['watermarks'] %}
         {% set reached = {} %}
         {% for result in results if result.status == 'success' and has_watermark(result.node) %}

@@ -4,10 +4,11 @@
   nothing new for them since. A build publishes only
   where nothing failed and every data test of what it built was run, so nobody reads half a build, and a
   build whose tests fail leaves what readers see as it was. The live loop publishes its own marts each
-  round: their tables refuse rows that break their constraints.
+  round: their tables refuse rows that break their constraints. A build with --defer publishes nothing: it
+  may have read another state's tables.
 -#}
 {% macro publish(results) %}
-    {% if execute and flags.WHICH == 'build' %}
+    {% if execute and flags.WHICH == 'build' and not invocation_args_dict.get('defer') %}
         {% set marts = graph.nodes.values()
             | selectattr('resource_type', 'equalto', 'model')
             | selectattr('config.schema', 'equalto', 'gold_build') | list %}

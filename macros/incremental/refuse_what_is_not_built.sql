@@ -1,0 +1,23 @@
+{#- Ends the run, before it has written anything, if it reads what no build has made. A test that a build
+    takes along fails for itself; a round of the live loop has a whole build before it; what --defer finds
+    elsewhere may be missing here. -#}
+{% macro refuse_what_is_not_built() %}
+    {% set missing = [] %}
+    {% set seen = {} %}
+    {% for node in graph.nodes.values() if node.unique_id in selected_resources %}
+        {% set parents = node.depends_on.nodes if node.resource_type != 'test' or flags.WHICH == 'test' else [] %}
+        {% for parent_id in parents if parent_id not in selected_resources and parent_id not in seen %}
+            {% do seen.update({parent_id: true}) %}
+            {% set parent = graph.nodes.get(parent_id) %}
+            {% if parent and not adapter.get_relation(parent.database, parent.schema, parent.alias) %}
+                {% do missing.append(parent.schema ~ '.' ~ parent.alias) %}
+            {% endif %}
+        {% endfor %}
+    {% endfor %}
+    {% if missing %}
+        {% set others = ' and ' ~ (missing | length - 3) ~ ' more' if missing | length > 3 else '' %}
+        {% do exceptions.raise_compiler_error(
+            'Not built yet: ' ~ missing[:3] | join(', ') ~ others ~ '. Run: dbt build, or lakehouse run'
+        ) %}
+    {% endif %}
+{% endmacro %}

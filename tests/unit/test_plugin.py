@@ -1,0 +1,115 @@
+"""What the dbt plugin refuses, in dbt itself; no engine is started for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from dbt.cli.main import dbtRunner
+
+from dbt_lakehouse import reason
+from lakehouse import local
+from lakehouse.errors import LakehouseError
+from lakehouse.settings import PROJECT, Settings
+
+# Without it dbt itself refuses a beginning.
+UNTIL = ("--event-time-end", "2026-01-02")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    def start(_: Settings) -> None:
+        raise LakehouseError("The engine would have been started.")
+
+    monkeypatch.setattr(local, "start", start)
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DBT_PROFILES_DIR", str(PROJECT))
+    return tmp_path / "home"
+
+
+def refusal(home: Path, *arguments: str) -> str:
+    """The line with which dbt ends before it has started the engine."""
+    target = home.parent / "target"
+    result = dbtRunner().invoke(
+        [
+            *("--log-level", "none", *arguments, "--project-dir", str(PROJECT)),
+            *("--target-path", str(target), "--log-path", str(home.parent / "logs")),
+        ]
+    )
+    assert not result.success
+    assert not home.exists()
+    [head, line] = str(result.exception).splitlines()
+    assert head == "Runtime Error"
+    return line.strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["build", "--empty"], "--empty"),
+        (["run", "--empty", "--select", "gym_summary"], "--empty"),
+        (["snapshot", "--empty"], "--empty"),
+        (["build", "--sample", "1 day"], "--sample"),
+        (["run", "--sample", "{'start': '2026-01-01', 'end': '2026-01-02'}"], "--sample"),
+        (["build", "--event-time-start", "2026-01-01", *UNTIL], "--event-time-start"),
+    ],
+)
+def test_what_reads_less_than_all_is_refused(home: Path, arguments: list[str], option: str) -> None:
+    assert refusal(home, *arguments).startswith(f"{option} would leave tables without rows")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("DBT_EMPTY", "true"), ("DBT_ENGINE_EMPTY", "1"), ("DBT_SAMPLE", "1 day")],
+)
+def test_so_is_what_the_environment_asks_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    option = "--" + variable.rsplit("_", 1)[1].lower()
+    assert refusal(home, "run").startswith(f"{option} would leave tables without rows")
+
+
+def test_a_retry_is_what_it_repeats(home: Path) -> None:
+    target = home.parent / "target"
+    target.mkdir()
+    results = {"args": {"which": "run", "empty": True}}
+    (target / "run_results.json").write_text(json.dumps(results))
+    assert refusal(home, "retry").startswith("--empty would leave tables without rows")
+
+
+def test_tables_of_another_state_are_refused(home: Path) -> None:
+    assert "Build them: dbt build" in refusal(home, "clone", "--state", str(home.parent))
+
+
+@pytest.mark.parametrize("command", ["build", "seed", "snapshot", "run-operation"])
+def test_nothing_is_written_in_the_linters_name(
+    home: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("DBT_LINT", "1")
+    macro = ["begin_run"] if command == "run-operation" else []
+    assert refusal(home, command, *macro).endswith("unset DBT_LINT")
+
+
+@pytest.mark.parametrize(
+    "command", [["docs", "generate"], ["snapshot"], ["compile"], ["show", "--select", "gym_visits"]]
+)
+def test_before_the_first_build_a_line_says_what_to_do(home: Path, command: list[str]) -> None:
+    line = f"Nothing is built yet in {home}. Run: dbt build, or lakehouse run"
+    assert refusal(home, *command) == line
+
+
+def test_of_an_engines_error_people_get_the_reason() -> None:
+    told = (
+        "Error running query: [NO] org.Exception: [NO] No such thing. SQLSTATE: 42P01; line 3\n"
+        "'Project [*]\n"
+        "\tat org.Server.run(Server.scala:43)\n"
+    )
+    assert reason(told) == (
+        "Error running query: [NO] org.Exception: [NO] No such thing. SQLSTATE: 42P01"
+    )
+    assert reason("java.lang.Error: none\n\tat org.Server") == "java.lang.Error: none"
+    assert reason("[TABLE_OR_VIEW_NOT_FOUND] x. SQLSTATE: 42P01").endswith(
+        "Run: dbt build, or lakehouse run"
+    )
