@@ -3,7 +3,8 @@
     inbox/<source>.<table>/ --waiting_files, inspect--> land -------> landing/
                                                   └---> quarantine -> quarantine/
 
-A file is refused only when it cannot be read to its end or does not have the declared columns.
+A file is refused only when it cannot be read to its end, by this reader or by Spark's as far as
+that is known of it, or does not have the declared columns.
 Bad lines in a readable file are no reason: they enter bronze raw. The names in landing hold
 nothing that Spark's file source stumbles over, and a file's content decides its name.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import csv
 import errno
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -24,14 +26,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingestion.declaration import SourceTable
 from ingestion.home import Home
 
-# The longest line, in bytes: below the 20,000,000 characters that Spark's JSON reader takes.
+# The longest line of text or value in Parquet, in bytes: below the 20,000,000 characters that
+# Spark's JSON reader takes.
 MAX_LINE_BYTES = 16 * 1024**2
 # The most fields of a CSV line: Spark's reader fails the whole stream above 20,480.
 MAX_CSV_FIELDS = 20_000
@@ -45,13 +50,60 @@ _CHUNK_BYTES = 128 * 1024
 _BATCH_ROWS = 64
 _BLANK = bytes(range(0x21))
 _BOM = b"\xef\xbb\xbf"
+# So much of the beginning tells what a file is: the name of tar stands at byte 257.
+_HEAD_BYTES = 512
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _PARQUET = b"PAR1"
+_ENCRYPTED_PARQUET = b"PARE"
 _UTF_16_32 = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
+# What else files begin with that are delivered by mistake. No text begins with any of these.
+_COMPRESSED = "it is compressed with {}; decompress it first"
+_ARCHIVE = "it is a {} archive; deliver the files in it"
+_OTHER_FORMAT = "it is {}; deliver it as {{format}}"
+_SIGNATURES = tuple(
+    (re.compile(pattern, re.DOTALL), reason)
+    for pattern, reason in (
+        (rb"\x28\xb5\x2f\xfd|\x50\x2a\x4d\x18", _COMPRESSED.format("zstd")),
+        (rb"BZh[1-9]1AY&SY|BZh[1-9]\x17\x72", _COMPRESSED.format("bzip2")),
+        (rb"\xfd7zXZ\0|\x5d\0\0", _COMPRESSED.format("xz")),
+        (rb"\x04\x22\x4d\x18|\x02\x21\x4c\x18", _COMPRESSED.format("lz4")),
+        (rb"\xff\x06\0\0sNaPpY", _COMPRESSED.format("snappy")),
+        (rb"\x1f\x9d", _COMPRESSED.format("compress")),
+        (rb"7z\xbc\xaf\x27\x1c", _ARCHIVE.format("7z")),
+        (rb"Rar!\x1a\x07", _ARCHIVE.format("rar")),
+        (rb"(?=[^\0]{1,150}\0).{257}ustar", _ARCHIVE.format("tar")),
+        (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", _OTHER_FORMAT.format("an old Excel or Office file")),
+        (rb"PAR[1E]\x15", _OTHER_FORMAT.format("Parquet")),
+        (rb"Obj\x01", _OTHER_FORMAT.format("Avro")),
+        (rb"ORC(?=.*\0)", _OTHER_FORMAT.format("ORC")),
+        (rb"ARROW1\0|FEA1\0", _OTHER_FORMAT.format("an Arrow file")),
+        (rb"SQLite format 3\0", _OTHER_FORMAT.format("an SQLite database")),
+    )
+)
 # Without limits on numbers (text is all that is needed) and with raw control characters.
 _JSON = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
+# How values may be written that Spark's reader takes; not among them is BYTE_STREAM_SPLIT.
+_ENCODINGS = {
+    "PLAIN",
+    "RLE",
+    "BIT_PACKED",
+    "PLAIN_DICTIONARY",
+    "RLE_DICTIONARY",
+    "DELTA_BINARY_PACKED",
+    "DELTA_LENGTH_BYTE_ARRAY",
+    "DELTA_BYTE_ARRAY",
+}
+_CURE_OF_ENCODINGS = (
+    "write it with none: parquet_version 'v1' in DuckDB, neither use_byte_stream_split nor "
+    "column_encoding in pyarrow"
+)
+_CURE_OF_NANOSECONDS = (
+    "write microseconds: coerce_timestamps='us', allow_truncated_timestamps=True in pyarrow and "
+    "pandas, cast(... as timestamp) in DuckDB"
+)
 
+_ENCRYPTED = "it is encrypted; deliver it without encryption"
 _EMPTY = "it is empty; deliver it with content"
 _TOO_LONG = f"a line is longer than {MAX_LINE_BYTES} bytes; deliver shorter lines"
 _UTF_16_REASON = "it is UTF-16 or UTF-32; deliver it as UTF-8"
@@ -60,6 +112,7 @@ _CURE_OF_MOVES = (
     "landing, archive and quarantine on one filesystem."
 )
 
+_UNFINISHED = (".tmp", ".part")
 _MAX_FILE_NAME = 200
 _CHUNK_OF_NAME = 180
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -112,7 +165,7 @@ class Inspection:
 def waiting_files(home: Home, table: SourceTable) -> list[Path]:
     """Lists what waits in the table's inbox folder and its subfolders, sorted.
 
-    Names that begin with `.` or end with `.tmp` or `.part` are still being written and left out.
+    Names that tell of a file which is still being written are left out, see `is_still_written`.
     Links are listed (to be refused), never followed.
 
     Raises:
@@ -128,11 +181,46 @@ def waiting_files(home: Home, table: SourceTable) -> list[Path]:
             except FileNotFoundError:
                 continue
             for entry in entries:
-                if entry.name.startswith(".") or entry.name.endswith((".tmp", ".part")):
+                if is_still_written(entry.name):
                     continue
                 into = folders if entry.is_dir(follow_symlinks=False) else found
                 into.append(Path(entry.path))
     return sorted(found)
+
+
+def is_still_written(name: str) -> bool:
+    """Says whether what has this name is left alone, as something that is yet to be renamed."""
+    return name.startswith(".") or name.endswith(_UNFINISHED)
+
+
+def accepted_name(name: str) -> str:
+    """The nearest name to this one under which a file is taken in."""
+    while len(display_name(os.fsencode(name)).encode()) > MAX_NAME_BYTES:
+        name = name[1:]
+    while is_still_written(name):
+        name = name.lstrip(".")
+        for ending in _UNFINISHED:
+            name = name.removesuffix(ending)
+    return name or "delivered"
+
+
+def stray_entries(home: Home, tables: list[SourceTable]) -> list[Path]:
+    """Lists what lies in `inbox/` and is never taken in, sorted: all but the tables' folders.
+
+    Names that tell of a file which is still being written are left out.
+
+    Raises:
+        GateError: The inbox cannot be read.
+    """
+    expected = {table.full_name for table in tables}
+    with _explained(home.inbox, "Give the user that runs lakehouse the rights to read it."):
+        try:
+            paths = list(home.inbox.iterdir())
+        except FileNotFoundError:
+            return []
+    return sorted(
+        path for path in paths if not is_still_written(path.name) and path.name not in expected
+    )
 
 
 def inspect(path: Path, table: SourceTable, inbox_dir: Path) -> Inspection:
@@ -163,7 +251,7 @@ def inspect(path: Path, table: SourceTable, inbox_dir: Path) -> Inspection:
         _opened(path) as file,
     ):
         digest = hashlib.sha256()
-        head = file.read(len(_PARQUET))
+        head = file.read(_HEAD_BYTES)
         file.seek(0)
         chunks = _read(file, digest)
         num_rows: int | None = None
@@ -343,8 +431,8 @@ def count_rows(chunks: Iterator[bytes], table: SourceTable) -> int:
     is_awaited = True  # the CSV header, or the first JSON object
     for block in _blocks(chunks):
         if not head:
+            _check_signature(block[:_HEAD_BYTES], table)
             head = block[:4]
-            _check_signature(head, table)
         try:
             block.decode()
         except UnicodeDecodeError as error:
@@ -416,14 +504,17 @@ def _judge(
     if name.lower().endswith(".gz") and not is_gzip:
         raise _Refused("the name ends with .gz but the content is not gzip; name it as it is")
     if head.startswith(_ZIP):
-        raise _Refused("it is a zip archive; deliver the files in it")
+        raise _Refused(
+            "it is a zip archive; deliver the files in it, an Excel workbook (.xlsx) as "
+            f"{table.format}"
+        )
     if table.format != "parquet":
         return count_rows(gunzip(chunks) if is_gzip else chunks, table)
     if is_gzip:
         raise _Refused("it is gzip; deliver the Parquet file itself")
     for _ in chunks:  # Parquet is read from its end, so the digest needs a pass of its own
         pass
-    return _read_parquet(file, table)
+    return _read_parquet(file, head, table)
 
 
 def _blocks(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -452,10 +543,17 @@ def _line_ends(last: bytes, text: bytes) -> int:
 def _check_signature(head: bytes, table: SourceTable) -> None:
     if head.startswith((_GZIP, *_ZIP)):
         raise _Refused("there is another gzip or a zip inside the gzip; compress once, with gzip")
+    _check_other_format(head, table)
     if head.startswith(_UTF_16_32):
         raise _Refused(_UTF_16_REASON)
     if head.startswith(_BOM) and table.format == "json":
         raise _Refused("it begins with a byte order mark; deliver JSON lines without one")
+
+
+def _check_other_format(head: bytes, table: SourceTable) -> None:
+    for signature, reason in _SIGNATURES:
+        if signature.match(head):
+            raise _Refused(reason.format(format=table.format))
 
 
 def _check_fields(lines: list[bytes]) -> None:
@@ -488,38 +586,43 @@ def _is_object(line: bytes) -> bool:
         return False
 
 
-def _read_parquet(file: FileIO, table: SourceTable) -> int:
-    file.seek(0)
-    if file.read(len(_PARQUET)) != _PARQUET:
+def _read_parquet(file: FileIO, head: bytes, table: SourceTable) -> int:
+    if head.startswith(_ENCRYPTED_PARQUET):
+        raise _Refused(_ENCRYPTED)
+    if not head.startswith(_PARQUET):
+        _check_other_format(head, table)
         raise _Refused("it is not a Parquet file; deliver Parquet")
     file.seek(-len(_PARQUET), os.SEEK_END)
     if file.read() != _PARQUET:
         raise _Refused("the Parquet file is truncated; deliver it again")
     try:
-        parquet = pq.ParquetFile(file, buffer_size=_CHUNK_BYTES, coerce_int96_timestamp_unit="us")
+        metadata = _metadata(file)
+        parquet = pq.ParquetFile(
+            file,
+            metadata=metadata,
+            buffer_size=_CHUNK_BYTES,
+            coerce_int96_timestamp_unit="us",
+            page_checksum_verification=True,
+        )
         _check_schema(parquet.schema_arrow, table)
-        metadata = parquet.metadata
         groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
         if sum(group.total_byte_size for group in groups) > MAX_EXPANDED_BYTES:
             raise _Refused(_too_large())
+        coarser = _coarser_times(parquet.schema_arrow)
         num_rows = expanded = 0
         for batch in parquet.iter_batches(_BATCH_ROWS, use_threads=False):
+            expanded += _checked_size(batch, coarser, num_rows)
             num_rows += batch.num_rows
-            expanded += batch.nbytes
             if expanded > MAX_EXPANDED_BYTES:
                 raise _Refused(_too_large())
-        # Not before all of it has been read: to ask a damaged footer for this ends the process.
-        if any(
-            group.column(index).compression == "BROTLI"
-            for group in groups
-            for index in range(group.num_columns)
-        ):
-            raise _Refused("it is compressed with Brotli, which Spark cannot read; use zstd")
+        _check_pages(groups, table)
     except _Refused:
         raise
     except Exception as error:  # whatever the reader makes of hostile bytes
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's fault, not the content's
+        if "decrypt" in str(error):
+            raise _Refused(_ENCRYPTED) from error
         raise _Refused(
             f"the Parquet file cannot be read to its end: {_shorten(str(error))}; deliver it again"
         ) from error
@@ -529,6 +632,105 @@ def _read_parquet(file: FileIO, table: SourceTable) -> int:
             "deliver it again"
         )
     return num_rows
+
+
+def _metadata(file: FileIO) -> pq.FileMetaData:
+    """The footer, without the types that Arrow notes down for itself and Spark does not know.
+
+    By these a column of text would come with all its dictionary in each batch, and not at all from
+    some encodings.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 8))
+    ending = file.read()
+    start = size - 8 - int.from_bytes(ending[:4], "little")
+    if start < len(_PARQUET):
+        raise ValueError("its footer is longer than the file")
+    file.seek(start)
+    footer = file.read(size - 8 - start).replace(b"ARROW:schema", b"Arrow schema")
+    return pq.read_metadata(pa.BufferReader(_PARQUET + footer + ending))
+
+
+def _coarser_times(schema: pa.Schema) -> dict[int, pa.Field]:
+    """The columns of times, by index, that Spark makes microseconds of."""
+    return {
+        index: field.with_type(pa.timestamp("us", field.type.tz))
+        for index, field in enumerate(schema)
+        if pa.types.is_timestamp(field.type) and field.type.unit in {"s", "ms"}
+    }
+
+
+def _checked_size(batch: pa.RecordBatch, coarser: dict[int, pa.Field], rows_before: int) -> int:
+    """The size of a batch's values, in bytes.
+
+    Raises:
+        _Refused: A value is none that Spark holds: text that is not UTF-8, a time or a number that
+            is too large, more bytes than a value may have.
+    """
+    values = batch
+    try:
+        for index, field in coarser.items():
+            values = values.set_column(index, field, batch.column(index).cast(field.type))
+        values.validate(full=True)
+    except pa.ArrowInvalid as error:
+        fields = {**dict(enumerate(batch.schema)), **coarser}
+        for row, index in itertools.product(range(batch.num_rows), fields):
+            value = batch.column(index)[row : row + 1]
+            _check_value(value, fields[index], rows_before + row + 1)
+        raise _Refused(f"the values are not valid: {_shorten(str(error))}") from error
+    size: int = values.nbytes
+    if size > MAX_LINE_BYTES:
+        for field, column in zip(values.schema, values.columns, strict=True):
+            _check_lengths(column, field)
+    return size
+
+
+def _check_value(value: pa.Array, field: pa.Field, row: int) -> None:
+    try:
+        value.cast(field.type).validate(full=True)
+    except pa.ArrowInvalid as error:
+        faults = {
+            pa.types.is_timestamp: "a time beyond the year 294247, or as long ago; deliver null",
+            pa.types.is_decimal: f"a number too large for {field.type}; deliver null",
+            pa.types.is_string: "text that is not valid UTF-8; deliver it as UTF-8",
+        }
+        fault = next(
+            (told for is_of_type, told in faults.items() if is_of_type(field.type)),
+            f"a value that is not valid: {_shorten(str(error))}",
+        )
+        raise _Refused(f"column {field.name}, row {row}: {fault}") from error
+
+
+def _check_lengths(values: pa.Array, field: pa.Field) -> None:
+    if not pa.types.is_string(field.type):
+        return
+    longest = pc.max(pc.binary_length(values)).as_py() or 0
+    if longest > MAX_LINE_BYTES:
+        raise _Refused(
+            f"column {field.name} holds a value of more than {MAX_LINE_BYTES} bytes; "
+            "deliver shorter ones"
+        )
+
+
+def _check_pages(groups: list[Any], table: SourceTable) -> None:
+    """Looks at how the declared columns are compressed and encoded.
+
+    Not before all of them have been read, and only where there were rows to read: to ask a damaged
+    footer for this ends the process.
+    """
+    declared = {column.name for column in table.columns}
+    for group in groups:
+        for index in range(group.num_columns) if group.num_rows else ():
+            column = group.column(index)
+            if (name := column.path_in_schema) not in declared:
+                continue
+            if column.compression == "BROTLI":
+                raise _Refused("it is compressed with Brotli, which Spark cannot read; use zstd")
+            if strange := set(column.encodings) - _ENCODINGS:
+                raise _Refused(
+                    f"column {name} has the encoding {min(strange)}, which Spark cannot read; "
+                    f"{_CURE_OF_ENCODINGS}"
+                )
 
 
 def _check_schema(schema: pa.Schema, table: SourceTable) -> None:
@@ -553,13 +755,13 @@ def _check_schema(schema: pa.Schema, table: SourceTable) -> None:
     for name, data_type in declared.items():
         found = schema.field(name).type
         if not _fits(data_type, found):
-            raise _Refused(f"column {name} is {_shorten(str(found))}; expected {data_type}")
+            is_too_fine = data_type == "timestamp" and pa.types.is_timestamp(found)
+            cure = f"; {_CURE_OF_NANOSECONDS}" if is_too_fine else ""
+            raise _Refused(f"column {name} is {_shorten(str(found))}; expected {data_type}{cure}")
 
 
 def _fits(data_type: str, found: pa.DataType) -> bool:
     """Says whether Spark reads a Parquet column of this Arrow type as the declared type."""
-    if pa.types.is_dictionary(found):
-        found = found.value_type
     if data_type.startswith("decimal"):
         precision, scale = map(int, re.findall(r"\d+", data_type))
         return bool(
@@ -568,7 +770,7 @@ def _fits(data_type: str, found: pa.DataType) -> bool:
     if data_type == "timestamp":  # Spark does not read nanoseconds; without a zone it is UTC
         return bool(pa.types.is_timestamp(found) and found.unit != "ns")
     if data_type == "string":
-        return bool(pa.types.is_string(found) or pa.types.is_large_string(found))
+        return bool(pa.types.is_string(found))
     exact = {
         "bigint": pa.int64(),
         "int": pa.int32(),

@@ -1,9 +1,14 @@
+import base64
+import bz2
 import errno
 import gzip
 import hashlib
+import io
+import lzma
 import os
 import re
 import stat
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.feather
+import pyarrow.orc
 import pyarrow.parquet as pq
+import pyarrow.parquet.encryption as pe
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -117,6 +125,60 @@ def test_an_inbox_that_cannot_be_listed(home: Home) -> None:
     (home.inbox / CSV.full_name).write_text("a file")
     with pytest.raises(GateError, match=r"s\.c: Not a directory\. Give the user"):
         gate.waiting_files(home, CSV)
+
+
+@given(
+    st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=60)
+    | st.lists(st.sampled_from([".", ".tmp", ".part", "a", "\udcff"]), min_size=1).map("".join)
+)
+@example(".tmp")
+@example("....")
+@example("\udcff" * 255)
+def test_a_file_is_delivered_under_a_name_that_is_taken_in(name: str) -> None:
+    accepted = gate.accepted_name(name)
+    assert accepted
+    assert not accepted.startswith(".")
+    assert not accepted.endswith((".tmp", ".part"))
+    shown = os.fsencode(accepted).decode(errors="backslashreplace")
+    assert len(shown.encode()) <= 1000
+    is_taken_in = not name.startswith(".") and not name.endswith((".tmp", ".part"))
+    if is_taken_in and len(os.fsencode(name)) <= 250:
+        assert accepted == name
+
+
+@pytest.mark.parametrize(
+    ("name", "accepted"),
+    [
+        ("visits.csv", "visits.csv"),
+        (".visits.csv", "visits.csv"),
+        ("visits.tmp", "visits"),
+        ("visits.csv.part", "visits.csv"),
+        ("..a.part.tmp", "a"),
+        (".part", "part"),
+    ],
+)
+def test_the_nearest_name_that_is_taken_in(name: str, accepted: str) -> None:
+    assert gate.accepted_name(name) == accepted
+
+
+def test_what_lies_in_the_inbox_and_is_never_taken_in(home: Home) -> None:
+    assert gate.stray_entries(home, [CSV]) == []
+    deliver(home, CSV, b"x", "sub/a.csv")
+    deliver(home, JSON, b"x", "a.json")
+    for name in ("loose.csv", ".hidden", "b.part", "c.tmp"):
+        (home.inbox / name).touch()
+    (home.inbox / "empty").mkdir()
+    (home.inbox / "link").symlink_to("nowhere")
+    strays = gate.stray_entries(home, [CSV])
+    assert strays == [home.inbox / name for name in ("empty", "link", "loose.csv", "s.j")]
+    assert gate.stray_entries(home, [CSV, JSON]) == strays[:3]
+
+
+def test_an_inbox_that_is_a_file(home: Home) -> None:
+    home.root.mkdir()
+    home.inbox.touch()
+    with pytest.raises(GateError, match=r"inbox: Not a directory\. Give the user"):
+        gate.stray_entries(home, [CSV])
 
 
 # --- what is accepted
@@ -250,6 +312,83 @@ def test_refused_text(
     assert reason in refusal(home, table, spoil(GOOD[table]))
 
 
+def streamed(codec: str) -> Callable[[bytes], bytes]:
+    def compress(content: bytes) -> bytes:
+        sink = pa.BufferOutputStream()
+        with pa.CompressedOutputStream(sink, codec) as stream:
+            stream.write(content)
+        packed: bytes = sink.getvalue().to_pybytes()
+        return packed
+
+    return compress
+
+
+def tar(content: bytes) -> bytes:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as files:
+        entry = tarfile.TarInfo("visits.csv")
+        entry.size = len(content)
+        files.addfile(entry, io.BytesIO(content))
+    return archive.getvalue()
+
+
+def arrow_file(write: Callable[..., Any]) -> bytes:
+    sink = io.BytesIO()
+    write(pa.table({"id": ["1"]}), sink)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("table", [CSV, JSON, PARQUET], ids=lambda table: table.format)
+@pytest.mark.parametrize(
+    ("pack", "reason"),
+    [
+        (streamed("zstd"), "it is compressed with zstd; decompress it first"),
+        (streamed("lz4"), "it is compressed with lz4; decompress it first"),
+        (bz2.compress, "it is compressed with bzip2; decompress it first"),
+        (lzma.compress, "it is compressed with xz; decompress it first"),
+        (
+            lambda content: lzma.compress(content, lzma.FORMAT_ALONE),
+            "it is compressed with xz; decompress it first",
+        ),
+        # by their specifications: nothing here writes them
+        (lambda _: b"\xff\x06\0\0sNaPpY", "it is compressed with snappy; decompress it first"),
+        (lambda _: b"7z\xbc\xaf\x27\x1c\0\4", "it is a 7z archive; deliver the files in it"),
+        (tar, "it is a tar archive; deliver the files in it"),
+    ],
+)
+def test_what_is_packed_in_another_way(
+    home: Home, table: SourceTable, pack: Callable[[bytes], bytes], reason: str
+) -> None:
+    content = parquet() if table is PARQUET else GOOD[table]
+    assert refusal(home, table, pack(content)) == reason
+    if table is not PARQUET:
+        assert refusal(home, table, gzip.compress(pack(content))) == reason
+    assert check(home, table, content).reason is None
+
+
+@pytest.mark.parametrize("table", [CSV, JSON], ids=lambda table: table.format)
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (lambda: parquet(arrow_table()), "Parquet"),
+        (lambda: parquet(arrow_table().slice(0, 0)), "Parquet"),
+        (lambda: arrow_file(pyarrow.orc.write_table), "ORC"),
+        (lambda: arrow_file(pyarrow.feather.write_feather), "an Arrow file"),
+        (lambda: b"Obj\x01\x04\x16avro.schema", "Avro"),
+        (lambda: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", "an old Excel or Office file"),
+    ],
+)
+def test_another_format(
+    home: Home, table: SourceTable, content: Callable[[], bytes], what: str
+) -> None:
+    assert refusal(home, table, content()) == f"it is {what}; deliver it as {table.format}"
+
+
+def test_a_line_of_text_is_no_signature(home: Home) -> None:
+    for line in ("PAR1", "ORC", "Obj", "BZh9", "7z", "Rar!", "x" * 257 + "ustar"):
+        assert check(home, JSON, f"{line}\n{{}}\n".encode()).num_rows == 2
+
+
 @pytest.mark.parametrize(
     "header",
     ["name,id", "id", "id,name,x", "ID,name", "id, name", "1,a", '"id,name', "x" * 200_000],
@@ -366,6 +505,208 @@ def test_parquet(home: Home, table: pa.Table, options: dict[str, Any]) -> None:
     assert (inspection.reason, inspection.num_rows) == (None, 3)
     assert (inspection.extension, inspection.size_bytes) == ("parquet", len(content))
     assert inspection.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def only(array: pa.Array, **options: Any) -> bytes:
+    return parquet(pa.table({"x": array}), **options)
+
+
+def one(data_type: str) -> SourceTable:
+    return replace(PARQUET, columns=(Column("x", data_type),), key=("x",))
+
+
+# By the bytes of the types, not by pyarrow's checks, which refuse to make such values.
+def of_bytes(data_type: pa.DataType, *values: bytes) -> pa.Array:
+    buffer = pa.py_buffer(b"".join(values))
+    return pa.Array.from_buffers(data_type, len(values), [None, buffer])
+
+
+def text_of(*values: bytes) -> pa.Array:
+    return pa.array(values, pa.binary()).view(pa.string())
+
+
+NUMBERS = pa.array([*range(50), None], pa.int64())
+DOUBLES = NUMBERS.cast(pa.float64())
+TEXTS = pa.array([*map(str, range(50)), None])
+DECIMALS = NUMBERS.cast(pa.decimal128(19, 0)).cast(pa.decimal128(38, 2)).cast(pa.decimal128(18, 2))
+# Spark 4.2 reads all of these but BYTE_STREAM_SPLIT: tried with each.
+ENCODED = [
+    (NUMBERS, "bigint", "PLAIN"),
+    (NUMBERS, "bigint", "DELTA_BINARY_PACKED"),
+    (NUMBERS, "bigint", "BYTE_STREAM_SPLIT"),
+    (NUMBERS.cast(pa.int32()), "int", "DELTA_BINARY_PACKED"),
+    (NUMBERS.cast(pa.int32()), "int", "BYTE_STREAM_SPLIT"),
+    (NUMBERS.cast(pa.int32()).cast(pa.date32()), "date", "DELTA_BINARY_PACKED"),
+    (NUMBERS.cast(pa.int32()).cast(pa.date32()), "date", "BYTE_STREAM_SPLIT"),
+    (NUMBERS.cast(pa.timestamp("us")), "timestamp", "DELTA_BINARY_PACKED"),
+    (NUMBERS.cast(pa.timestamp("us")), "timestamp", "BYTE_STREAM_SPLIT"),
+    (DOUBLES, "double", "PLAIN"),
+    (DOUBLES, "double", "BYTE_STREAM_SPLIT"),
+    (NUMBERS.cast(pa.bool_()), "boolean", "PLAIN"),
+    (NUMBERS.cast(pa.bool_()), "boolean", "RLE"),
+    (DECIMALS, "decimal(18,2)", "PLAIN"),
+    (DECIMALS, "decimal(18,2)", "DELTA_BYTE_ARRAY"),
+    (DECIMALS, "decimal(18,2)", "BYTE_STREAM_SPLIT"),
+    (TEXTS, "string", "PLAIN"),
+    (TEXTS, "string", "DELTA_LENGTH_BYTE_ARRAY"),
+    (TEXTS, "string", "DELTA_BYTE_ARRAY"),
+]
+
+
+@pytest.mark.parametrize("pages", ["1.0", "2.0"])
+@pytest.mark.parametrize(("array", "data_type", "encoding"), ENCODED)
+def test_encodings(home: Home, array: pa.Array, data_type: str, encoding: str, pages: str) -> None:
+    content = only(
+        array, column_encoding={"x": encoding}, use_dictionary=False, data_page_version=pages
+    )
+    assert check(home, one(data_type), only(array, data_page_version=pages)).num_rows == 51
+    inspection = check(home, one(data_type), content)
+    if encoding != "BYTE_STREAM_SPLIT":
+        assert inspection.num_rows == 51
+    else:
+        assert inspection.reason == (
+            "column x has the encoding BYTE_STREAM_SPLIT, which Spark cannot read; write it with "
+            "none: parquet_version 'v1' in DuckDB, neither use_byte_stream_split nor "
+            "column_encoding in pyarrow"
+        )
+
+
+def test_the_encoding_of_a_column_that_is_not_read_does_not_matter(home: Home) -> None:
+    table = arrow_table().append_column("more", pa.array([1.5, 2.5, 3.5]))
+    content = parquet(table, use_dictionary=False, use_byte_stream_split=["more"])
+    assert check(home, replace(PARQUET, unknown_columns="keep"), content).num_rows == 3
+
+
+@pytest.mark.parametrize(
+    ("codec", "is_read"),
+    [(name, name != "brotli") for name in ("none", "snappy", "gzip", "zstd", "lz4", "brotli")],
+)
+def test_codecs(home: Home, codec: str, is_read: bool) -> None:
+    assert (check(home, PARQUET, parquet(compression=codec)).reason is None) == is_read
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (text_of(b"a", b"M\xfcnchen"), "column x, row 2: text that is not valid UTF-8"),
+        (text_of(b"\xed\xa0\x80"), "column x, row 1: text that is not valid UTF-8"),
+        (text_of(*[b"a"] * 700, b"\xff"), "column x, row 701: text that is not valid UTF-8"),
+        (
+            text_of(*[b"a"] * 700, b"\xff").dictionary_encode(),
+            "column x, row 701: text that is not valid UTF-8; deliver it as UTF-8",
+        ),
+        (
+            text_of(b"\xff").cast(pa.large_string()),
+            "column x, row 1: text that is not valid UTF-8; deliver it as UTF-8",
+        ),
+        (
+            pa.array(["a", "x" * (16 * 1024**2 + 1)]),
+            "column x holds a value of more than 16777216 bytes; deliver shorter ones",
+        ),
+    ],
+)
+@pytest.mark.parametrize("use_dictionary", [True, False])
+def test_text_in_parquet(home: Home, array: pa.Array, reason: str, use_dictionary: bool) -> None:
+    content = only(array, use_dictionary=use_dictionary, compression="zstd")
+    assert reason in refusal(home, one("string"), content)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array(["x" * 16 * 1024**2]),
+        pa.array(["é", "\0", "\x1b[31m", "\u2028", None]).cast(pa.large_string()),
+        pa.array(["é", None], pa.string_view()),
+        # as many values as would be 4 GiB if each batch counted the dictionary
+        pa.array([f"{'x' * 1000} {n % 5000}" for n in range(60_000)]).dictionary_encode(),
+    ],
+    ids=["longest", "strange", "view", "categories"],
+)
+def test_text_in_parquet_that_is_accepted(home: Home, array: pa.Array) -> None:
+    assert check(home, one("string"), only(array)).num_rows == len(array)
+
+
+# A 64-bit number of microseconds holds 9,223,372,036,854 whole seconds.
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
+@pytest.mark.parametrize(
+    ("unit", "last"), [("s", 9_223_372_036_854), ("ms", 9_223_372_036_854_775)]
+)
+def test_times_that_overflow_in_microseconds(
+    home: Home, unit: str, last: int, zone: str | None, sign: int
+) -> None:
+    def at(ticks: int) -> bytes:
+        return only(pa.array([0, ticks * sign], pa.timestamp(unit, zone)))
+
+    assert check(home, one("timestamp"), at(last)).num_rows == 2
+    assert refusal(home, one("timestamp"), at(last + 1)) == (
+        "column x, row 2: a time beyond the year 294247, or as long ago; deliver null"
+    )
+
+
+def test_times_of_any_year_are_accepted(home: Home) -> None:
+    for micros in (2**63 - 1, -(2**63), -62_198_755_200_000_000):
+        content = only(pa.array([micros], pa.timestamp("us")))
+        assert check(home, one("timestamp"), content).num_rows == 1
+    for days in (2**31 - 1, -(2**31)):
+        assert check(home, one("date"), only(pa.array([days], pa.date32()))).num_rows == 1
+
+
+@pytest.mark.parametrize("as_integer", [True, False])
+@pytest.mark.parametrize("precision", [9, 18, 20, 38])
+def test_numbers_with_more_digits_than_the_column(
+    home: Home, precision: int, as_integer: bool
+) -> None:
+    def content(number: int) -> bytes:
+        values = (value.to_bytes(16, "little") for value in (1, number))
+        array = of_bytes(pa.decimal128(precision, 2), *values)
+        return only(array, store_decimal_as_integer=as_integer)
+
+    table = one(f"decimal({precision},2)")
+    assert check(home, table, content(10**precision - 1)).num_rows == 2
+    assert refusal(home, table, content(10**precision)).startswith("column x, row 2: a number too")
+
+
+def test_the_cure_of_nanoseconds_cures(home: Home) -> None:
+    nanos = pa.table({"x": pa.array([1_700_000_000_123_456_789], pa.timestamp("ns"))})
+    reason = refusal(home, one("timestamp"), parquet(nanos))
+    assert reason == (
+        "column x is 'timestamp[ns]'; expected timestamp; write microseconds: "
+        "coerce_timestamps='us', allow_truncated_timestamps=True in pyarrow and pandas, "
+        "cast(... as timestamp) in DuckDB"
+    )
+    content = parquet(nanos, coerce_timestamps="us", allow_truncated_timestamps=True)
+    assert check(home, one("timestamp"), content).num_rows == 1
+
+
+def test_a_page_that_is_not_its_checksums(home: Home) -> None:
+    content = only(
+        pa.array(["a", "b"]), compression="none", use_dictionary=False, write_page_checksum=True
+    )
+    assert check(home, one("string"), content).num_rows == 2
+    page = b"\1\0\0\0a\1\0\0\0b"
+    assert content.count(page) == 1
+    changed = content.replace(page, page.replace(b"a", b"A"))
+    assert "cannot be read to its end" in refusal(home, one("string"), changed)
+
+
+class Keys(pe.KmsClient):  # type: ignore[misc]
+    def wrap_key(self, key: bytes, _: str) -> str:
+        return base64.b64encode(key).decode()
+
+    def unwrap_key(self, wrapped: str, _: str) -> bytes:
+        return base64.b64decode(wrapped)
+
+
+@pytest.mark.parametrize("has_plain_footer", [True, False])
+def test_encrypted_parquet(home: Home, has_plain_footer: bool) -> None:
+    settings = pe.EncryptionConfiguration(
+        footer_key="a", column_keys={"b": ["x"]}, plaintext_footer=has_plain_footer
+    )
+    factory = pe.CryptoFactory(lambda _: Keys())
+    keys = factory.file_encryption_properties(pe.KmsConnectionConfig(), settings)
+    content = only(pa.array(["a"]), encryption_properties=keys)
+    assert refusal(home, one("string"), content) == "it is encrypted; deliver it without encryption"
 
 
 def test_parquet_without_rows(home: Home) -> None:
