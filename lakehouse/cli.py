@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import errno
+import itertools
 import json
 import logging
 import os
+import re
 import shutil
 import sys
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from pyspark.errors import PySparkException
@@ -23,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ingestion.gate import GateError
+from ingestion.gate import GateError, accepted_name
 from ingestion.loads import LoadError, Loads, first_line, only_ingestion
 from ingestion.lock import LockedError
 from lakehouse import doctor as checks
@@ -53,6 +57,12 @@ class Domain(StrEnum):
     NETWORK = "network"
 
 
+# Control characters, line ends, what turns the direction of writing, lone surrogates.
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
 class Output:
     """Where a command's words go: people's to the error stream, answers to standard output."""
 
@@ -76,23 +86,52 @@ class Output:
         self._people.print(f"Error: {message}", style="red")
 
     def rows(self, columns: list[str], rows: list[list[Any]], style: Format) -> None:
-        """Prints an answer's rows; JSON shows decimals and times as text."""
+        """Prints an answer's rows, of values that JSON has; a table shows what is no letter."""
         if len(set(columns)) < len(columns):
             raise LakehouseError(f"Two columns have one name: {', '.join(columns)}. Rename one.")
+        if isinstance(sys.stdout, TextIOWrapper):  # one that is not UTF-8 lacks letters
+            sys.stdout.reconfigure(errors="backslashreplace")
         if self.as_json or style is Format.JSON:
             records = [dict(zip(columns, row, strict=True)) for row in rows]
-            print(json.dumps(records, default=str, ensure_ascii=False))
+            print(json.dumps(records, default=str, ensure_ascii=not _is_utf_8(sys.stdout)))
         elif style is Format.CSV:
-            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer = csv.writer(_Lines(sys.stdout), lineterminator="\r\n")
             writer.writerow(columns)
-            writer.writerows(rows)
+            writer.writerows([_flat(value) for value in row] for row in rows)
         else:
-            table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+            table = Table(*map(_shown, columns), box=None, pad_edge=False, header_style="bold")
             for column in table.columns:
                 column.no_wrap = True
             for row in rows:
-                table.add_row(*[Text("" if value is None else str(value)) for value in row])
+                table.add_row(*[Text(_shown(_flat(value))) for value in row])
             self._answers.print(table)
+
+
+class _Lines:
+    r"""Ends lines with `\n`; the writer is told of `\r\n`, so that it quotes what holds either."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, line: str) -> None:
+        self._file.write(line.removesuffix("\r\n") + "\n")
+
+
+def _flat(value: object) -> object:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+
+
+def _shown(value: object) -> str:
+    """A value in a table's cell, with what moves or colours a terminal's text as its escape."""
+    return "" if value is None else _CONTROL.sub(_escape, str(value))
+
+
+def _escape(character: re.Match[str]) -> str:
+    return character[0].encode("unicode_escape").decode()
+
+
+def _is_utf_8(file: TextIO) -> bool:
+    return (file.encoding or "").lower().replace("-", "") == "utf8"
 
 
 output = Output()
@@ -194,17 +233,60 @@ def land(
             raise LakehouseError(f"{file} is no file.", exit_code=2)
     inbox = settings.paths.inbox / table
     inbox.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        copy = inbox / f".{os.getpid()}.part"
-        shutil.copyfile(file, copy)
-        copy.replace(_free_name(inbox, file))
+    names = _deliver(files, inbox)
+    for file, name in zip(files, names, strict=True):
+        if name != file.name:
+            output.say(f"{file} is delivered as {name}")
     output.say(f"Delivered to {inbox}: {len(files)}. Take them in and build with: lakehouse run")
 
 
-def _free_name(inbox: Path, file: Path) -> Path:
-    """A name in the inbox that no waiting file has: a delivery never replaces another."""
-    names = (file.name, *(f"{file.stem}-{n}{file.suffix}" for n in range(2, 1_000_000)))
-    return next(inbox / name for name in names if not (inbox / name).exists())
+def _deliver(files: list[Path], inbox: Path) -> list[str]:
+    """Copies files into the inbox: when all copies are whole, each gets its name.
+
+    Returns:
+        The files' names in the inbox.
+
+    Raises:
+        LakehouseError: A file cannot be copied; it names those that are delivered, mostly none.
+    """
+    copies = [inbox / f".{uuid.uuid4().hex}.part" for _ in files]
+    names: list[str] = []
+    try:
+        for file, copy in zip(files, copies, strict=True):
+            shutil.copyfile(file, copy)
+        for file, copy in zip(files, copies, strict=True):
+            names.append(_give_name(copy, file.name))
+    except OSError as error:
+        raise LakehouseError(
+            f"{file} cannot be copied to {inbox}: {error.strerror}. Delivered: "
+            f"{', '.join(names) or 'nothing'}. Mend that and land the others again."
+        ) from None
+    finally:
+        for copy in copies:
+            copy.unlink(missing_ok=True)
+    return names
+
+
+def _give_name(copy: Path, name: str) -> str:
+    """Gives a copy a name beside it under which it is taken in and that no other file has."""
+    for free in _names(accepted_name(name), os.pathconf(copy.parent, "PC_NAME_MAX")):
+        with suppress(FileExistsError):  # a link never replaces what is there, as a rename would
+            (copy.parent / free).hardlink_to(copy)
+            break
+    return free
+
+
+def _names(name: str, max_bytes: int) -> Iterator[str]:
+    """The name, then others with a number before its ending, each no longer than a name may be."""
+    yield name
+    ending = Path(name).suffix
+    if len(ending) > 20:  # a sentence's rest
+        ending = ""
+    for number in itertools.count(2):
+        stem, tail = name.removesuffix(ending), f"-{number}{ending}"
+        while len(os.fsencode(stem + tail)) > max_bytes:
+            stem = stem[:-1]
+        yield stem + tail
 
 
 Every = Annotated[
@@ -395,6 +477,10 @@ def query(
     style: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
 ) -> None:
     """Ask the lakehouse in SQL."""
+    try:
+        sql.encode()
+    except UnicodeEncodeError:
+        raise LakehouseError("The statement is not UTF-8. Write it so.", exit_code=2) from None
     columns, rows = reading.ask(_session(_settings()), sql)
     output.rows(columns, rows, style)
 

@@ -1,12 +1,19 @@
+import csv
 import errno
+import io
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from ingestion.gate import waiting_files
+from ingestion.home import Home
 from lakehouse import cli
 from lakehouse.cli import Format, Output, _options_first
 from lakehouse.errors import LakehouseError
+from lakehouse.local import declared_tables
 from lakehouse.settings import load_settings
 
 
@@ -23,6 +30,197 @@ def test_csv_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == 'a,b\n1,\n"x""y",z\n'
     output.rows(["a", "b"], [[1, None]], Format.JSON)
     assert capsys.readouterr().out == '[{"a": 1, "b": null}]\n'
+
+
+def test_csv_quotes_what_a_reader_would_take_for_the_end_of_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    values = ["a\rb", "c\nd", "e\r\nf", "g,h", '"', "", [1, "x"], {"k": None}]
+    Output().rows(["v", "w"], [[value, 1] for value in values], Format.CSV)
+    text = capsys.readouterr().out
+    assert text.splitlines()[0] == "v,w"
+    texts = [*values[:6], '[1, "x"]', '{"k": null}']
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [
+        ["v", "w"],
+        *([value, "1"] for value in texts),
+    ]
+    assert text.endswith('null}",1\n')
+
+
+def test_a_table_shows_what_would_move_or_colour_a_terminals_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = "a\x1b[31mb\nc\td\re\x00\x9b\u202e\u2028\x7f 東京 é"
+    Output().rows([text], [[text], [None], [["\x1b"]]], Format.TABLE)
+    shown = r"a\x1b[31mb\nc\td\re\x00\x9b\u202e\u2028\x7f 東京 é"
+    lines = [line.rstrip() for line in capsys.readouterr().out.split("\n")]
+    assert lines == [shown, shown, "", r'["\u001b"]', ""]
+
+
+@pytest.mark.parametrize("style", list(Format))
+def test_a_terminal_without_these_letters(monkeypatch: pytest.MonkeyPatch, style: Format) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr("sys.stdout", out)
+    Output().rows(["é"], [["東😀\ud800"]], style)
+    out.flush()
+    told = out.buffer.getvalue().decode("latin-1")  # type: ignore[attr-defined]
+    if style is Format.JSON:
+        assert json.loads(told) == [{"é": "東😀\ud800"}]
+    else:
+        assert [line.strip() for line in told.splitlines()] == ["é", r"\u6771\U0001f600\ud800"]
+
+
+def test_a_statement_that_is_not_utf_8_is_wrong_use() -> None:
+    with pytest.raises(LakehouseError, match="The statement is not UTF-8") as error:
+        cli.app(["query", "select '\udcff'"], standalone_mode=False)
+    assert error.value.exit_code == 2
+
+
+@pytest.fixture
+def inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home" / "inbox" / "sbit.gym_logins"
+
+
+def land(*files: Path) -> None:
+    cli.app(["land", "sbit.gym_logins", *map(str, files)], standalone_mode=False)
+
+
+def waiting(inbox: Path) -> dict[str, str]:
+    """What is taken in, by name; nothing else lies there."""
+    home = Home(inbox.parents[1])
+    table = next(table for table in declared_tables() if table.full_name == inbox.name)
+    found = waiting_files(home, table)
+    assert sorted(inbox.iterdir()) == found
+    return {path.name: path.read_text() for path in found}
+
+
+def written(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_land_delivers_under_names_that_are_taken_in(
+    tmp_path: Path, inbox: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["a.csv", ".visits.csv", "visits.tmp", "visits.csv.part"]
+    files = [written(tmp_path / name, name) for name in names]
+    land(*files)
+    assert waiting(inbox) == {
+        "a.csv": "a.csv",
+        "visits.csv": ".visits.csv",
+        "visits": "visits.tmp",
+        "visits-2.csv": "visits.csv.part",
+    }
+    assert capsys.readouterr().err.splitlines() == [
+        f"{tmp_path}/.visits.csv is delivered as visits.csv",
+        f"{tmp_path}/visits.tmp is delivered as visits",
+        f"{tmp_path}/visits.csv.part is delivered as visits-2.csv",
+        f"Delivered to {inbox}: 4. Take them in and build with: lakehouse run",
+    ]
+    assert all(file.exists() for file in files)
+
+
+def test_land_takes_no_place_of_another(tmp_path: Path, inbox: Path) -> None:
+    first, second = (written(tmp_path / folder / "a.csv", folder) for folder in ("x", "y"))
+    land(first, second)
+    land(first)
+    (inbox / "b.csv").mkdir()
+    written(inbox / "b.csv" / "c.csv", "inside")
+    land(written(tmp_path / "b.csv", "beside"))
+    assert {path.name: path.read_text() for path in inbox.iterdir() if path.is_file()} == {
+        "a.csv": "x",
+        "a-2.csv": "y",
+        "a-3.csv": "x",
+        "b-2.csv": "beside",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "second"),
+    [
+        ("n" * 255, "n" * 253 + "-2"),
+        ("n" * 251 + ".csv", "n" * 249 + "-2.csv"),
+        ("é" * 125 + "x.csv", "é" * 124 + "-2.csv"),
+        ("a." + "n" * 253, "a." + "n" * 251 + "-2"),
+    ],
+)
+def test_land_of_the_longest_names(tmp_path: Path, inbox: Path, name: str, second: str) -> None:
+    for text in ("1", "2"):
+        land(written(tmp_path / name, text))
+    assert waiting(inbox) == {name: "1", second: "2"}
+
+
+def test_land_of_a_name_that_is_not_unicode(tmp_path: Path, inbox: Path) -> None:
+    try:
+        file = written(tmp_path / os.fsdecode(b".\xff.csv"), "x")
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    land(file)
+    assert waiting(inbox) == {os.fsdecode(b"\xff.csv"): "x"}
+
+
+def test_land_delivers_nothing_when_a_file_cannot_be_copied(
+    tmp_path: Path, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [written(tmp_path / name, name) for name in ("a", "b")]
+    copyfile = shutil.copyfile
+
+    def full(file: Path, copy: Path) -> None:
+        copyfile(file, copy)
+        if file.name == "b":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(LakehouseError) as error:
+        land(*files)
+    assert str(error.value) == (
+        f"{files[1]} cannot be copied to {inbox}: No space left on device. Delivered: nothing. "
+        "Mend that and land the others again."
+    )
+    assert waiting(inbox) == {}
+
+
+def test_land_names_what_it_has_delivered_before_it_failed(
+    tmp_path: Path, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link_to = Path.hardlink_to
+
+    def full(path: Path, target: Path) -> None:
+        if path.name == "b":
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), str(path))
+        link_to(path, target)
+
+    monkeypatch.setattr(Path, "hardlink_to", full)
+    with pytest.raises(LakehouseError, match=r"/b cannot be .* Delivered: a\. Mend"):
+        land(*(written(tmp_path / name, name) for name in ("a", "b", "c")))
+    assert waiting(inbox) == {"a": "a"}
+
+
+def test_land_that_is_interrupted_leaves_nothing(
+    tmp_path: Path, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(file: Path, copy: Path) -> None:
+        copy.write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "copyfile", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cli._deliver([written(tmp_path / "a", "whole")], inbox_made(inbox))
+    assert waiting(inbox) == {}
+
+
+def inbox_made(inbox: Path) -> Path:
+    inbox.mkdir(parents=True)
+    return inbox
+
+
+def test_land_of_what_is_no_file_delivers_nothing(tmp_path: Path, inbox: Path) -> None:
+    with pytest.raises(LakehouseError, match="nowhere is no file") as error:
+        land(written(tmp_path / "a", "a"), tmp_path / "nowhere")
+    assert error.value.exit_code == 2
+    assert not inbox.exists()
 
 
 def test_two_columns_of_one_name_are_refused() -> None:
