@@ -327,10 +327,31 @@ def quarantine(home: Home, inspection: Inspection) -> Path:
     return target
 
 
-def landed_digests(home: Home, source: str) -> set[str]:
-    """The digests of all files in a source's landing, under whatever name."""
+def landed_files(home: Home, source: str) -> dict[str, Path]:
+    """All files in a source's landing, under whatever name, by their digest."""
     landing = home.landing / source
-    return {path.relative_to(landing).parts[0][:64] for path in _files_below(landing)}
+    return {path.relative_to(landing).parts[0][:64]: path for path in _files_below(landing)}
+
+
+def withdrawn(home: Home, table: SourceTable, path: Path, reason: str) -> Inspection:
+    """What `quarantine` needs to know of a file in landing that cannot be read after all.
+
+    Raises:
+        GateError: The file cannot be looked at.
+    """
+    relative = str(path.relative_to(home.landing / table.full_name))
+    seen, _ = _state(path)
+    return Inspection(
+        table=table,
+        path=path,
+        name=delivered_name(relative),
+        sha256=relative[:64],
+        size_bytes=seen[1],
+        num_rows=None,
+        extension=path.suffix.removeprefix("."),
+        reason=reason,
+        seen=seen,
+    )
 
 
 def archive_landed(home: Home, source: str) -> int:

@@ -10,10 +10,11 @@ begins when every query of the earlier has ended, so no row appears under a numb
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,18 +24,20 @@ from pyspark.sql import DataFrame, SparkSession
 
 from ingestion.bronze import AUDIT_TABLES, append, interpreted
 from ingestion.declaration import SourceTable
-from ingestion.feeds.files import read_files
+from ingestion.feeds.files import cause_of, is_of_the_engine, read_files, unreadable_files
 from ingestion.gate import (
     GateError,
     Inspection,
     StillBeingWritten,
     archive_landed,
+    delivered_name,
     discard,
     inspect,
     land,
-    landed_digests,
+    landed_files,
     quarantine,
     waiting_files,
+    withdrawn,
 )
 from ingestion.home import Home
 from ingestion.lock import locked
@@ -45,6 +48,10 @@ _FORGOTTEN = "forgotten"
 _PATIENCE_SECONDS = 600
 # Up to so many new rows, to compile the statements that take them in costs more than they do.
 _SMALL_WORK_ROWS = 200_000
+
+
+# Where an error of the engine names a landed file: what follows `landing/<source>.<table>/`.
+_LANDED_FILE = re.compile(r"file:\S*/landing/[a-z0-9_.]+/(\S+\.(?:csv|json|parquet|gz))\b")
 
 
 class LoadError(Exception):
@@ -90,6 +97,15 @@ class Load:
     def failures(self) -> list[str]:
         """What failed, a line each source."""
         return [f"{source.source}: {source.failure}" for source in self.sources if source.failure]
+
+    @property
+    def refusals(self) -> list[str]:
+        """The files that went to quarantine, each with its reason, a line each."""
+        return [
+            f"{source.source}: {name}: {reason}"
+            for source in self.sources
+            for name, reason in source.quarantined
+        ]
 
 
 def only_ingestion(home: Home) -> AbstractContextManager[None]:
@@ -175,7 +191,7 @@ class Loads:
         self._record_fates(load_id, [(found, "left") for found in left])
         is_small = is_known and sum(expected.values()) <= _SMALL_WORK_ROWS
         with interpreted(self._spark, is_wanted=is_small):
-            self._ingest(tables, loads, load_id)
+            self._ingest(tables, loads, expected, load_id)
         self._await_earlier_queries()  # a client may lose a query that goes on in the engine
         return Load(
             load_id,
@@ -318,12 +334,13 @@ class Loads:
         """
         fates = self._spark.sql(
             "select source, sha256, max(load_id) as load_id, max_by(status, recorded_at) as status "
-            "from audit.files where status in ('landed', 'left') group by source, sha256"
+            "from audit.files where status in ('landed', 'left', 'quarantined') "
+            "group by source, sha256"
         ).collect()
         landed = [row for row in fates if row["status"] == "landed"]
         unsure = [row for row in landed if row["load_id"] > finished.get(row["source"], 0)]
         there = {
-            source: landed_digests(self._home, source) for source in {r["source"] for r in unsure}
+            source: landed_files(self._home, source) for source in {r["source"] for r in unsure}
         }
         left = [row for row in unsure if row["sha256"] not in there[row["source"]]]
         now = datetime.now(UTC)
@@ -337,7 +354,11 @@ class Loads:
         return {(row["source"], row["sha256"]) for row in landed if row not in left}
 
     def _ingest(
-        self, tables: list[SourceTable], loads: dict[str, SourceLoad], load_id: int
+        self,
+        tables: list[SourceTable],
+        loads: dict[str, SourceLoad],
+        expected: dict[str, int],
+        load_id: int,
     ) -> None:
         """Runs the streams of all these tables side by side; each fails for itself."""
         queries = {}
@@ -347,12 +368,63 @@ class Loads:
                 rows = read_files(self._spark, table, self._home)
                 queries[table.full_name] = append(rows, table, self._home, load_id)
             except (PySparkException, LoadError) as error:
-                loads[table.full_name].failure = first_line(error)
+                loads[table.full_name].failure = _told(error)
+        failed = []
         for name, query in queries.items():
             try:
                 query.awaitTermination()
             except PySparkException as error:
-                loads[name].failure = first_line(error)
+                loads[name].failure = _told(error)
+                failed += [] if is_of_the_engine(error) else [name]
+        for table in tables:
+            if table.full_name in failed:
+                self._set_aside(table, loads[table.full_name], expected, load_id)
+
+    def _set_aside(
+        self, table: SourceTable, load: SourceLoad, expected: dict[str, int], load_id: int
+    ) -> None:
+        """Puts landed files that the engine cannot read into quarantine, and takes in the others.
+
+        The stream has planned a batch with all of them. Of that it reads again what is still there,
+        under the same number, so that a kill at any moment leaves the same work to do.
+        """
+        paths = self._not_in_bronze(table)
+        unreadable = unreadable_files(self._spark, table, self._home, list(paths))
+        if not unreadable:
+            return
+        refused = [
+            withdrawn(self._home, table, path, f"the engine cannot read it: {cause}")
+            for path, cause in unreadable.items()
+        ]
+        self._record_fates(load_id, [(found, "quarantined") for found in refused])
+        try:
+            for found in refused:
+                quarantine(self._home, found)
+                load.quarantined.append((found.name, found.reason or ""))
+                load.landed -= 1
+                self._known.discard((load.source, found.sha256))
+                expected[load.source] -= paths[found.path]
+            append(
+                read_files(self._spark, table, self._home), table, self._home, load_id
+            ).awaitTermination()
+            load.failure = None
+        except (GateError, PySparkException) as error:
+            load.failure = _told(error)
+
+    def _not_in_bronze(self, table: SourceTable) -> dict[Path, int]:
+        """The landed files of the loads that a source has not finished, and their rows."""
+        waiting = self._spark.sql(
+            "select sha256, max(num_rows) as num_rows from audit.files "
+            f"where source = '{table.full_name}' and status = 'landed' and load_id > ("
+            "select coalesce(max(load_id), 0) from audit.loads "
+            f"where source = '{table.full_name}' and status = 'finished') group by sha256"
+        ).collect()
+        landed = landed_files(self._home, table.full_name)
+        return {
+            landed[row["sha256"]]: row["num_rows"] or 0
+            for row in waiting
+            if row["sha256"] in landed
+        }
 
     def _count(self, load: Load) -> None:
         """Counts what bronze has under a load's number."""
@@ -430,7 +502,7 @@ class Loads:
                 f"and status = 'landed' and num_rows > 0 and load_id > {load_id}"
             ).collect()
         }
-        if lacking := sorted(landed_digests(self._home, table.full_name) & with_rows - held):
+        if lacking := sorted(landed_files(self._home, table.full_name).keys() & with_rows - held):
             raise LoadError(
                 f"{table.bronze_name} has no row of {len(lacking)} files in "
                 f"{self._home.landing / table.full_name}, the first {lacking[0][:12]}...: their "
@@ -473,6 +545,22 @@ def _last_forgotten(checkpoint: Path) -> int:
     """The last load whose files a checkpoint has been made to forget; 0 if there was none."""
     forgotten = checkpoint / _FORGOTTEN
     return int(forgotten.read_text()) if forgotten.exists() else 0
+
+
+def _told(error: Exception) -> str:
+    """Cause and cure of a source's failure; the landed file's delivered name where it is known."""
+    if not isinstance(error, PySparkException):
+        return first_line(error)
+    cause = cause_of(error)
+    if named := _LANDED_FILE.search(str(error)):
+        with suppress(ValueError):
+            cause = f"{delivered_name(named[1])}: {cause}"
+    if is_of_the_engine(error):
+        return (
+            f"{cause}. What waits is kept. See to space, memory and the engine (lakehouse down "
+            "restarts it); the next round tries again."
+        )
+    return f"{cause}. What waits is kept, and the next round tries again."
 
 
 def first_line(error: Exception) -> str:

@@ -27,8 +27,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ingestion.gate import GateError, accepted_name
-from ingestion.loads import LoadError, Loads, first_line, only_ingestion
+from ingestion.declaration import SourceTable
+from ingestion.gate import GateError, accepted_name, stray_entries
+from ingestion.loads import Load, LoadError, Loads, first_line, only_ingestion
 from ingestion.lock import LockedError
 from lakehouse import doctor as checks
 from lakehouse import engine, local, maintenance, reading
@@ -204,7 +205,8 @@ def status() -> None:
     running = engine.running_engine(settings)
     if running is None:
         raise LakehouseError("The engine is not up. Start it with: lakehouse up")
-    report = reading.status(local.session(settings), settings.paths, local.declared_tables())
+    tables = local.declared_tables()
+    report = reading.status(local.session(settings), settings.paths, tables)
     if output.as_json:
         print(json.dumps({"engine": vars(running)} | report, default=str))
         return
@@ -214,6 +216,7 @@ def status() -> None:
             rows = [list(record.values()) for record in records]
             output.rows(list(records[0]), rows, Format.TABLE)
             print()
+    _tell_strays(settings, tables)
 
 
 @app.command()
@@ -363,8 +366,7 @@ def ingest(
     if every is not None:
         _run_rounds(settings, once, every, build=False)
     with only_ingestion(settings.paths):
-        if failures := _load(settings):
-            raise LakehouseError(failures)
+        _end(_load(settings))
 
 
 def _run_rounds(settings: Settings, once: bool, every: str, *, build: bool) -> None:
@@ -393,26 +395,40 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _load(settings: Settings) -> str:
-    """Takes one load in and tells of it; returns what failed, or nothing."""
+def _load(settings: Settings) -> Load | None:
+    """Takes one load in and tells of it."""
     tables = local.declared_tables()
     load = Loads(_session(settings), settings.paths, tables).run()
-    strays = {path.name for path in settings.paths.inbox.iterdir() if path.is_dir()} - {
-        table.full_name for table in tables
-    }
-    for name in sorted(strays):
-        output.say(f"Warning: {settings.paths.inbox / name} belongs to no declared source.")
+    _tell_strays(settings, tables)
     if load is None:
         output.say("Nothing waits in the inbox.")
-        return ""
+        return None
     for source in load.sources:
         output.say(
             f"load {load.load_id}: {source.source}: files {source.landed}, rows {source.rows}, "
             f"duplicate files {source.duplicates}, quarantined {len(source.quarantined)}"
         )
-        for name, reason in source.quarantined:
-            output.say(f"  {name}: {reason}")
-    return "; ".join(load.failures)
+    return load
+
+
+def _tell_strays(settings: Settings, tables: list[SourceTable]) -> None:
+    for path in stray_entries(settings.paths, tables):
+        output.say(
+            f"Warning: {path} is never taken in: only what lies in the folder of a declared source "
+            "is. Deliver it with: lakehouse land SOURCE.TABLE FILE"
+        )
+
+
+def _end(load: Load | None) -> None:
+    """Says last what went to quarantine, which is the gate's work, and what failed, which is not.
+
+    Raises:
+        LakehouseError: A source failed.
+    """
+    for line in load.refusals if load else ():
+        output.say(f"Refused, and kept in quarantine: {line}")
+    if load and load.failures:
+        raise LakehouseError("; ".join(load.failures))
 
 
 def _session(settings: Settings) -> SparkSession:
@@ -433,11 +449,12 @@ def run(
     if every is not None:
         _run_rounds(settings, once, every, build=True)
     with only_ingestion(settings.paths):
-        failures = _load(settings)
+        load = _load(settings)
         output.say("Building and testing what has arrived ...")
-        output.say(f"Built and tested: {Dbt(settings)(*BUILD)}")
-    if failures:
-        raise LakehouseError(failures)
+        outcome = Dbt(settings)(*BUILD)
+        what = "what could be taken in" if load and load.failures else "all that has come"
+        output.say(f"Built and tested {what}: {outcome}")
+        _end(load)
 
 
 @app.command()

@@ -230,7 +230,8 @@ def status(
     Returns:
         `sources`: per source files waiting, taken in, doubled and refused, their rows, rejects,
         unmatched events, the last load and the seconds since it; `marts`: per mart the load that
-        readers see and when it was published.
+        readers see and when it was published; `failing`: per source that no round has taken in
+        since when, and what its last round said.
     """
     marts = _records(
         spark,
@@ -244,7 +245,13 @@ def status(
         select
             source,
             -- A file is written down before it is moved: after a crash, twice.
-            count(distinct if(status = 'landed', sha256, null)) as files,
+            size(
+                array_except(
+                    collect_set(if(status = 'landed', sha256, null)),
+                    -- What the engine could not read after all.
+                    collect_set(if(status = 'quarantined', sha256, null))
+                )
+            ) as files,
             count_if(status = 'duplicate') as duplicate_files,
             count_if(status = 'quarantined') as quarantined_files,
             max(load_id) as last_load,
@@ -283,7 +290,31 @@ def status(
             | {"unmatched": unmatched.get(name, {}).get("unmatched", 0)}
             | {key: taken_in.get(key) for key in ("last_load", "seconds_since")}
         )
-    return {"sources": sources, "marts": marts}
+    failing = _records(
+        spark,
+        """
+        with finished as (
+            select
+                source,
+                max(load_id) as load_id
+            from audit.loads
+            where status = 'finished'
+            group by source
+        )
+
+        select
+            loads.source,
+            min(loads.recorded_at) as since,
+            max_by(loads.message, loads.load_id) as failure
+        from audit.loads as loads
+        left join finished on loads.source = finished.source
+        where loads.status = 'failed' and loads.load_id > coalesce(finished.load_id, 0)
+        group by loads.source
+        order by loads.source
+        """,
+        "audit.loads",
+    )
+    return {"sources": sources, "marts": marts, "failing": failing}
 
 
 def _by_source(spark: SparkSession, sql: str, table: str) -> dict[str, dict[str, Any]]:

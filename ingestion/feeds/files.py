@@ -6,6 +6,15 @@ landing/<source>.<table>/<sha256>.<name>.<ext>  -->  declared columns + _raw
 
 from __future__ import annotations
 
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
 
@@ -14,10 +23,35 @@ from ingestion.home import Home
 
 # What Hadoop's line reader and the gate both call blank: nothing but characters up to U+0020.
 _NOT_BLANK = "value rlike '[^\\\\x00-\\\\x20]'"
+# How an engine tells that it lacks something, whatever it reads.
+_OF_THE_ENGINE = re.compile(
+    "OutOfMemory|No space left|quota exceeded|Too many open files|Input/output error"
+    "|Permission denied|AccessDenied|FileNotFound|NoSuchFile|PATH_NOT_FOUND|ConnectException"
+    "|Connection re(?:fused|set)|UNAVAILABLE|InvalidHandle|INVALID_HANDLE|Interrupted|Cancel"
+)
+# Arrow's names of dbt's types.
+_ARROW = {
+    "string": "string",
+    "bigint": "int64",
+    "int": "int32",
+    "double": "float64",
+    "boolean": "bool",
+    "date": "date32",
+    "timestamp": "timestamp[us]",
+}
+_CAUSE = re.compile(r"^Caused by: ([\w.$]+)(?:: (.*))?$", re.MULTILINE)
 
 
-def read_files(spark: SparkSession, table: SourceTable, home: Home) -> DataFrame:
+def read_files(
+    spark: SparkSession, table: SourceTable, home: Home, paths: Sequence[Path] = ()
+) -> DataFrame:
     """The landed files of one table, each of them once over the life of a checkpoint.
+
+    Args:
+        spark: A session.
+        table: The declared table.
+        home: The home that holds the landing.
+        paths: These files alone instead, and not as a stream.
 
     Returns:
         A streaming DataFrame: the declared columns, `_raw` (string; the whole line where the
@@ -25,24 +59,99 @@ def read_files(spark: SparkSession, table: SourceTable, home: Home) -> DataFrame
     """
     folder = home.landing / table.full_name
     folder.mkdir(parents=True, exist_ok=True)
-    reader = spark.readStream.option("recursiveFileLookup", "true")
+    reader: Any = spark.readStream.option("recursiveFileLookup", "true")
+    where: Any = str(folder)
+    if paths:
+        reader, where = spark.read, [str(path) for path in paths]
     names = [column.name for column in table.columns]
     if table.format == "csv":
         schema = ", ".join(f"`{name}` string" for name in [*names, "_raw"])
         rows = (
             reader.schema(schema)
             .options(header=True, mode="PERMISSIVE", columnNameOfCorruptRecord="_raw", escape='"')
-            .csv(str(folder))
+            .csv(where)
         )
         columns = [F.col(name) for name in [*names, "_raw"]]
     elif table.format == "json":
-        rows = _with_fields(reader.text(str(folder)).where(F.expr(_NOT_BLANK)))
+        rows = _with_fields(reader.text(where).where(F.expr(_NOT_BLANK)))
         columns = _json_columns(names)
     else:
         schema = ", ".join(f"`{column.name}` {column.data_type}" for column in table.columns)
-        rows = reader.schema(schema).parquet(str(folder))
+        rows = reader.schema(schema).load(where, format="parquet")
         columns = [F.col(name) for name in names] + [F.lit(None).cast("string").alias("_raw")]
-    return rows.select(*columns, *_origin(table))
+    selected: DataFrame = rows.select(*columns, *_origin(table))
+    return selected
+
+
+def unreadable_files(
+    spark: SparkSession, table: SourceTable, home: Home, paths: Sequence[Path]
+) -> dict[Path, str]:
+    """Finds the files that the engine cannot read although the gate could; it writes nothing.
+
+    A file counts that fails alone, twice, while the engine reads another in between. Where the
+    engine lacks space, memory or a connection, none does.
+
+    Returns:
+        The files, each with the engine's reason.
+    """
+    fault = _fault(spark, table, home, paths)
+    if fault is None or is_of_the_engine(fault):
+        return {}
+    if len(paths) > 1:
+        middle = len(paths) // 2
+        halves = (paths[:middle], paths[middle:])
+        first, second = (unreadable_files(spark, table, home, half) for half in halves)
+        return first | second
+    with tempfile.TemporaryDirectory(prefix="another-", dir=home.root) as folder:
+        another = _readable_file(table, Path(folder))
+        if _fault(spark, table, home, [another]) is not None:
+            return {}
+    fault = _fault(spark, table, home, paths)
+    if fault is None or is_of_the_engine(fault):
+        return {}
+    return {paths[0]: cause_of(fault)}
+
+
+def is_of_the_engine(error: PySparkException) -> bool:
+    """Whether an error tells of a lack of space, memory or connection, not of a file's content."""
+    text = str(error).strip()
+    causes = " ".join(f"{kind} {cause}" for kind, cause in _CAUSE.findall(text))
+    return _OF_THE_ENGINE.search(causes or text.partition("\n")[0]) is not None
+
+
+def cause_of(error: PySparkException) -> str:
+    """What an error of the engine comes from, in a line of at most 1,000 characters."""
+    text = str(error).strip()
+    causes = [cause or kind for kind, cause in _CAUSE.findall(text)]
+    return (causes[-1] if causes else text.partition("\n")[0] or type(error).__name__)[:1000]
+
+
+def _fault(
+    spark: SparkSession, table: SourceTable, home: Home, paths: Sequence[Path]
+) -> PySparkException | None:
+    """What the engine says when it reads these files to their end; None if it can."""
+    try:
+        read_files(spark, table, home, paths).write.format("noop").mode("overwrite").save()
+    except PySparkException as error:
+        return error
+    return None
+
+
+def _readable_file(table: SourceTable, folder: Path) -> Path:
+    """A small file of a table's format that every engine reads."""
+    path = folder / f"another.{table.format}"
+    if table.format == "parquet":
+        types = {name: pa.type_for_alias(alias) for name, alias in _ARROW.items()}
+        nulls = {
+            column.name: pa.nulls(1, types[column.data_type])
+            for column in table.columns
+            if column.data_type in types
+        }
+        pq.write_table(pa.table(nulls), path, compression="zstd")
+    else:
+        line = ",".join(column.name for column in table.columns)
+        path.write_text(f"{line}\n{line}\n" if table.format == "csv" else "{}\n")
+    return path
 
 
 def _with_fields(lines: DataFrame) -> DataFrame:
@@ -53,7 +162,10 @@ def _with_fields(lines: DataFrame) -> DataFrame:
     with a bracket of its own might end the array early; what follows it then ends no object.
     """
     line = F.col("value")
-    objects = F.from_json(F.concat(F.lit("["), line, F.lit("]")), "array<map<string, string>>")
+    standard = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
+    objects = F.from_json(
+        F.concat(F.lit("["), line, F.lit("]")), "array<map<string, string>>", standard
+    )
     is_whole = ~F.contains(line, F.lit("]")) | (
         F.from_json(F.concat(F.lit('{"object":'), line, F.lit("}")), "object map<string, string>")
         .getField("object")

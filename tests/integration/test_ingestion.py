@@ -5,12 +5,22 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from ingestion import gate
+from ingestion.generators.network_answers import SCHEMAS
 from ingestion.loads import LoadError, only_ingestion
 from ingestion.lock import LockedError
+from lakehouse import local, reading
 from tests.integration.conftest import House
 
 HEADER = "mac_address,gym,login,logout\n"
@@ -257,3 +267,143 @@ def test_a_lost_checkpoint_is_refused_not_taken_in_twice(house: House) -> None:
     shutil.move(saved, checkpoint)
     house.ingest()
     assert house.value("select count(*) from bronze.sbit_gym_logins") == before + 1
+
+
+CONNECTIONS = "telecom.connections"
+
+
+def connection(event_id: int, **how: object) -> bytes:
+    row = {
+        "event_id": event_id,
+        "session_id": event_id,
+        "device_id": 1,
+        "server_id": 1,
+        "event_type": "usage",
+        "event_at": datetime(2026, 3, 2, tzinfo=UTC),
+        "asked_mbps": 1.0,
+        "received_mbps": 1.0,
+        "bytes": 1,
+    }
+    buffer = BytesIO()
+    pq.write_table(pa.Table.from_pylist([row], schema=SCHEMAS[CONNECTIONS]), buffer, **how)
+    return buffer.getvalue()
+
+
+def unreadable(event_id: int) -> bytes:
+    """A file that pyarrow reads and Spark does not."""
+    split = {"asked_mbps": "BYTE_STREAM_SPLIT"}
+    return connection(event_id, use_dictionary=False, column_encoding=split)
+
+
+@pytest.fixture
+def blind_gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """A gate that does not know what the engine cannot read."""
+    monkeypatch.setattr(gate, "_ENCODINGS", {*gate._ENCODINGS, "BYTE_STREAM_SPLIT"})
+    with monkeypatch.context() as patch:
+        yield patch
+
+
+def ids(house: House) -> list[int]:
+    rows = house.rows("select event_id from bronze.telecom_connections order by event_id")
+    return [row["event_id"] for row in rows]
+
+
+def test_what_the_engine_cannot_read_is_set_aside_in_the_same_round(
+    house: House, blind_gate: pytest.MonkeyPatch
+) -> None:
+    house.deliver(CONNECTIONS, "before.parquet", connection(1))
+    house.deliver(CONNECTIONS, "broken one.parquet", unreadable(2))
+    house.deliver(CONNECTIONS, "broken two.parquet", unreadable(3))
+    house.deliver(CONNECTIONS, "after.parquet", connection(4))
+    load = house.ingest()
+    assert load is not None
+    assert load.failures == []
+    [source] = load.sources
+    assert (source.landed, source.rows) == (2, 2)
+    assert dict(source.quarantined) == dict.fromkeys(
+        ("broken one.parquet", "broken two.parquet"),
+        "the engine cannot read it: Unsupported encoding: BYTE_STREAM_SPLIT",
+    )
+    assert ids(house) == [1, 4]
+    kept = files_below(house.settings.paths.quarantine / CONNECTIONS)
+    assert {path.read_bytes() for path in kept} >= {unreadable(2), unreadable(3)}
+    # It is no duplicate of what was taken in, and a good file goes in beside it.
+    house.deliver(CONNECTIONS, "again.parquet", unreadable(2))
+    house.deliver(CONNECTIONS, "next.parquet", connection(5))
+    load = house.ingest()
+    assert load is not None
+    assert [name for name, _ in load.sources[0].quarantined] == ["again.parquet"]
+    assert ids(house) == [1, 4, 5]
+
+
+KILLED = {
+    "while it looks for the file": "unreadable_files",
+    "before the file is moved": "quarantine",
+    "after the file is moved": "append",
+    "before the checkpoint": "",
+}
+
+
+@pytest.mark.parametrize("moment", KILLED)
+def test_a_kill_while_a_file_is_set_aside_is_made_up_for(
+    house: House, blind_gate: pytest.MonkeyPatch, moment: str
+) -> None:
+    number = 100 + 10 * list(KILLED).index(moment)
+    before = ids(house)
+    house.deliver(CONNECTIONS, f"good {number}.parquet", connection(number))
+    house.deliver(CONNECTIONS, f"bad {number}.parquet", unreadable(number + 1))
+    if killed := KILLED[moment]:
+        calls = iter([True, False])
+        real = getattr(__import__("ingestion.loads", fromlist=[killed]), killed)
+
+        def fail(*arguments: object) -> object:
+            if killed == "append" and next(calls):  # the stream that fails by itself
+                return real(*arguments)
+            raise KeyboardInterrupt
+
+        with blind_gate.context() as patch, suppress(KeyboardInterrupt):
+            patch.setattr(f"ingestion.loads.{killed}", fail)
+            house.ingest()
+    else:
+        house.ingest()
+        house.lose_commit(CONNECTIONS)
+    house.deliver(CONNECTIONS, f"later {number}.parquet", connection(number + 2))
+    load = house.ingest()
+    assert load is not None
+    assert load.failures == []
+    assert ids(house) == [*before, number, number + 2]
+    kept = files_below(house.settings.paths.quarantine / CONNECTIONS)
+    assert [path for path in kept if path.read_bytes() == unreadable(number + 1)]
+
+
+def test_where_the_engine_reads_nothing_no_file_is_to_blame(
+    house: House, blind_gate: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object, folder: Path) -> Path:
+        (folder / "another").write_bytes(b"no Parquet")
+        return folder / "another"
+
+    before = ids(house)
+    house.deliver(CONNECTIONS, "kept.parquet", unreadable(200))
+    house.deliver(CONNECTIONS, "waits.parquet", connection(201))
+    with blind_gate.context() as patch:
+        patch.setattr("ingestion.feeds.files._readable_file", broken)
+        load = house.ingest()
+    assert load is not None
+    assert load.sources[0].quarantined == []
+    [failure] = load.failures
+    assert "kept.parquet: Unsupported encoding: BYTE_STREAM_SPLIT" in failure
+    assert "the next round tries again" in failure
+    assert ids(house) == before
+    [told] = failing(house)
+    assert told["source"] == CONNECTIONS
+    assert told["failure"] == failure.removeprefix(f"{CONNECTIONS}: ")
+    assert told["since"] is not None
+    house.ingest()
+    assert ids(house) == [*before, 201]
+    assert failing(house) == []
+
+
+def failing(house: House) -> list[dict[str, Any]]:
+    spark = local.session(house.settings)
+    return reading.status(spark, house.settings.paths, local.declared_tables())["failing"]

@@ -882,9 +882,9 @@ def test_a_duplicate_that_was_replaced_is_kept(home: Home) -> None:
 def test_an_empty_folder_is_no_landed_file(home: Home) -> None:
     inspection = check(home, CSV, GOOD[CSV], "n" * 255)
     gate.landing_path(home, inspection).parent.mkdir(parents=True)
-    assert inspection.sha256 not in gate.landed_digests(home, "s.c")
+    assert inspection.sha256 not in gate.landed_files(home, "s.c")
     gate.land(home, inspection)
-    assert inspection.sha256 in gate.landed_digests(home, "s.c")
+    assert inspection.sha256 in gate.landed_files(home, "s.c")
 
 
 def test_a_duplicate_goes_away(home: Home) -> None:

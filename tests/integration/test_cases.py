@@ -1,0 +1,178 @@
+"""Small inputs after public bug reports, all in one home and one round: each ends where it should.
+
+What is right is worked out by plain Python from the files that the gate must let in.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ingestion.generators import network_answers, wearables_answers
+from lakehouse.settings import PROJECT
+from tests.integration.conftest import (
+    MARTS,
+    NETWORK_ACCEPTED,
+    NETWORK_MARTS,
+    WEARABLES_ACCEPTED,
+    House,
+    plain,
+)
+
+CASES = PROJECT.parent / "shared" / "cases"
+LAKEHOUSE = Path(sys.executable).with_name("lakehouse")
+FILES = {
+    "sbit.registered_users": ["base-registered.csv"],
+    "sbit.gym_logins": [
+        "base-visits.csv",
+        "epoch-zero.csv",
+        "excel-rounded.csv",
+        "tiny-exponent.csv",
+    ],
+    "sbit.kafka_multiplex": [
+        "base-messages.json",
+        "envelope-without-value.json",
+        "renamed-fields.json",
+        "tiny-exponent.json",
+        "two-events-on-a-line.json",
+        "two-events-with-a-comma.json",
+        "wrong-shapes.json",
+    ],
+    "telecom.servers": ["base-servers.parquet", "latin-1-servers.parquet"],
+    "telecom.customers": ["base-customers.parquet"],
+    "telecom.devices": ["base-devices.parquet"],
+    "telecom.connections": ["base-connections.parquet", "byte-stream-split.parquet"],
+}
+REFUSED = {"latin-1-servers.parquet", "byte-stream-split.parquet"}
+# File, level, reason: how many.
+REJECTS = {
+    ("two-events-on-a-line.json", "row", "the line is not one JSON object"): 1,
+    ("two-events-with-a-comma.json", "row", "the line is not one JSON object"): 1,
+    ("envelope-without-value.json", "row", "value is missing"): 2,
+    ("envelope-without-value.json", "field", "missing: value"): 0,
+    ("renamed-fields.json", "field", "missing: heartrate"): 2,
+    ("renamed-fields.json", "field", "missing: dob, gender, first_name, last_name"): 1,
+    ("wrong-shapes.json", "field", "of another shape: address"): 3,
+    ("wrong-shapes.json", "row", "value is not one JSON object"): 2,
+    ("tiny-exponent.csv", "row", "login is unreadable"): 1,
+    ("tiny-exponent.json", "row", "timestamp is before 2000-01-01"): 1,
+    ("epoch-zero.csv", "row", "login is before 2000-01-01"): 1,
+    ("epoch-zero.csv", "field", "logout is in the future"): 1,
+    ("excel-rounded.csv", "row", "login has too few digits"): 2,
+}
+
+pytestmark = pytest.mark.skipif(not CASES.exists(), reason=f"the cases are not in {CASES}")
+
+
+def run(house: House, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [LAKEHOUSE, "--home", house.settings.paths.root, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def taken_in(house: House) -> tuple[House, subprocess.CompletedProcess[str]]:
+    for table, names in FILES.items():
+        landed = run(house, "land", table, *(CASES / name for name in names))
+        assert landed.returncode == 0, landed.stderr
+    return house, run(house, "run", "--once")
+
+
+def test_the_round_is_done_and_ends_with_the_names_of_what_was_refused(
+    taken_in: tuple[House, subprocess.CompletedProcess[str]],
+) -> None:
+    _, answer = taken_in
+    assert answer.returncode == 0, answer.stderr
+    told = answer.stderr.splitlines()
+    assert "Built and tested all that has come" in told[-3]
+    assert all(line.startswith("Refused, and kept in quarantine: telecom.") for line in told[-2:])
+    assert {name for name in REFUSED for line in told[-2:] if name in line} == REFUSED
+    assert "BYTE_STREAM_SPLIT" in answer.stderr
+    assert "UTF-8" in answer.stderr
+
+
+def test_each_reject_is_told_with_its_reason(
+    taken_in: tuple[House, subprocess.CompletedProcess[str]],
+) -> None:
+    house, _ = taken_in
+    rows = house.rows("select _source_file, level, reason from audit.rejects")
+    found = Counter((row["_source_file"], row["level"], row["reason"]) for row in rows)
+    assert found == {reject: number for reject, number in REJECTS.items() if number}
+
+
+def test_a_refused_line_is_shown_whole(
+    taken_in: tuple[House, subprocess.CompletedProcess[str]],
+) -> None:
+    house, _ = taken_in
+    shown = house.rows(
+        "select _source_file, raw_text from audit.rejects where _source_file like 'two-events-%'"
+    )
+    for row in shown:
+        lines = (CASES / row["_source_file"]).read_text().splitlines()
+        assert row["raw_text"] in lines
+
+
+def test_everything_else_is_in_gold(
+    taken_in: tuple[House, subprocess.CompletedProcess[str]],
+) -> None:
+    house, _ = taken_in
+    contents = {
+        table: [(name, (CASES / name).read_bytes()) for name in names if name not in REFUSED]
+        for table, names in FILES.items()
+    }
+    deliveries = wearables_answers.read_contents(
+        {table: named for table, named in contents.items() if table.startswith("sbit.")}
+    )
+    expected = json.loads(wearables_answers.answers(deliveries, now=datetime.now(UTC)).to_json())
+    gold = house.gold()
+    for mart in MARTS:
+        assert gold[mart] == sorted(expected[mart], key=repr), mart
+    assert house.miscounts(expected, WEARABLES_ACCEPTED) == []
+    expected = network_answers.answers(
+        network_answers.read_contents(
+            {
+                table: [content for _, content in named]
+                for table, named in contents.items()
+                if table.startswith("telecom.")
+            }
+        ),
+        ingested_at=datetime.now(UTC),
+    )
+    for mart in NETWORK_MARTS:
+        columns = ", ".join(expected[mart][0])
+        found = plain(house.rows(f"select {columns} from gold.{mart}"))
+        assert found == sorted(expected[mart], key=repr), mart
+    assert house.miscounts(expected, NETWORK_ACCEPTED) == []
+
+
+def test_only_a_null_in_so_many_words_deletes_a_profile(
+    taken_in: tuple[House, subprocess.CompletedProcess[str]],
+) -> None:
+    house, _ = taken_in
+    current = house.rows("select user_id from silver.dim_users_current where user_id in (6, 7, 8)")
+    assert {row["user_id"] for row in current} == {6, 7}
+
+
+def test_the_next_round_works_as_if_nothing_had_been(
+    taken_in: tuple[House, subprocess.CompletedProcess[str]],
+) -> None:
+    house, _ = taken_in
+    house.deliver(
+        "sbit.gym_logins",
+        "good.csv",
+        b"mac_address,gym,login,logout\n02:00:00:00:00:01,77,1793494200,1793497200\n",
+    )
+    answer = run(house, "run", "--once")
+    assert answer.returncode == 0, answer.stderr
+    assert "Refused" not in answer.stderr
+    [visit] = house.rows("select minutes_in_gym from gold.gym_summary where gym = 77")
+    assert str(visit["minutes_in_gym"]) == "50.00"
