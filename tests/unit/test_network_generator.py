@@ -527,6 +527,7 @@ def test_an_interrupt_between_two_files_of_a_set(
         renamed.append(target)
         return rename(path, target)
 
+    monkeypatch.setattr(network, "time", Clock(START))
     monkeypatch.setattr(Path, "replace", interrupted)
     *delivered, told_path = deliver(home, 1, every=60, minutes=10, customers=20, now=START)
     assert delivered == renamed[:4]
