@@ -10,9 +10,10 @@
         {%- do fields.append(path[0] ~ ' ' ~ nested[-1]) -%}
     {%- endfor -%}
     coalesce({{ value }} rlike '^[{\\[]', false)
-    and coalesce(
+    and (
         {%- for field in fields %}
-        cast(from_json({{ object }}, '{{ field }}').{{ path | join('.') }} as string){{ ',' if not loop.last }}
+        from_json({{ object }}, '{{ field }}').{{ path | join('.') }} is not null
+        {{- ' or' if not loop.last }}
         {%- endfor %}
-    ) is not null
+    )
 {%- endmacro %}

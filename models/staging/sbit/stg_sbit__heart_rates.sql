@@ -83,7 +83,8 @@ judged as (
         case
             when bpm is not null then null
             when has_heartrate then 'heartrate is not a number'
-            when not array_contains(json_object_keys(message), 'heartrate') then 'missing: heartrate'
+            when not array_contains(json_object_keys(message), 'heartrate')
+                then 'missing: heartrate'
         end as field_reject_reason
     from typed
 )

@@ -3,36 +3,33 @@
 with
 
 messages as (
-    select * from {{ ref('stg_sbit__messages') }}
+    select
+        *,
+        message is null as is_tombstone,
+        {{ json_objects_of(
+            'message',
+            'user_id string, update_type string, timestamp string, dob string, sex string,
+            gender string, first_name string, last_name string,
+            address struct<street_address: string, city: string, state: string, zip: string>'
+        ) }} as objects
+    from {{ ref('stg_sbit__messages') }}
     where topic = 'user_info' and reject_reason is null
 ),
 
 parsed as (
     select
         *,
-        {{ json_objects_of(
-            'message',
-            'user_id string, update_type string, timestamp string, dob string, sex string,
-            gender string, first_name string, last_name string,
-            address struct<street_address: string, city: string, state: string, zip: string>'
-        ) }} as objects,
-        message is null as is_tombstone
-    from messages
-),
-
-with_fields as (
-    select
-        *,
         {{ only_object_of('objects', 'message') }} as fields,
         {{ is_as_written('message', 'timestamp') }} as is_time_as_written
-    from parsed
+    from messages
 ),
 
 shaped as (
     select
         *,
         array_except(
-            array({% for name in texts %}'{{ name }}', {% endfor %}'address'), json_object_keys(message)
+            array('dob', 'sex', 'gender', 'first_name', 'last_name', 'address'),
+            json_object_keys(message)
         ) as missing,
         array_compact(array(
             {% for name in texts -%}
@@ -51,12 +48,11 @@ shaped as (
                 null
             )
         )) as misshapen
-    from with_fields
+    from parsed
 ),
 
 typed as (
     select
-        message,
         fields,
         is_tombstone,
         is_time_as_written,
@@ -64,6 +60,11 @@ typed as (
         misshapen,
         {{ integer_of('if(is_tombstone, message_key, fields.user_id)') }} as user_id,
         if(is_tombstone, 'delete', lower({{ trimmed('fields.update_type') }})) as change_type,
+        if(
+            fields.dob rlike '^[0-9]{2}/[0-9]{2}/[0-9]{4}\\z',
+            cast(try_to_timestamp(fields.dob, 'MM/dd/yyyy') as date),
+            null
+        ) as born_on,
         {% for name in texts -%}
         if(array_contains(misshapen, '{{ name }}'), null, fields.{{ name }})
             as {{ 'dob_text' if name == 'dob' else name }},
@@ -84,20 +85,9 @@ typed as (
     from shaped
 ),
 
-dated as (
-    select
-        *,
-        if(
-            dob_text rlike '^[0-9]{2}/[0-9]{2}/[0-9]{4}\\z',
-            cast(try_to_timestamp(dob_text, 'MM/dd/yyyy') as date),
-            null
-        ) as born_on
-    from typed
-),
-
 judged as (
     select
-        * except (message, fields, is_tombstone, is_time_as_written, missing, misshapen),
+        * except (fields, is_tombstone, is_time_as_written, missing, misshapen),
         case
             when fields is null and not is_tombstone then 'value is not one JSON object'
             when user_id is null then 'user_id is not a whole number'
@@ -112,16 +102,9 @@ judged as (
             concat_ws(
                 '; ',
                 -- A delete needs its user and its time alone.
-                if(
-                    size(missing) > 0 and change_type <> 'delete',
-                    concat('missing: ', array_join(missing, ', ')),
-                    null
-                ),
-                if(
-                    size(misshapen) > 0,
-                    concat('of another shape: ', array_join(misshapen, ', ')),
-                    null
-                ),
+                'missing: '
+                || nullif(if(change_type = 'delete', '', array_join(missing, ', ')), ''),
+                'of another shape: ' || nullif(array_join(misshapen, ', '), ''),
                 if(
                     dob_text is not null and born_on is null,
                     'dob is not a date as MM/dd/yyyy',
@@ -130,7 +113,7 @@ judged as (
             ),
             ''
         ) as field_reject_reason
-    from dated
+    from typed
 )
 
 select * from judged
