@@ -82,14 +82,7 @@ class Round:
             + (f"; failed: {self.failure}" if self.failure else "")
         )
         if self.load:
-            yield from refusals(self.load)
-
-
-def refusals(load: Load) -> Iterator[str]:
-    """A line for each file that a load refused."""
-    for source in load.sources:
-        for file, reason in source.quarantined:
-            yield f"  {source.source}: {file}: {reason}"
+            yield from (f"  {refusal}" for refusal in self.load.refusals)
 
 
 class Stop:
@@ -403,8 +396,8 @@ def run_rounds(settings: Settings, every: float, say: Callable[[str], None], *, 
             if caught_up := loads.now().run():
                 outcome = "; ".join(caught_up.failures) or "what waited is in"
                 say(f"load {caught_up.load_id}: {outcome}")
-                for line in refusals(caught_up):
-                    say(line)
+                for refusal in caught_up.refusals:
+                    say(f"  {refusal}")
             say("Building all there is, a minute or more; what arrives meanwhile waits ...")
             Dbt(settings)(*BUILD_UNTESTED)
             live = LiveModels(settings)
