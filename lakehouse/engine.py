@@ -214,7 +214,10 @@ def _start(settings: Settings, lock: int) -> tuple[Engine, subprocess.Popen[byte
         # A file for each statement, which lasts as long as a BI tool's session; nobody reads it.
         *("--hiveconf", "hive.server2.logging.operation.enabled=false"),
     ]
-    with (settings.paths.logs / "engine.log").open("ab") as log:
+    log_file = settings.paths.logs / "engine.log"
+    with suppress(FileNotFoundError):  # or, were it full, log4j would leave the JVM's words in it
+        log_file.replace(log_file.with_name("engine.log.1"))
+    with log_file.open("ab") as log:
         process = subprocess.Popen(
             command,
             cwd=settings.paths.logs,  # where Derby and a crash write, and log4j by _LOG4J
