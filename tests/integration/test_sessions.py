@@ -1,8 +1,12 @@
-"""Sessions end, on an engine of its own, which closes what is left alone for seconds."""
+"""Sessions end, on an engine of its own, which closes what is left alone for seconds.
+
+And what dbt does where little or nothing is built, for which the same house will do.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +19,8 @@ from pyspark.errors import PySparkException
 
 from ingestion import bronze
 from lakehouse import engine, local
+from lakehouse.build import Dbt
+from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, load_settings
 from tests.integration.conftest import House, wait_until
 
@@ -80,6 +86,33 @@ def test_a_session_that_was_left_alone_is_followed_by_another(brief: House) -> N
     assert second.session_id != first.session_id
     assert num_closed(brief) == before + 1
     assert local.session(brief.settings) is second
+
+
+def test_what_reads_tables_that_are_not_built_ends_in_a_line(
+    brief: House, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("test", "run", "build"):
+        with pytest.raises(LakehouseError):
+            brief.dbt(command, "--select", "gym_visits")
+        told = capfd.readouterr().err
+        assert "Not built yet: " in told
+        assert ". Run: dbt build, or lakehouse run" in told
+        assert "\tat " not in told
+    assert not list(brief.settings.paths.warehouse.glob("*/gym_visits"))
+
+
+def test_a_run_with_defer_works_and_records_nothing(brief: House, tmp_path: Path) -> None:
+    models = ("run", "--select", "+int_gym_logins")
+    brief.deliver("sbit.gym_logins", "defer.csv", VISITS.replace(b"01,", b"07,"))
+    brief.ingest()
+    Dbt(brief.settings).parse()
+    shutil.copy(brief.settings.paths.root / "target" / "manifest.json", tmp_path)
+    brief.dbt(*models, "--defer", "--state", str(tmp_path))
+    built = "select 1 as one from silver.int_gym_logins where mac_address = 'aa:bb:cc:dd:ee:07'"
+    assert len(brief.rows(built)) == 1
+    assert brief.rows("select * from audit.watermarks") == []
+    brief.dbt(*models)
+    assert brief.value("select model from audit.watermarks") == "int_gym_logins"
 
 
 @pytest.mark.parametrize(
