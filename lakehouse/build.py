@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -93,8 +92,7 @@ class Dbt:
 
         def hear(event: Any) -> None:
             if event.info.level == "error" and event.info.name != "MainStackTrace":
-                # What follows the engine's reason is its plan and its stack, which the log has too.
-                errors.append(re.split(r"(?<=SQLSTATE: \w{5})", event.info.msg, maxsplit=1)[0])
+                errors.append(event.info.msg)
             if self._heard:
                 self._heard(event.info.msg)
 
