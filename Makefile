@@ -76,7 +76,8 @@ test: lint unit integration ## What a change must pass: each guarantee once, on 
 
 .PHONY: test-deep
 test-deep: setup ## What searches for the unknown: scenarios, planted mistakes, long schedules
-	@$(BIN)/pytest -q -m deep
+	@$(BIN)/pytest -q tests/unit --hypothesis-profile=search
+	@$(BIN)/pytest -q -m deep tests/integration
 
 .PHONY: lint
 lint: setup ## ruff, mypy, sqlfluff, dbt-bouncer, and dbt parse with deprecations as errors

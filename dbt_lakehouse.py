@@ -26,6 +26,7 @@ _READS = {"compile", "generate", "freshness", "show", "test"}
 _READS_BUILT = {"compile", "generate", "show", "snapshot"}
 # A run that reads less than all would be remembered as one that had read all.
 _READS_LESS = ("empty", "sample", "event_time_start", "event_time_end")
+_NO = ("", "0", "false", "no", "f", "n", "off")
 
 # The right to build, held until the process ends or `build_claim.close()` gives it back.
 build_claim = ExitStack()
@@ -90,7 +91,10 @@ def _refuse_partial_work(flags: Any) -> None:
     if asked["which"] in _READS:
         return
     for option in _READS_LESS:
-        if asked.get(option):
+        # A run that is repeated takes these from the environment, too.
+        names = [f"{prefix}_{option.upper()}" for prefix in ("DBT", "DBT_ENGINE")]
+        is_set = any(os.environ.get(name, "").lower() not in _NO for name in names)
+        if asked.get(option) or is_set:
             raise DbtRuntimeError(
                 f"--{option.replace('_', '-')} would leave tables without rows that have come: "
                 f"{asked['which']} without it, and without DBT_{option.upper()}."

@@ -44,6 +44,8 @@ from ingestion.lock import locked
 
 # In a checkpoint that has been emptied on purpose: the last load of the files it knew.
 _FORGOTTEN = "forgotten"
+# What the reason of a file begins with that has landed and gone to quarantine after all.
+_UNREADABLE = "the engine cannot read it: "
 # How long a query that an earlier ingestion left behind may take to end, in seconds.
 _PATIENCE_SECONDS = 600
 # Up to so many new rows, to compile the statements that take them in costs more than they do.
@@ -144,6 +146,13 @@ class Loads:
         self._last_load_id = max((row["load_id"] for row in last), default=0)
         self._unfinished = {row["source"] for row in last if row["status"] in ("begun", "failed")}
         self._known = self._taken_in({row["source"]: row["finished"] for row in last})
+        self._withdrawn = {
+            (row["source"], row["sha256"])
+            for row in spark.sql(
+                "select distinct source, sha256 from audit.files "
+                f"where status = 'quarantined' and reason like '{_UNREADABLE}%'"
+            ).collect()
+        }
 
     def run(self) -> Load | None:
         """Takes in all that waits and closes the load.
@@ -170,6 +179,7 @@ class Loads:
         """
         faults: dict[str, str] = {}
         inspections = [found for table in self._tables for found in self._inspect(table, faults)]
+        inspections = self._without_seen_paths(inspections, faults)
         names = {found.table.full_name for found in inspections} | self._unfinished | set(faults)
         tables = [table for table in self._tables if table.full_name in names]
         if not tables:
@@ -249,6 +259,33 @@ class Loads:
                     faults[table.full_name] = str(error)
         except GateError as error:
             faults[table.full_name] = str(error)
+
+    def _without_seen_paths(
+        self, inspections: list[Inspection], faults: dict[str, str]
+    ) -> list[Inspection]:
+        """Lets the streams forget their files before one comes again that was set aside.
+
+        It may have the same place in landing, and a stream reads no place twice. Where a stream
+        cannot forget yet, the file waits.
+        """
+        again = {
+            found.table.full_name: found.table
+            for found in inspections
+            if not found.reason and (found.table.full_name, found.sha256) in self._withdrawn
+        }
+        for name, table in again.items():
+            if name not in self._unfinished:
+                try:
+                    self._forget_files_of(table)
+                except (LoadError, GateError) as error:
+                    faults[name] = str(error)
+        waiting = again.keys() & (self._unfinished | faults.keys())
+        return [
+            found
+            for found in inspections
+            if found.table.full_name not in waiting
+            or (found.table.full_name, found.sha256) not in self._withdrawn
+        ]
 
     def _record_fates(self, load_id: int, fates: list[tuple[Inspection, str]]) -> None:
         """Writes every file's fate down, before it is moved.
@@ -334,14 +371,17 @@ class Loads:
         """
         fates = self._spark.sql(
             "select source, sha256, max(load_id) as load_id, max_by(status, recorded_at) as status "
-            "from audit.files where status in ('landed', 'left', 'quarantined') "
-            "group by source, sha256"
+            "from audit.files where status in ('landed', 'left') group by source, sha256"
         ).collect()
         landed = [row for row in fates if row["status"] == "landed"]
         unsure = [row for row in landed if row["load_id"] > finished.get(row["source"], 0)]
+        # What a kill has kept from its way into quarantine is in landing, and so known.
+        withdrawn = [row for row in fates if row["status"] == "left"]
         there = {
-            source: landed_files(self._home, source) for source in {r["source"] for r in unsure}
+            source: landed_files(self._home, source)
+            for source in {row["source"] for row in [*unsure, *withdrawn]}
         }
+        landed += [row for row in withdrawn if row["sha256"] in there[row["source"]]]
         left = [row for row in unsure if row["sha256"] not in there[row["source"]]]
         now = datetime.now(UTC)
         self._append(
@@ -388,41 +428,47 @@ class Loads:
         The stream has planned a batch with all of them. Of that it reads again what is still there,
         under the same number, so that a kill at any moment leaves the same work to do.
         """
-        paths = self._not_in_bronze(table)
-        unreadable = unreadable_files(self._spark, table, self._home, list(paths))
-        if not unreadable:
-            return
-        refused = [
-            withdrawn(self._home, table, path, f"the engine cannot read it: {cause}")
-            for path, cause in unreadable.items()
-        ]
-        self._record_fates(load_id, [(found, "quarantined") for found in refused])
         try:
+            rows = self._of_unfinished_loads(table, load_id)
+            unreadable = unreadable_files(self._spark, table, self._home, list(rows))
+            if not unreadable:
+                return
+            refused = [
+                withdrawn(self._home, table, path, f"{_UNREADABLE}{cause}")
+                for path, cause in unreadable.items()
+            ]
+            fates = [(found, fate) for found in refused for fate in ("quarantined", "left")]
+            self._record_fates(load_id, fates)
             for found in refused:
                 quarantine(self._home, found)
                 load.quarantined.append((found.name, found.reason or ""))
-                load.landed -= 1
                 self._known.discard((load.source, found.sha256))
-                expected[load.source] -= paths[found.path]
-            append(
-                read_files(self._spark, table, self._home), table, self._home, load_id
-            ).awaitTermination()
+                self._withdrawn.add((load.source, found.sha256))
+                if (num_rows := rows[found.path]) is not None:
+                    load.landed -= 1
+                    expected[load.source] -= num_rows
+            lines = read_files(self._spark, table, self._home)
+            append(lines, table, self._home, load_id).awaitTermination()
             load.failure = None
-        except (GateError, PySparkException) as error:
+        except (GateError, StillBeingWritten, OSError, PySparkException) as error:
             load.failure = _told(error)
 
-    def _not_in_bronze(self, table: SourceTable) -> dict[Path, int]:
-        """The landed files of the loads that a source has not finished, and their rows."""
-        waiting = self._spark.sql(
-            "select sha256, max(num_rows) as num_rows from audit.files "
-            f"where source = '{table.full_name}' and status = 'landed' and load_id > ("
-            "select coalesce(max(load_id), 0) from audit.loads "
+    def _of_unfinished_loads(self, table: SourceTable, load_id: int) -> dict[Path, int | None]:
+        """The landed files of the loads that a source has not finished.
+
+        Returns:
+            The files, with the rows of those that this load has brought.
+        """
+        files = self._spark.sql(
+            "select sha256, max(load_id) as load_id, max_by(num_rows, load_id) as num_rows "
+            f"from audit.files where source = '{table.full_name}' and status = 'landed' "
+            "and load_id > (select coalesce(max(load_id), 0) from audit.loads "
             f"where source = '{table.full_name}' and status = 'finished') group by sha256"
         ).collect()
         landed = landed_files(self._home, table.full_name)
         return {
-            landed[row["sha256"]]: row["num_rows"] or 0
-            for row in waiting
+            landed[row["sha256"]]: row["num_rows"] if row["load_id"] == load_id else None
+            for row in files
             if row["sha256"] in landed
         }
 
@@ -469,20 +515,25 @@ class Loads:
         num_files = 0
         failures = []
         for table in self._tables:
-            checkpoint = self._home.checkpoints / table.full_name
-            if table.full_name not in self._unfinished and (checkpoint / "metadata").exists():
+            if table.full_name not in self._unfinished:
                 try:
-                    self._check_bronze(table, checkpoint)
+                    num_files += self._forget_files_of(table)
                 except LoadError as error:
                     failures.append(str(error))
-                    continue
-                num_files += archive_landed(self._home, table.full_name)
-                written = checkpoint / f".{_FORGOTTEN}.part"
-                written.write_text(str(self._last_load_id))
-                written.replace(checkpoint / f".{_FORGOTTEN}")
-                self._forget(checkpoint)
         if failures:
             raise LoadError(" ".join(failures))
+        return num_files
+
+    def _forget_files_of(self, table: SourceTable) -> int:
+        checkpoint = self._home.checkpoints / table.full_name
+        if not (checkpoint / "metadata").exists():
+            return 0
+        self._check_bronze(table, checkpoint)
+        num_files = archive_landed(self._home, table.full_name)
+        written = checkpoint / f".{_FORGOTTEN}.part"
+        written.write_text(str(self._last_load_id))
+        written.replace(checkpoint / f".{_FORGOTTEN}")
+        self._forget(checkpoint)
         return num_files
 
     def _check_bronze(self, table: SourceTable, checkpoint: Path) -> None:
@@ -560,7 +611,10 @@ def _told(error: Exception) -> str:
             f"{cause}. What waits is kept. See to space, memory and the engine (lakehouse down "
             "restarts it); the next round tries again."
         )
-    return f"{cause}. What waits is kept, and the next round tries again."
+    return (
+        f"{cause}. What waits is kept, and the next round tries again; should that not help, "
+        "logs/engine.log has more."
+    )
 
 
 def first_line(error: Exception) -> str:

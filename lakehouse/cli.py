@@ -366,7 +366,7 @@ def ingest(
     if every is not None:
         _run_rounds(settings, once, every, build=False)
     with only_ingestion(settings.paths):
-        _end(_load(settings))
+        _end(_load(settings), [])
 
 
 def _run_rounds(settings: Settings, once: bool, every: str, *, build: bool) -> None:
@@ -377,6 +377,7 @@ def _run_rounds(settings: Settings, once: bool, every: str, *, build: bool) -> N
         raise LakehouseError("--once and --every exclude each other.", exit_code=2)
     seconds = _seconds(every)
     _session(settings)
+    _tell_strays(settings, local.declared_tables())
     sign = run_rounds(settings, seconds, output.say, build=build)
     output.say("Stopped.")
     sys.exit(128 + sign)
@@ -419,16 +420,16 @@ def _tell_strays(settings: Settings, tables: list[SourceTable]) -> None:
         )
 
 
-def _end(load: Load | None) -> None:
+def _end(load: Load | None, failures: list[str]) -> None:
     """Says last what went to quarantine, which is the gate's work, and what failed, which is not.
 
     Raises:
-        LakehouseError: A source failed.
+        LakehouseError: A source failed, or what else has.
     """
     for line in load.refusals if load else ():
         output.say(f"Refused, and kept in quarantine: {line}")
-    if load and load.failures:
-        raise LakehouseError("; ".join(load.failures))
+    if failures := [*failures, *(load.failures if load else ())]:
+        raise LakehouseError("; ".join(failures))
 
 
 def _session(settings: Settings) -> SparkSession:
@@ -451,10 +452,14 @@ def run(
     with only_ingestion(settings.paths):
         load = _load(settings)
         output.say("Building and testing what has arrived ...")
-        outcome = Dbt(settings)(*BUILD)
-        what = "what could be taken in" if load and load.failures else "all that has come"
-        output.say(f"Built and tested {what}: {outcome}")
-        _end(load)
+        failures = []
+        try:
+            outcome = Dbt(settings)(*BUILD)
+            what = "what could be taken in" if load and load.failures else "all that has come"
+            output.say(f"Built and tested {what}: {outcome}")
+        except LakehouseError as error:
+            failures.append(str(error))
+        _end(load, failures)
 
 
 @app.command()

@@ -523,6 +523,8 @@ def _build_rest(loop: int, sources: list[str]) -> None:
         loop: The loop's process. Who is the parent now does not tell: the loop may be gone already.
         sources: The sources that have news.
     """
+    # A loop that a script began with `&` ignores SIGINT, and so would what it begins.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
     threading.Thread(target=_end_with, args=[loop], daemon=True).start()

@@ -242,21 +242,27 @@ def status(
     files = _by_source(
         spark,
         """
+        with fates as (
+            select
+                source,
+                -- A file is written down before it is moved: after a crash, twice.
+                max_by(status, recorded_at) filter (where status in ('landed', 'left')) as fate,
+                count_if(status = 'duplicate') as duplicates,
+                count_if(status = 'quarantined') as refusals,
+                max(load_id) as last_load,
+                max(recorded_at) as recorded_at
+            from audit.files
+            group by source, sha256
+        )
+
         select
             source,
-            -- A file is written down before it is moved: after a crash, twice.
-            size(
-                array_except(
-                    collect_set(if(status = 'landed', sha256, null)),
-                    -- What the engine could not read after all.
-                    collect_set(if(status = 'quarantined', sha256, null))
-                )
-            ) as files,
-            count_if(status = 'duplicate') as duplicate_files,
-            count_if(status = 'quarantined') as quarantined_files,
-            max(load_id) as last_load,
+            count_if(fate = 'landed') as files,
+            sum(duplicates) as duplicate_files,
+            sum(refusals) as quarantined_files,
+            max(last_load) as last_load,
             timestampdiff(second, max(recorded_at), current_timestamp()) as seconds_since
-        from audit.files
+        from fates
         group by source
         """,
         "audit.files",

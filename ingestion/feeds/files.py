@@ -25,10 +25,14 @@ from ingestion.home import Home
 _NOT_BLANK = "value rlike '[^\\\\x00-\\\\x20]'"
 # How an engine tells that it lacks something, whatever it reads.
 _OF_THE_ENGINE = re.compile(
-    "OutOfMemory|No space left|quota exceeded|Too many open files|Input/output error"
-    "|Permission denied|AccessDenied|FileNotFound|NoSuchFile|PATH_NOT_FOUND|ConnectException"
-    "|Connection re(?:fused|set)|UNAVAILABLE|InvalidHandle|INVALID_HANDLE|Interrupted|Cancel"
+    "OutOfMemory|ACQUIRE_MEMORY|Cannot allocate memory|No space left|quota exceeded"
+    "|Too many open files|Input/output error|Read-only file system|Stale file handle"
+    "|Permission denied|AccessDenied|FileNotFound|NoSuchFile|PATH_NOT_FOUND"
+    "|ConnectException|Connection (?:refused|reset|timed out)|Broken pipe"
+    "|UNAVAILABLE|DEADLINE_EXCEEDED|InvalidHandle|INVALID_HANDLE|Interrupted|Cancel"
 )
+# A file's place, whose name may hold anything.
+_PLACE = re.compile(r"file:\S+")
 # Arrow's names of dbt's types.
 _ARROW = {
     "string": "string",
@@ -43,9 +47,9 @@ _CAUSE = re.compile(r"^Caused by: ([\w.$]+)(?:: (.*))?$", re.MULTILINE)
 
 
 def read_files(
-    spark: SparkSession, table: SourceTable, home: Home, paths: Sequence[Path] = ()
+    spark: SparkSession, table: SourceTable, home: Home, paths: Sequence[Path] | None = None
 ) -> DataFrame:
-    """The landed files of one table, each of them once over the life of a checkpoint.
+    """The landed files of one table, as a stream: each once over the life of a checkpoint.
 
     Args:
         spark: A session.
@@ -54,14 +58,15 @@ def read_files(
         paths: These files alone instead, and not as a stream.
 
     Returns:
-        A streaming DataFrame: the declared columns, `_raw` (string; the whole line where the
-        columns do not hold all of it), `_source_file` and `_source_sha256` (string).
+        A DataFrame, streaming unless `paths` are given: the declared columns, `_raw` (string; the
+        whole line where the columns do not hold all of it), `_source_file` and `_source_sha256`
+        (string).
     """
     folder = home.landing / table.full_name
     folder.mkdir(parents=True, exist_ok=True)
     reader: Any = spark.readStream.option("recursiveFileLookup", "true")
     where: Any = str(folder)
-    if paths:
+    if paths is not None:
         reader, where = spark.read, [str(path) for path in paths]
     names = [column.name for column in table.columns]
     if table.format == "csv":
@@ -94,7 +99,7 @@ def unreadable_files(
     Returns:
         The files, each with the engine's reason.
     """
-    fault = _fault(spark, table, home, paths)
+    fault = _fault(spark, table, home, paths) if paths else None
     if fault is None or is_of_the_engine(fault):
         return {}
     if len(paths) > 1:
@@ -102,7 +107,9 @@ def unreadable_files(
         halves = (paths[:middle], paths[middle:])
         first, second = (unreadable_files(spark, table, home, half) for half in halves)
         return first | second
-    with tempfile.TemporaryDirectory(prefix="another-", dir=home.root) as folder:
+    scratch = home.root / "scratch"  # the engine's, which empties it at its start
+    scratch.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="another-", dir=scratch) as folder:
         another = _readable_file(table, Path(folder))
         if _fault(spark, table, home, [another]) is not None:
             return {}
@@ -114,7 +121,7 @@ def unreadable_files(
 
 def is_of_the_engine(error: PySparkException) -> bool:
     """Whether an error tells of a lack of space, memory or connection, not of a file's content."""
-    text = str(error).strip()
+    text = _PLACE.sub("", str(error).strip())
     causes = " ".join(f"{kind} {cause}" for kind, cause in _CAUSE.findall(text))
     return _OF_THE_ENGINE.search(causes or text.partition("\n")[0]) is not None
 

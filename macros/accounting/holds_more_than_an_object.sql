@@ -6,7 +6,7 @@
 {% macro holds_more_than_an_object(text) -%}
     (
         {{ text }} rlike '^\\s*[{]'
-        and ({{ text }} rlike '[}].*[{]' or not {{ text }} rlike '[}]\\s*\\z')
+        and ({{ text }} rlike '(?s)[}].*[{]' or not {{ text }} rlike '[}]\\s*\\z')
         and (
             coalesce(json_array_length(concat('[', {{ text }}, ']')), 0) <> 1
             or json_object_keys(concat('{"object":', {{ text }}, '}')) is null

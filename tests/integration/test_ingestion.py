@@ -106,6 +106,16 @@ def test_every_file_counts_once_whatever_it_is_called(house: House) -> None:
     assert house.value("select count(*) from bronze.sbit_gym_logins where gym = '2'") == 2
 
 
+def test_a_refusal_for_its_name_makes_no_file_unknown(house: House) -> None:
+    content = logins("02:00:00:00:00:02,22,100,")
+    for name in ("three times.csv", "three times.csv.gz", "three more times.csv"):
+        house.deliver("sbit.gym_logins", name, content)
+        load = house.ingest()
+        assert load is not None
+        assert load.failures == []
+    assert house.value("select count(*) from bronze.sbit_gym_logins where gym = '22'") == 1
+
+
 def test_all_rows_of_a_file_are_in_bronze(house: House) -> None:
     """G1: per file, the rows that the gate counted are the rows that bronze holds."""
     counted = {
@@ -327,13 +337,31 @@ def test_what_the_engine_cannot_read_is_set_aside_in_the_same_round(
     assert ids(house) == [1, 4]
     kept = files_below(house.settings.paths.quarantine / CONNECTIONS)
     assert {path.read_bytes() for path in kept} >= {unreadable(2), unreadable(3)}
-    # It is no duplicate of what was taken in, and a good file goes in beside it.
-    house.deliver(CONNECTIONS, "again.parquet", unreadable(2))
-    house.deliver(CONNECTIONS, "next.parquet", connection(5))
+    # It is no duplicate of what was taken in, under its name neither, and a good file goes in.
+    for name, number in (("again.parquet", 5), ("broken one.parquet", 6)):
+        house.deliver(CONNECTIONS, name, unreadable(2))
+        house.deliver(CONNECTIONS, f"next {number}.parquet", connection(number))
+        load = house.ingest()
+        assert load is not None
+        assert load.failures == []
+        assert [refused for refused, _ in load.sources[0].quarantined] == [name]
+        assert ids(house) == [1, 4, *range(5, number + 1)]
+
+
+def test_a_batch_of_nothing_but_what_the_engine_cannot_read_ends_well(
+    house: House, blind_gate: pytest.MonkeyPatch
+) -> None:
+    before = ids(house)
+    house.deliver(CONNECTIONS, "alone one.parquet", unreadable(90))
+    house.deliver(CONNECTIONS, "alone two.parquet", unreadable(91))
     load = house.ingest()
     assert load is not None
-    assert [name for name, _ in load.sources[0].quarantined] == ["again.parquet"]
-    assert ids(house) == [1, 4, 5]
+    assert load.failures == []
+    [source] = load.sources
+    assert (source.landed, source.rows, len(source.quarantined)) == (0, 0, 2)
+    house.deliver(CONNECTIONS, "after them.parquet", connection(92))
+    house.ingest()
+    assert ids(house) == [*before, 92]
 
 
 KILLED = {
@@ -371,6 +399,7 @@ def test_a_kill_while_a_file_is_set_aside_is_made_up_for(
     load = house.ingest()
     assert load is not None
     assert load.failures == []
+    assert load.sources[0].landed == 1
     assert ids(house) == [*before, number, number + 2]
     kept = files_below(house.settings.paths.quarantine / CONNECTIONS)
     assert [path for path in kept if path.read_bytes() == unreadable(number + 1)]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -216,14 +217,20 @@ def test_a_round_tells_of_failures_and_refused_files() -> None:
     ]
 
 
-def test_a_build_of_the_rest_whose_loop_is_gone_already_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "handler", [signal.SIG_DFL, signal.SIG_IGN], ids=["by hand", "by a script"]
+)
+def test_a_build_of_the_rest_whose_loop_is_gone_already_ends(
+    tmp_path: Path, handler: signal.Handlers
+) -> None:
     with subprocess.Popen(["true"]) as loop:
         pass
     child = subprocess.run(
         [sys.executable, "-m", "lakehouse.live", str(loop.pid), "sbit.gym_logins"],
         env=os.environ | {"LAKEHOUSE_HOME": str(tmp_path)},
-        timeout=60,
+        timeout=600,
         check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, handler),
     )
     assert child.returncode == 130
     assert not (tmp_path / "engine").exists()
@@ -234,7 +241,7 @@ def is_held(process: subprocess.Popen[bytes]) -> bool:
 
 
 def eventually(is_so: Callable[[], bool]) -> bool:
-    return any(is_so() or time.sleep(0.01) for _ in range(500))
+    return any(is_so() or time.sleep(0.01) for _ in range(6000))
 
 
 def test_the_rest_is_held_for_a_round_and_gets_its_share(

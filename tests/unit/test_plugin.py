@@ -79,6 +79,16 @@ def test_a_retry_is_what_it_repeats(home: Path) -> None:
     assert refusal(home, "retry").startswith("--empty would leave tables without rows")
 
 
+def test_a_retry_takes_no_sample_from_the_environment(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DBT_ENGINE_SAMPLE", "1 day")
+    target = home.parent / "target"
+    target.mkdir()
+    (target / "run_results.json").write_text(json.dumps({"args": {"which": "run"}}))
+    assert refusal(home, "retry").startswith("--sample would leave tables without rows")
+
+
 def test_tables_of_another_state_are_refused(home: Path) -> None:
     assert "Build them: dbt build" in refusal(home, "clone", "--state", str(home.parent))
 
