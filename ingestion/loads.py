@@ -50,8 +50,6 @@ _UNREADABLE = "the engine cannot read it: "
 _PATIENCE_SECONDS = 600
 # Up to so many new rows, to compile the statements that take them in costs more than they do.
 _SMALL_WORK_ROWS = 200_000
-
-
 # Where an error of the engine names a landed file: what follows `landing/<source>.<table>/`.
 _LANDED_FILE = re.compile(r"file:\S*/landing/[a-z0-9_.]+/(\S+\.(?:csv|json|parquet|gz))\b")
 
@@ -376,12 +374,12 @@ class Loads:
         landed = [row for row in fates if row["status"] == "landed"]
         unsure = [row for row in landed if row["load_id"] > finished.get(row["source"], 0)]
         # What a kill has kept from its way into quarantine is in landing, and so known.
-        withdrawn = [row for row in fates if row["status"] == "left"]
+        set_aside = [row for row in fates if row["status"] == "left"]
         there = {
             source: landed_files(self._home, source)
-            for source in {row["source"] for row in [*unsure, *withdrawn]}
+            for source in {row["source"] for row in [*unsure, *set_aside]}
         }
-        landed += [row for row in withdrawn if row["sha256"] in there[row["source"]]]
+        landed += [row for row in set_aside if row["sha256"] in there[row["source"]]]
         left = [row for row in unsure if row["sha256"] not in there[row["source"]]]
         now = datetime.now(UTC)
         self._append(
@@ -602,7 +600,7 @@ def _told(error: Exception) -> str:
     """Cause and cure of a source's failure; the landed file's delivered name where it is known."""
     if not isinstance(error, PySparkException):
         return first_line(error)
-    cause = cause_of(error)
+    cause = cause_of(error).rstrip(".")
     if named := _LANDED_FILE.search(str(error)):
         with suppress(ValueError):
             cause = f"{delivered_name(named[1])}: {cause}"
