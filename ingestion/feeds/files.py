@@ -193,7 +193,6 @@ def _json_columns(names: list[str]) -> list[Column]:
     for column in columns:
         is_exact &= column.isNotNull()
     keys = F.map_keys(fields)
-    may_be_rounded = F.contains(F.col("value"), F.lit("+")) & F.col("value").rlike("[0-9][eE][+]")
     is_as_declared = F.array_sort(keys) == F.array(*[F.lit(name) for name in sorted(names)])
     has_repeated = F.when(is_exact, False).otherwise(F.size(keys) > F.size(F.array_distinct(keys)))
     # Of a repeated field the map would give the first; JSON's readers give the last.
@@ -203,11 +202,8 @@ def _json_columns(names: list[str]) -> list[Column]:
             F.when(has_repeated, last.getField(name)).otherwise(column).alias(name)
             for name, column in zip(names, columns, strict=True)
         ),
-        # Only the line tells that a field is absent, not null, and that a number was written as
-        # 1.79349E+12, which becomes 1.79349E12 like any double.
-        F.when((is_exact | is_as_declared) & ~may_be_rounded, None)
-        .otherwise(F.col("value"))
-        .alias("_raw"),
+        # An absent field is no null: what was there is told by the line alone.
+        F.when(is_exact | is_as_declared, None).otherwise(F.col("value")).alias("_raw"),
     ]
 
 

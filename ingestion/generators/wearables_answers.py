@@ -372,15 +372,15 @@ def _no_constant(name: str) -> object:
 
 
 def _number_text(text: str) -> str:
-    """A number of JSON: its double counts, but `1.67852E+09` has been rounded before."""
+    """A number of a message: its double counts, but `1.67852E+09` has been rounded before."""
     return text if "+" in text else _Double(text)
 
 
-def _object(text: object) -> dict[str, object]:
+def _object(text: object, number: Callable[[str], str] = _number_text) -> dict[str, object]:
     """The JSON object that a text is and nothing else, with its numbers as text (C27)."""
     try:
         parsed = (
-            json.loads(text, parse_int=str, parse_float=_number_text, parse_constant=_no_constant)
+            json.loads(text, parse_int=str, parse_float=number, parse_constant=_no_constant)
             if isinstance(text, str)
             else text
         )
@@ -537,7 +537,7 @@ def _by_entity(
     counts: Counter[str] = Counter()
     for line in messages:
         try:
-            envelope = _object(line)
+            envelope = _object(line, _Double)
         except UnreadableError:
             envelope = {}
         entity = TOPIC_ENTITIES.get(str(envelope.get("topic")))

@@ -803,7 +803,7 @@ def test_c30_only_where_the_text_is_known_do_its_digits_count() -> None:
     assert accounts(work_out(lines), "heart_rates")[:4] == (3, 0, 0, 3)
     of_java = rounded.replace("1.67841e+09", "1.67841E9")
     lines = [message("bpm", of_java), in_object("bpm", of_java), in_object("bpm", rounded)]
-    assert accounts(work_out(lines), "heart_rates")[:4] == (3, 1, 1, 1)
+    assert accounts(work_out(lines), "heart_rates")[:4] == (3, 1, 2, 0)
     tombstone = message("user_info", None, key="1").replace(f": {DAY}", ": 1.67841e9")
     assert accounts(work_out([tombstone]), "profile_changes")[:4] == (1, 1, 0, 0)
 

@@ -31,10 +31,7 @@ judged as (
         topic,
         key as message_key,
         value as message,
-        _raw as line,
-        {{ epoch_to_timestamp(
-            'timestamp', "(timestamp like '%+%' or " ~ is_as_written('_raw', 'timestamp') ~ ')'
-        ) }} as message_at,
+        {{ epoch_to_timestamp('timestamp', "timestamp like '%+%'") }} as message_at,
         _source_file,
         _source_sha256,
         _ingested_at,

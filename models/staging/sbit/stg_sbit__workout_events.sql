@@ -19,8 +19,7 @@ with_fields as (
     select
         *,
         {{ only_object_of('objects', 'message') }} as fields,
-        {{ is_as_written('message', 'timestamp') }} or {{ is_as_written('line', 'timestamp') }}
-            as is_time_as_written
+        {{ is_as_written('message', 'timestamp') }} as is_time_as_written
     from parsed
 ),
 
