@@ -27,7 +27,7 @@ reparsed as (
         *,
         if(
             numbers.device_id is null or numbers.time is null or numbers.heartrate is null
-            or contains(message, 'e+') or contains(message, 'E+'),
+            or contains(message, '+'),
             {{ json_objects_of('message', 'device_id string, time string, heartrate string') }},
             null
         ) as text_objects
@@ -38,7 +38,7 @@ with_texts as (
     select
         *,
         {{ only_object_of('text_objects', 'message') }} as texts,
-        {{ is_as_written('message', 'time') }} as is_time_as_written
+        text_objects is not null and {{ is_as_written('message', 'time') }} as is_time_as_written
     from reparsed
 ),
 
