@@ -285,6 +285,25 @@ class House:
             self.rows("reset spark.sql.ansi.enabled")
 
 
+def run(
+    house: House, *arguments: str | Path, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """`lakehouse` as a user types it; unless told otherwise, it has to succeed."""
+    answer = subprocess.run(
+        [
+            Path(sys.executable).with_name("lakehouse"),
+            "--home",
+            house.settings.paths.root,
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not check or answer.returncode == 0, answer.stderr + answer.stdout
+    return answer
+
+
 def rest_of(loop: int) -> list[psutil.Process]:
     """The process that builds the rest of the models for a loop, if there is one."""
     told = ["-m", "lakehouse.live", str(loop)]
@@ -322,8 +341,15 @@ def _plain(value: Any) -> Any:
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """One home for all tests: a warm engine is worth more than a fresh one."""
+    with home_of_its_own(tmp_path_factory.mktemp("house with ü") / "home") as settings:
+        yield settings
+
+
+@contextmanager
+def home_of_its_own(home: Path) -> Iterator[Settings]:
+    """Settings for a home, which the processes started meanwhile see; its engine ends with it."""
     before = os.environ.get("LAKEHOUSE_HOME")
-    settings = load_settings(tmp_path_factory.mktemp("house with ü") / "home")
+    settings = load_settings(home)
     try:
         yield settings
     finally:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections import Counter
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -23,10 +21,10 @@ from tests.integration.conftest import (
     WEARABLES_ACCEPTED,
     House,
     plain,
+    run,
 )
 
 CASES = PROJECT.parent / "shared" / "cases"
-LAKEHOUSE = Path(sys.executable).with_name("lakehouse")
 FILES = {
     "sbit.registered_users": ["base-registered.csv"],
     "sbit.gym_logins": [
@@ -55,7 +53,6 @@ REJECTS = {
     ("two-events-on-a-line.json", "row", "the line is not one JSON object"): 1,
     ("two-events-with-a-comma.json", "row", "the line is not one JSON object"): 1,
     ("envelope-without-value.json", "row", "value is missing"): 2,
-    ("envelope-without-value.json", "field", "missing: value"): 0,
     ("renamed-fields.json", "field", "missing: heartrate"): 2,
     ("renamed-fields.json", "field", "missing: dob, gender, first_name, last_name"): 1,
     ("wrong-shapes.json", "field", "of another shape: address"): 3,
@@ -70,21 +67,11 @@ REJECTS = {
 pytestmark = pytest.mark.skipif(not CASES.exists(), reason=f"the cases are not in {CASES}")
 
 
-def run(house: House, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [LAKEHOUSE, "--home", house.settings.paths.root, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def taken_in(house: House) -> tuple[House, subprocess.CompletedProcess[str]]:
     for table, names in FILES.items():
-        landed = run(house, "land", table, *(CASES / name for name in names))
-        assert landed.returncode == 0, landed.stderr
-    return house, run(house, "run", "--once")
+        run(house, "land", table, *(CASES / name for name in names))
+    return house, run(house, "run", "--once", check=False)
 
 
 def test_the_round_is_done_and_ends_with_the_names_of_what_was_refused(
@@ -106,7 +93,7 @@ def test_each_reject_is_told_with_its_reason(
     house, _ = taken_in
     rows = house.rows("select _source_file, level, reason from audit.rejects")
     found = Counter((row["_source_file"], row["level"], row["reason"]) for row in rows)
-    assert found == {reject: number for reject, number in REJECTS.items() if number}
+    assert found == REJECTS
 
 
 def test_a_refused_line_is_shown_whole(
@@ -172,7 +159,6 @@ def test_the_next_round_works_as_if_nothing_had_been(
         b"mac_address,gym,login,logout\n02:00:00:00:00:01,77,1793494200,1793497200\n",
     )
     answer = run(house, "run", "--once")
-    assert answer.returncode == 0, answer.stderr
     assert "Refused" not in answer.stderr
     [visit] = house.rows("select minutes_in_gym from gold.gym_summary where gym = 77")
     assert str(visit["minutes_in_gym"]) == "50.00"

@@ -5,7 +5,6 @@ And what dbt does where little or nothing is built, for which the same house wil
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -21,8 +20,8 @@ from ingestion import bronze
 from lakehouse import engine, local
 from lakehouse.build import Dbt
 from lakehouse.errors import LakehouseError
-from lakehouse.settings import PROJECT, load_settings
-from tests.integration.conftest import House, wait_until
+from lakehouse.settings import PROJECT
+from tests.integration.conftest import House, home_of_its_own, wait_until
 
 BIN = Path(sys.executable).parent
 VISITS = b"mac_address,gym,login,logout\naa:bb:cc:dd:ee:01,1,1772000000,1772000600\n"
@@ -38,20 +37,12 @@ BRIEF = (
 @pytest.fixture(scope="module")
 def brief(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A lakehouse of which nothing is built."""
-    before = os.environ.get("LAKEHOUSE_HOME")
-    settings = load_settings(tmp_path_factory.mktemp("brief") / "home")
     conf = engine._spark_conf
-    try:
+    with home_of_its_own(tmp_path_factory.mktemp("brief") / "home") as settings:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(engine, "_spark_conf", lambda *arguments: conf(*arguments) + BRIEF)
             local.start(settings)
         yield House(settings)
-    finally:
-        engine.down(settings)
-        if before is None:
-            os.environ.pop("LAKEHOUSE_HOME", None)
-        else:
-            os.environ["LAKEHOUSE_HOME"] = before
 
 
 def num_closed(house: House) -> int:

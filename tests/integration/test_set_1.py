@@ -2,29 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from lakehouse.errors import LakehouseError
-from tests.integration.conftest import SET_1, SET_1_FILES, UNMATCHED_READINGS, House
-
-LAKEHOUSE = Path(sys.executable).with_name("lakehouse")
-
-
-def run(
-    house: House, *arguments: str | Path, check: bool = True
-) -> subprocess.CompletedProcess[str]:
-    answer = subprocess.run(
-        [LAKEHOUSE, "--home", house.settings.paths.root, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert not check or answer.returncode == 0, answer.stderr + answer.stdout
-    return answer
+from tests.integration.conftest import SET_1, SET_1_FILES, UNMATCHED_READINGS, House, run
 
 
 @pytest.fixture(scope="module")
