@@ -78,7 +78,7 @@ def read_files(
         )
         columns = [F.col(name) for name in [*names, "_raw"]]
     elif table.format == "json":
-        rows = _with_fields(reader.text(where).where(F.expr(_NOT_BLANK)))
+        rows = _with_objects(reader.text(where).where(F.expr(_NOT_BLANK)))
         columns = _json_columns(names)
     else:
         schema = ", ".join(f"`{column.name}` {column.data_type}" for column in table.columns)
@@ -161,46 +161,62 @@ def _readable_file(table: SourceTable, folder: Path) -> Path:
     return path
 
 
-def _with_fields(lines: DataFrame) -> DataFrame:
-    """Adds `fields`, a map of the text of all fields of a line that is one JSON object; else null.
+def _with_objects(lines: DataFrame) -> DataFrame:
+    """Adds `objects`, of each object of a line a map of the text of all its fields.
 
     `from_json` stops after the first object and says nothing of what follows. Within brackets a
     second object is a second element, and whatever else follows leaves nothing at all. Only a line
-    with a bracket of its own might end the array early; what follows it then ends no object.
+    with a bracket of its own might end the array early: see `_only_object`.
+    """
+    standard = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
+    in_brackets = F.concat(F.lit("["), F.col("value"), F.lit("]"))
+    # A column of its own, since it is looked at more than once.
+    return lines.withColumn(
+        "objects", F.from_json(in_brackets, "array<map<string, string>>", standard)
+    )
+
+
+def _only_object(objects: Column) -> Column:
+    """The object that a line consists of; null where it is anything else.
+
+    After a bracket of the line's own the array may have ended before the line does; what follows
+    then ends no object.
     """
     line = F.col("value")
-    standard = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
-    objects = F.from_json(
-        F.concat(F.lit("["), line, F.lit("]")), "array<map<string, string>>", standard
-    )
     is_whole = ~F.contains(line, F.lit("]")) | (
         F.from_json(F.concat(F.lit('{"object":'), line, F.lit("}")), "object map<string, string>")
         .getField("object")
         .isNotNull()
     )
-    # Columns of their own, since each is looked at more than once.
-    return lines.withColumn("objects", objects).withColumn(
-        "fields", F.when((F.size("objects") == 1) & is_whole, F.col("objects").getItem(0))
-    )
+    return F.when((F.size(objects) == 1) & is_whole, objects.getItem(0))
 
 
 def _json_columns(names: list[str]) -> list[Column]:
-    fields = F.col("fields")
-    columns = [fields.getItem(name) for name in names]
-    # As many fields as columns, and each column has one: neither repeated fields nor others. To see
-    # so without a look at the keys is worth it, since nearly all lines are like this.
-    is_exact = F.size(fields) == len(names)
-    for column in columns:
-        is_exact &= column.isNotNull()
-    keys = F.map_keys(fields)
+    objects = F.col("objects")
+    # One object, as many fields as columns, and a value for each column: neither repeated fields
+    # nor others. To see so without a look at the keys is worth it: nearly all lines are like this.
+    first = [F.get(objects, F.lit(0)).getItem(name) for name in names]
+    is_exact = (
+        (F.size(objects) == 1)
+        & (F.size(F.get(objects, F.lit(0))) == len(names))
+        & ~F.contains(F.col("value"), F.lit("]"))
+    )
+    for value in first:
+        is_exact &= value.isNotNull()
+
+    only = _only_object(objects)
+    keys = F.map_keys(only)
     is_as_declared = F.array_sort(keys) == F.array(*[F.lit(name) for name in sorted(names)])
     has_repeated = F.when(is_exact, False).otherwise(F.size(keys) > F.size(F.array_distinct(keys)))
     # Of a repeated field the map would give the first; JSON's readers give the last.
     last = F.from_json("value", ", ".join(f"`{name}` string" for name in names))
     return [
         *(
-            F.when(has_repeated, last.getField(name)).otherwise(column).alias(name)
-            for name, column in zip(names, columns, strict=True)
+            F.when(is_exact, value)
+            .when(has_repeated, last.getField(name))
+            .otherwise(only.getItem(name))
+            .alias(name)
+            for name, value in zip(names, first, strict=True)
         ),
         # An absent field is no null: what was there is told by the line alone.
         F.when(is_exact | is_as_declared, None).otherwise(F.col("value")).alias("_raw"),

@@ -8,84 +8,83 @@ messages as (
 parsed as (
     select
         *,
-        {{ json_objects_of('message', 'device_id bigint, time double, heartrate double') }}
-            as number_objects
+        {{ json_object_of('message', 'device_id bigint, time double, heartrate double') }}
+            as numbers
     from messages
 ),
 
-with_numbers as (
-    select
-        *,
-        {{ only_object_of('number_objects', 'message') }} as numbers
-    from parsed
-),
-
--- Numbers cost half of what their text costs, and nearly every reading has nothing else; where one
--- has, or has a time that may have been rounded, its fields are read as text.
-reparsed as (
+-- Numbers cost half of what their text costs, and nearly every reading is plain: an object whose
+-- only brace is its last, so that nothing follows it, of three numbers, of which the time is not
+-- rounded. Any other is read as text, in lambdas: what Spark compiles for the many has none of it.
+read as (
     select
         *,
         if(
-            numbers.device_id is null or numbers.time is null or numbers.heartrate is null
-            or contains(message, '+'),
-            {{ json_objects_of('message', 'device_id string, time string, heartrate string') }},
-            null
-        ) as text_objects
-    from with_numbers
-),
-
-with_texts as (
-    select
-        *,
-        {{ only_object_of('text_objects', 'message') }} as texts,
-        text_objects is not null and {{ is_as_written('message', 'time') }} as is_time_as_written
-    from reparsed
+            octet_length(substring_index(message, '}', 1)) = octet_length(message) - 1
+            and numbers.device_id is not null
+            and numbers.time is not null
+            and abs(numbers.heartrate) < double('Infinity')
+            and not (numbers.time % 10 = 0 and contains(message, '+')),
+            struct(
+                numbers.device_id,
+                {{ epoch_number_to_timestamp('numbers.time') }} as reading_at,
+                numbers.heartrate as bpm,
+                cast(null as string) as fault,
+                cast(null as string) as bpm_fault
+            ),
+            transform(
+                transform(
+                    array(
+                        {{ json_objects_of(
+                            'message', 'device_id string, time string, heartrate string'
+                        ) }}
+                    ),
+                    objects -> {{ only_object_of('objects', 'message') }}
+                ),
+                texts -> struct(
+                    {{ integer_of('texts.device_id') }} as device_id,
+                    {{ epoch_to_timestamp('texts.time', is_as_written('message', 'time')) }}
+                        as reading_at,
+                    {{ finite_double_of(
+                        'try_cast(' ~ number_text_of('texts.heartrate') ~ ' as double)'
+                    ) }} as bpm,
+                    case
+                        when message is null then 'value is null'
+                        when texts is null then 'value is not one JSON object'
+                        when {{ integer_of('texts.device_id') }} is null
+                            then 'device_id is not a whole number'
+                        when
+                            {{ has_too_few_digits('texts.time', is_as_written('message', 'time')) }}
+                            then 'time has too few digits'
+                    end as fault,
+                    case
+                        when texts.heartrate is not null then 'heartrate is not a number'
+                        when not array_contains(json_object_keys(message), 'heartrate')
+                            then 'missing: heartrate'
+                    end as bpm_fault
+                )
+            )[0]
+        ) as reading
+    from parsed
 ),
 
 typed as (
     select
-        message,
-        numbers is not null or texts is not null as is_object,
-        texts.time as time_text,
-        numbers.heartrate is not null or texts.heartrate is not null as has_heartrate,
-        is_time_as_written,
-        coalesce(numbers.device_id, {{ integer_of('texts.device_id') }}) as device_id,
-        coalesce(
-            {{ finite_double_of('numbers.heartrate') }},
-            {{ finite_double_of('try_cast(' ~ number_text_of('texts.heartrate') ~ ' as double)') }}
-        ) as bpm,
-        if(
-            {{ has_too_few_digits('texts.time', 'is_time_as_written') }},
-            null,
-            coalesce(
-                {{ epoch_number_to_timestamp('numbers.time') }},
-                {{ epoch_to_timestamp('texts.time', 'is_time_as_written') }}
-            )
-        ) as reading_at,
+        reading.*,
         raw_text,
         _source_file,
         _source_sha256,
         _ingested_at,
         _load_id
-    from with_texts
+    from read
 ),
 
 judged as (
     select
-        * except (message, is_object, time_text, has_heartrate, is_time_as_written),
+        * except (fault, bpm_fault),
         coalesce(bpm > 0 and bpm <= {{ var('max_bpm') }}, false) as is_valid,
-        case
-            when message is null then 'value is null'
-            when not is_object then 'value is not one JSON object'
-            when device_id is null then 'device_id is not a whole number'
-            else {{ time_fault('sbit', 'time', 'reading_at', 'time_text', 'is_time_as_written') }}
-        end as reject_reason,
-        case
-            when bpm is not null then null
-            when has_heartrate then 'heartrate is not a number'
-            when not array_contains(json_object_keys(message), 'heartrate')
-                then 'missing: heartrate'
-        end as field_reject_reason
+        coalesce(fault, {{ time_fault('sbit', 'time', 'reading_at') }}) as reject_reason,
+        if(bpm is null, bpm_fault, null) as field_reject_reason
     from typed
 )
 

@@ -4,17 +4,27 @@ source as (
     select * from {{ source('sbit', 'kafka_multiplex') }}
 ),
 
--- A line is kept raw where its columns do not hold all of it, so where a field is absent, too.
+-- The columns of nearly every line hold all of it. The others are kept raw, as where a field is
+-- absent, and judged apart: what Spark compiles for the many has none of it.
+held as (
+    select
+        *,
+        cast(null as array<string>) as missing
+    from source
+    where _raw is null
+),
+
 parsed as (
     select
         *,
         {{ json_objects_of('_raw', 'topic string') }} as raw_objects
     from source
+    where _raw is not null
 ),
 
-checked as (
+kept_raw as (
     select
-        *,
+        * except (raw_objects),
         if(
             {{ only_object_of('raw_objects', '_raw') }} is null,
             null,
@@ -24,6 +34,12 @@ checked as (
             )
         ) as missing
     from parsed
+),
+
+checked as (
+    select * from held
+    union all
+    select * from kept_raw
 ),
 
 judged as (

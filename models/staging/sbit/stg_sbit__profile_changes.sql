@@ -95,7 +95,8 @@ judged as (
                 then 'update_type is none of new, update, delete'
             else
                 {{ time_fault(
-                    'sbit', 'timestamp', 'changed_at', 'fields.timestamp', 'is_time_as_written'
+                    'sbit', 'timestamp', 'changed_at',
+                    has_too_few_digits('fields.timestamp', 'is_time_as_written')
                 ) }}
         end as reject_reason,
         nullif(

@@ -54,7 +54,8 @@ judged as (
                 then 'action is none of start, stop'
             else
                 {{ time_fault(
-                    'sbit', 'timestamp', 'event_at', 'fields.timestamp', 'is_time_as_written'
+                    'sbit', 'timestamp', 'event_at',
+                    has_too_few_digits('fields.timestamp', 'is_time_as_written')
                 ) }}
         end as reject_reason
     from typed
