@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from dbt.adapters.spark.connections import PyhiveConnectionWrapper
 
 from benchmarks import multiplied
-from ingestion.generators import network
+from generators.network import story as network
 from ingestion.loads import Load, Loads, only_ingestion
 from lakehouse import engine, local
 from lakehouse.build import BUILD_UNTESTED

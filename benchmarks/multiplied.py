@@ -19,12 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ingestion.generators.wearables_answers import (
-    CSV_COLUMNS,
-    GYM_LOGINS,
-    KAFKA_MULTIPLEX,
-    REGISTERED_USERS,
-)
+from generators.wearables.tables import CSV_COLUMNS, GYM_LOGINS, KAFKA_MULTIPLEX, REGISTERED_USERS
 from lakehouse.settings import PROJECT
 
 SET_1 = PROJECT.parent / "shared" / "data" / "sbit-set-1"

@@ -321,7 +321,7 @@ def generate(
         ),
     ] = None,
 ) -> None:
-    """Write made-up data into the inbox, and the answers it must give beside them."""
+    """Write made-up data into the inbox."""
     home = _settings().paths
     sizes = {"users": users, "servers": servers, "customers": customers}
     given: dict[str, Any] = {name: size for name, size in sizes.items() if size is not None}
@@ -337,23 +337,25 @@ def generate(
     given |= {"minutes": minutes, "late": late, "duplicates": duplicates, "corrupt": corrupt}
     # Faker and numpy are needed here alone.
     if domain is Domain.WEARABLES:
-        from ingestion.generators import wearables  # noqa: PLC0415
+        from generators.wearables import story as wearables  # noqa: PLC0415
 
         if every is not None:
             raise LakehouseError(f"--every is no option of {domain}.", exit_code=2)
-        *files, answers = wearables.write(home, seed, **given)
+        files = wearables.write(home, seed, **given)
     else:
-        from ingestion.generators import network  # noqa: PLC0415
+        from generators.network import story as network  # noqa: PLC0415
 
         if every is None:
-            *files, answers = network.write(home, seed, **given)
+            files = network.write(home, seed, **given)
         elif reverse:
             raise LakehouseError("--reversed and --every exclude each other.", exit_code=2)
         else:
             seconds = _seconds(every)
             output.say(f"Delivering to {home.inbox} every {seconds:g} s, for {minutes} min ...")
-            *files, answers = network.deliver(home, seed, every=seconds, **given)
-    output.say(f"Delivered to the inbox: {len(files)} files. The answers they must give: {answers}")
+            files = network.deliver(home, seed, every=seconds, **given)
+    output.say(
+        f"Delivered to {home.inbox}: {len(files)} files. Take them in and build with: lakehouse run"
+    )
 
 
 @app.command()

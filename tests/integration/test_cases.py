@@ -5,14 +5,12 @@ What is right is worked out by plain Python from the files that the gate must le
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
 
-from ingestion.generators import network_answers, wearables_answers
 from lakehouse.settings import PROJECT
 from tests.integration.conftest import (
     MARTS,
@@ -23,6 +21,8 @@ from tests.integration.conftest import (
     plain,
     run,
 )
+from tests.oracle.network import marts as network
+from tests.oracle.wearables import marts as wearables
 
 CASES = PROJECT.parent / "shared" / "cases"
 FILES = {
@@ -116,16 +116,16 @@ def test_everything_else_is_in_gold(
         table: [(name, (CASES / name).read_bytes()) for name in names if name not in REFUSED]
         for table, names in FILES.items()
     }
-    deliveries = wearables_answers.read_contents(
+    deliveries = wearables.read_contents(
         {table: named for table, named in contents.items() if table.startswith("sbit.")}
     )
-    expected = json.loads(wearables_answers.answers(deliveries, now=datetime.now(UTC)).to_json())
+    expected = wearables.answers(deliveries, now=datetime.now(UTC)).plain()
     gold = house.gold()
     for mart in MARTS:
         assert gold[mart] == sorted(expected[mart], key=repr), mart
     assert house.miscounts(expected, WEARABLES_ACCEPTED) == []
-    expected = network_answers.answers(
-        network_answers.read_contents(
+    expected = network.answers(
+        network.read_contents(
             {
                 table: [content for _, content in named]
                 for table, named in contents.items()

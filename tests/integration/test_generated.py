@@ -1,15 +1,14 @@
-"""Made-up data with late, doubled and corrupt events against the generator's own answers."""
+"""Made-up data with late, doubled and corrupt events against plain Python."""
 
 from __future__ import annotations
 
-import json
 import random
 
 import pytest
 
-from ingestion.generators import wearables
 from lakehouse.build import BUILD
 from tests.integration.conftest import MARTS, UNMATCHED_READINGS, WEARABLES_ACCEPTED, House
+from tests.simulation.domains import DOMAINS
 
 pytestmark = pytest.mark.deep
 
@@ -18,19 +17,21 @@ STORY = {"minutes": 60, "users": 12, "late": 0.2, "duplicates": 0.1, "corrupt": 
 
 @pytest.fixture(scope="module")
 def told(house: House) -> tuple[House, dict]:
-    *files, expected = wearables.write(house.settings.paths, 7, **STORY)
-    held_back = {
-        path: path.read_bytes() for path in random.Random(7).sample(files, len(files) // 2)
-    }
-    for path in held_back:
-        path.unlink()
+    domain = DOMAINS["wearables"]
+    files = domain.files(7, STORY)
+    held_back = random.Random(7).sample(files, len(files) // 2)
+    for file in files:
+        if file not in held_back:
+            house.deliver(file.table, file.name, file.content)
     house.ingest()
     house.build_untested()
-    for path, content in held_back.items():
-        path.write_bytes(content)
+    for file in held_back:
+        house.deliver(file.table, file.name, file.content)
     house.ingest()
     house.bare_dbt(*BUILD)  # with every test of data, on data as bad as data get
-    return house, json.loads(expected.read_text())
+    expected = domain.answers(file for file in files if not file.is_refused)
+    refused = sorted(f"{file.table}/{file.name}" for file in files if file.is_refused)
+    return house, expected | {"refused_files": refused}
 
 
 @pytest.mark.parametrize("mart", MARTS)

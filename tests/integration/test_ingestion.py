@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from generators.network.tables import SCHEMAS
 from ingestion import gate
-from ingestion.generators.network_answers import SCHEMAS
 from ingestion.loads import LoadError, only_ingestion
 from ingestion.lock import LockedError
 from lakehouse import local, reading

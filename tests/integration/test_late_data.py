@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingestion.generators.wearables_answers import Answers, answers, read_contents
 from tests.integration.conftest import UNMATCHED_READINGS, House, plain
+from tests.oracle.wearables.marts import Answers, answers, read_contents
 
 CSV_HEADERS = {
     "sbit.registered_users": "user_id,device_id,mac_address,registration_timestamp",
@@ -147,7 +147,7 @@ def story(house: House) -> Story:
         told.seen.append(
             {
                 "gold": house.gold("gold_build"),
-                "expected": json.loads(expected.to_json()),
+                "expected": expected.plain(),
                 "history": history(house),
                 "bpm": {
                     row["user_id"]: row

@@ -1,24 +1,23 @@
-"""The network's story against its own answers: in any order, twice, late and broken; and live."""
+"""The network's story against plain Python: in any order, twice, late and broken; and live."""
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 from datetime import timedelta
 from io import BytesIO
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.errors import PySparkException
 
-from ingestion.generators import network
-from ingestion.generators.network_answers import SCHEMAS
+from generators.network.tables import SCHEMAS
 from lakehouse import local
 from lakehouse.maintenance import delta_tables, keep_up
 from tests.integration.conftest import NETWORK_ACCEPTED, NETWORK_MARTS, House, plain, wait_until
+from tests.simulation.domains import DOMAINS
 
 STORY = {"minutes": 30, "late": 0.1, "duplicates": 0.1, "corrupt": 0.01, "reversed_": True}
 
@@ -27,22 +26,24 @@ STORY = {"minutes": 30, "late": 0.1, "duplicates": 0.1, "corrupt": 0.01, "revers
 def told(house: House) -> tuple[House, dict]:
     """The story in two loads, the later half first, with some of its files in both."""
     house.domains = ("network",)
-    *files, expected = network.write(house.settings.paths, 7, **STORY)
-    contents = {path: path.read_bytes() for path in files}
+    domain = DOMAINS["network"]
+    files = domain.files(7, STORY)
     held_back = random.Random(7).sample(files, len(files) // 2)
-    for path in held_back:
-        path.unlink()
+    for file in files:
+        if file not in held_back:
+            house.deliver(file.table, file.name, file.content)
     house.ingest()
     house.build_untested()
-    for path in held_back:
-        path.write_bytes(contents[path])
-    refused = {Path(name).name for name in json.loads(expected.read_text())["refused_files"]}
-    whole = [path for path in files if path.name not in refused]
-    for path in random.Random(8).sample(whole, len(whole) // 5):
-        path.with_name(f"again-{path.name}").write_bytes(contents[path])
+    whole = [file for file in files if not file.is_refused]
+    for file in held_back:
+        house.deliver(file.table, file.name, file.content)
+    for file in random.Random(8).sample(whole, len(whole) // 5):
+        name = PurePosixPath(file.name)
+        house.deliver(file.table, str(name.with_name(f"again-{name.name}")), file.content)
     house.ingest()
     house.build()
-    return house, json.loads(expected.read_text())
+    refused = sorted(f"{file.table}/{file.name}" for file in files if file.is_refused)
+    return house, domain.answers(whole) | {"refused_files": refused}
 
 
 @pytest.mark.parametrize("mart", NETWORK_MARTS)

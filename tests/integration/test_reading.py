@@ -20,9 +20,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingestion.generators import wearables_answers
-from ingestion.generators.network_answers import SCHEMAS
+from generators.network.tables import SCHEMAS
 from tests.integration.conftest import House
+from tests.oracle.wearables import marts as wearables
 
 FILLER = '{"filler": 1}'
 MESSAGES = "sbit.kafka_multiplex"
@@ -119,9 +119,9 @@ def read(line: str) -> Pairs | None:
 
 def counts(line: str) -> Counter[tuple[str, str]]:
     """How many events, rejected rows and rejected fields of each entity plain Python sees."""
-    deliveries = wearables_answers.read_contents({MESSAGES: [("line", line.encode())]})
+    deliveries = wearables.read_contents({MESSAGES: [("line", line.encode())]})
     now = datetime.now(UTC)
-    told = json.loads(wearables_answers.answers(deliveries, now=now).to_json())["entity_counts"]
+    told = wearables.answers(deliveries, now=now).plain()["entity_counts"]
     return Counter(
         {
             (entity, what): told[entity][what]

@@ -14,15 +14,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ingestion.generators import network, wearables
-from ingestion.generators import network_answers as of_network
-from ingestion.generators import wearables_answers as of_wearables
+from generators.network import story as network
+from generators.network.tables import CONNECTIONS
+from generators.wearables import story as wearables
+from generators.wearables.tables import KAFKA_MULTIPLEX
 from tests.integration.conftest import (
     MARTS,
     NETWORK_ACCEPTED,
     NETWORK_MARTS,
     WEARABLES_ACCEPTED,
 )
+from tests.oracle.network import marts as of_network
+from tests.oracle.wearables import marts as of_wearables
 
 # Times and heart rates that cost too much, tell too little, or are right and look odd.
 NUMBERS = (
@@ -56,7 +59,7 @@ class Domain:
         draw_story: The arguments of its generator.
         files: The files of a story, by seed and arguments.
         answers: What plain Python makes of files that the gate lets in: the marts' rows, and
-            `entity_counts` and `table_counts` as the generators have them.
+            `entity_counts` and `table_counts`.
     """
 
     marts: tuple[str, ...]
@@ -99,14 +102,15 @@ def _wearables_files(seed: int, story: dict[str, Any]) -> list[File]:
     generated = wearables.generate(seed, **told)
     files = list(_files(generated))
     clean = wearables.generate(seed, minutes=story["minutes"], users=story["users"])
-    messages = [json.loads(message) for message in clean.deliveries().messages]
+    contents = {table: list(named.items()) for table, named in clean.files.items()}
+    messages = [json.loads(line) for line in of_wearables.read_contents(contents).messages]
     dice = random.Random(seed)
     for name, more in (
         ("twisted", _twisted(messages, dice, story.get("twisted", 0))),
         ("skewed", map(json.dumps, _skewed(messages, dice, story.get("skewed", 0)))),
     ):
         if content := "\n".join(more).encode():
-            files.append(File(of_wearables.KAFKA_MULTIPLEX, f"{name}.json", content, False))
+            files.append(File(KAFKA_MULTIPLEX, f"{name}.json", content, False))
     return files
 
 
@@ -196,8 +200,7 @@ def _wearables_answers(files: Iterable[File]) -> dict[str, Any]:
     by_table: dict[str, list[tuple[str, bytes]]] = {}
     for file in files:
         by_table.setdefault(file.table, []).append((file.name, file.content))
-    answers = of_wearables.answers(of_wearables.read_contents(by_table), now=_INGESTED_AT)
-    return dict(json.loads(answers.to_json()))
+    return of_wearables.answers(of_wearables.read_contents(by_table), now=_INGESTED_AT).plain()
 
 
 def _network_story(dice: random.Random) -> dict[str, float]:
@@ -210,7 +213,7 @@ def _network_files(seed: int, story: dict[str, Any]) -> list[File]:
     share = story.get("skewed", 0)
     return [
         _by_skewed_clocks(file, seed, share)
-        if share and file.table == of_network.CONNECTIONS and not file.is_refused
+        if share and file.table == CONNECTIONS and not file.is_refused
         else file
         for told in network.sets(seed, **told)
         for file in _files(told)
