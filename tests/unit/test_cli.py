@@ -316,7 +316,7 @@ def test_upkeep_makes_no_lakehouse_of_a_mistyped_home(
     [
         (["nope"], "No such command 'nope'."),
         (["--json"], "Missing command."),
-        (["generate"], "Missing argument 'domain'. Choose from: wearables, network"),
+        (["generate"], "Missing argument 'domain'. Choose from: network, wearables"),
         (["run", "--every"], "Option '--every' requires an argument."),
         (["maintain", "--retain-hours", "x"], "Invalid value for '--retain-hours'"),
         (["generate", "wearables", "--late", "2"], "Invalid value for '--late'"),
