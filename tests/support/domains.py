@@ -1,4 +1,4 @@
-"""What the simulation has to know of a domain. A new domain is a new entry in `DOMAINS`."""
+"""What the tests have to know of a domain. A new domain is a new entry in `DOMAINS`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,6 @@ from generators.network import story as network
 from generators.network.tables import CONNECTIONS
 from generators.wearables import story as wearables
 from generators.wearables.tables import KAFKA_MULTIPLEX
-from tests.integration.conftest import (
-    MARTS,
-    NETWORK_ACCEPTED,
-    NETWORK_MARTS,
-    WEARABLES_ACCEPTED,
-)
 from tests.oracle.network import marts as of_network
 from tests.oracle.wearables import marts as of_wearables
 
@@ -56,6 +50,7 @@ class Domain:
         rejects: The tables of rejected events.
         selectors: What dbt selects to build the domain and nothing else.
         bad_var: A var which, set to nonsense, makes a model in the middle fail.
+        seeds: Of the scenarios that the deep tests play.
         draw_story: The arguments of its generator.
         files: The files of a story, by seed and arguments.
         answers: What plain Python makes of files that the gate lets in: the marts' rows, and
@@ -67,6 +62,7 @@ class Domain:
     rejects: tuple[str, ...]
     selectors: tuple[str, ...]
     bad_var: str
+    seeds: tuple[int, ...]
     draw_story: Callable[[random.Random], dict[str, float]]
     files: Callable[[int, dict[str, Any]], list[File]]
     answers: Callable[[Iterable[File]], dict[str, Any]]
@@ -245,8 +241,14 @@ def _network_answers(files: Iterable[File]) -> dict[str, Any]:
 
 DOMAINS = {
     "wearables": Domain(
-        marts=MARTS,
-        accepted=WEARABLES_ACCEPTED,
+        marts=("workout_bpm_summary", "gym_summary", "gym_visits"),
+        accepted={
+            "registrations": "silver.int_registrations",
+            "gym_logins": "silver.int_gym_logins",
+            "profile_changes": "silver.int_profile_changes",
+            "workout_events": "silver.int_workout_events",
+            "heart_rates": "silver.int_readings",
+        },
         rejects=("silver.int_file_rejects", "silver.int_message_rejects"),
         selectors=(
             "path:models/*/sbit",
@@ -255,16 +257,29 @@ DOMAINS = {
             "path:snapshots",
         ),
         bad_var="max_bpm",
+        seeds=(37,),
         draw_story=_wearables_story,
         files=_wearables_files,
         answers=_wearables_answers,
     ),
     "network": Domain(
-        marts=NETWORK_MARTS,
-        accepted=NETWORK_ACCEPTED,
+        marts=(
+            "server_load",
+            "server_upgrade_candidates",
+            "heavy_users",
+            "subscribed_vs_received",
+            "bandwidth_summary",
+        ),
+        accepted={
+            "servers": "silver.int_server_changes",
+            "customers": "silver.int_customer_changes",
+            "devices": "silver.int_device_registrations",
+            "connections": "silver.int_connections",
+        },
         rejects=("silver.int_connection_rejects", "silver.int_subscription_rejects"),
         selectors=("path:models/*/telecom", "path:models/*/network", "path:seeds/network"),
         bad_var="overloaded_from",
+        seeds=(52,),
         draw_story=_network_story,
         files=_network_files,
         answers=_network_answers,
