@@ -26,8 +26,9 @@ from dbt.adapters.spark.connections import PyhiveConnectionWrapper
 from benchmarks import multiplied
 from generators.network import story as network
 from ingestion.loads import Load, Loads, only_ingestion
-from lakehouse import engine, local
+from lakehouse import engine
 from lakehouse.build import BUILD_UNTESTED
+from lakehouse.engine import local
 from lakehouse.live import LiveModels
 from lakehouse.maintenance import keep_up
 from lakehouse.settings import PROJECT, Settings, load_settings

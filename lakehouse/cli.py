@@ -34,7 +34,8 @@ from ingestion.gate import GateError, accepted_name, stray_entries
 from ingestion.loads import Load, LoadError, Loads, first_line, only_ingestion
 from ingestion.lock import LockedError
 from lakehouse import doctor as checks
-from lakehouse import engine, local, maintenance, reading
+from lakehouse import engine, maintenance, reading
+from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings, load_settings
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse import engine, local
+from lakehouse import engine
+from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings
 from tests.support.lakehouse import Lakehouse

@@ -20,7 +20,8 @@ from generators.network.tables import SCHEMAS
 from ingestion import gate
 from ingestion.loads import LoadError, only_ingestion
 from ingestion.lock import LockedError
-from lakehouse import local, reading
+from lakehouse import reading
+from lakehouse.engine import local
 from tests.support.lakehouse import Lakehouse
 
 HEADER = "mac_address,gym,login,logout\n"

@@ -14,7 +14,7 @@ import pytest
 from pyspark.errors import PySparkException
 
 from generators.network.tables import SCHEMAS
-from lakehouse import local
+from lakehouse.engine import local
 from lakehouse.maintenance import delta_tables, keep_up
 from tests.support.domains import DOMAINS
 from tests.support.lakehouse import Lakehouse, plain, wait_until

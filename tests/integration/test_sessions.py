@@ -17,8 +17,8 @@ import pytest
 from pyspark.errors import PySparkException
 
 from ingestion import bronze
-from lakehouse import engine, local
 from lakehouse.build import Dbt
+from lakehouse.engine import local, process
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT
 from tests.support.lakehouse import Lakehouse, home_of_its_own, wait_until
@@ -37,10 +37,10 @@ BRIEF = (
 @pytest.fixture(scope="module")
 def brief(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """A lakehouse of which nothing is built."""
-    conf = engine._spark_conf
+    conf = process.spark_conf
     with home_of_its_own(tmp_path_factory.mktemp("brief") / "home") as settings:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine, "_spark_conf", lambda *arguments: conf(*arguments) + BRIEF)
+            patch.setattr(process, "spark_conf", lambda *arguments: conf(*arguments) + BRIEF)
             local.start(settings)
         yield Lakehouse(settings)
 

@@ -16,8 +16,9 @@ from collections.abc import Iterable
 from itertools import chain, count
 from pathlib import Path
 
-from lakehouse import engine, local
+from lakehouse import engine
 from lakehouse.cli import told
+from lakehouse.engine import local
 from lakehouse.settings import load_settings
 from tests.simulation.runner import CHECKS, Play, check, draw
 from tests.simulation.scenario import Scenario, shrink

@@ -19,8 +19,9 @@ from typing import Any
 import psutil
 
 from ingestion.loads import Load, Loads, only_ingestion
-from lakehouse import build, engine, local, maintenance
+from lakehouse import build, engine, maintenance
 from lakehouse.build import BUILD, Dbt
+from lakehouse.engine import local
 from lakehouse.settings import PROJECT, Settings, load_settings
 from tests.support.domains import DOMAINS
 

@@ -12,8 +12,8 @@ from ingestion.gate import waiting_files
 from ingestion.home import Home
 from lakehouse import cli
 from lakehouse.cli import Format, Output, _options_first
+from lakehouse.engine.local import declared_tables
 from lakehouse.errors import LakehouseError
-from lakehouse.local import declared_tables
 from lakehouse.settings import load_settings
 
 
