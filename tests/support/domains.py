@@ -254,7 +254,7 @@ DOMAINS = {
             "path:models/*/sbit",
             "path:models/*/wearables",
             "path:seeds/wearables",
-            "path:snapshots",
+            "path:snapshots/wearables",
         ),
         bad_var="max_bpm",
         seeds=(37,),
