@@ -340,13 +340,13 @@ def test_what_the_command_line_does_not_know_is_a_line(
 
 
 @pytest.mark.parametrize("text", ["", "s", "soon", "0", "-5s", "5m", "nan", "1e9"])
-def test_a_pace_that_is_no_time_is_wrong_use(text: str) -> None:
+def test_an_interval_that_is_no_time_is_wrong_use(text: str) -> None:
     with pytest.raises(LakehouseError, match="is no time from") as error:
         cli._seconds(text)
     assert error.value.exit_code == 2
 
 
-def test_a_pace_is_seconds_with_or_without_their_unit() -> None:
+def test_an_interval_is_seconds_with_or_without_their_unit() -> None:
     assert [cli._seconds(text) for text in ("5", "5s", "0.5s")] == [5, 5, 0.5]
 
 
