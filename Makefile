@@ -22,7 +22,7 @@ help: ## This list
 setup: $(VENV)/.ready ## The locked environment, Java and the jars: .venv/bin/lakehouse and .venv/bin/dbt
 
 # pip reads the hashes of tools.lock, uv those of requirements.lock; only three packages have no wheel.
-$(VENV)/.ready: requirements.lock build-requirements.lock tools.lock pyproject.toml lakehouse/jars.lock
+$(VENV)/.ready: requirements.lock build-requirements.lock tools.lock pyproject.toml lakehouse/engine/jars.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
 	    || { echo "Python 3.11 or 3.12 is needed; found: $$($(PYTHON) --version 2>&1). Say which: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
 	@test -x $(UV) || $(MAKE) --no-print-directory $(UV)

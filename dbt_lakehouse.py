@@ -50,8 +50,8 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
             return
         # dbt imports this module for every command, and these take a second.
         from ingestion.lock import LockedError  # noqa: PLC0415
+        from lakehouse.engine.local import is_begun, only_build, start  # noqa: PLC0415
         from lakehouse.errors import LakehouseError  # noqa: PLC0415
-        from lakehouse.local import is_begun, only_build, start  # noqa: PLC0415
         from lakehouse.settings import load_settings  # noqa: PLC0415
 
         given = os.environ.get("LAKEHOUSE_HOME")

@@ -20,15 +20,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from ingestion.generators.wearables_answers import (
-    ADDRESS_ATTRIBUTES,
-    ATTRIBUTES,
-    CSV_COLUMNS,
-    GYM_LOGINS,
-    KAFKA_MULTIPLEX,
-    REGISTERED_USERS,
-)
+from generators.wearables.tables import CSV_COLUMNS, GYM_LOGINS, KAFKA_MULTIPLEX, REGISTERED_USERS
 from lakehouse.settings import PROJECT
+from tests.oracle.wearables.marts import ADDRESS_ATTRIBUTES, ATTRIBUTES
 
 PROFILE = ("user_id", "update_type", "timestamp", *ATTRIBUTES, "address")
 WORKOUT_EVENT = ("user_id", "workout_id", "session_id", "action", "timestamp")

@@ -24,16 +24,19 @@ import pyarrow.parquet as pq
 from dbt.adapters.spark.connections import PyhiveConnectionWrapper
 
 from benchmarks import multiplied
-from ingestion.generators import network
+from generators.network import story as network
 from ingestion.loads import Load, Loads, only_ingestion
-from lakehouse import engine, local
+from lakehouse import engine
 from lakehouse.build import BUILD_UNTESTED
+from lakehouse.engine import local
 from lakehouse.live import LiveModels
 from lakehouse.maintenance import keep_up
 from lakehouse.settings import PROJECT, Settings, load_settings
-from tests.integration.conftest import MARTS, SET_1_FILES, House, plain
-from tests.simulation.domains import DOMAINS
+from tests.support.domains import DOMAINS
+from tests.support.lakehouse import Lakehouse, plain
+from tests.support.set_1 import SET_1_FILES
 
+WEARABLES = DOMAINS["wearables"]
 FIRST_DAY = date(2024, 1, 1)
 READINGS_OF_BATCH = 10_000
 
@@ -46,8 +49,8 @@ class Cost:
     cpu: float
 
 
-class Lakehouse(House):
-    """A lakehouse in a home of its own, driven from this process."""
+class MeasuredLakehouse(Lakehouse):
+    """A lakehouse that takes in and builds what is measured, and tells what that costs."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -62,7 +65,7 @@ class Lakehouse(House):
 
     def build(self, *options: str) -> None:
         """Builds the wearables without their tests, which would be timed too."""
-        self.dbt(*BUILD_UNTESTED, *options, "--select", *DOMAINS["wearables"].selectors)
+        self.dbt(*BUILD_UNTESTED, *options, "--select", *WEARABLES.selectors)
 
     def from_inbox_to_gold(self) -> None:
         """Takes in what waits, and builds."""
@@ -81,32 +84,35 @@ class Lakehouse(House):
 
 
 @contextmanager
-def lakehouse() -> Iterator[Lakehouse]:
+def empty_lakehouse() -> Iterator[MeasuredLakehouse]:
     """An empty lakehouse, with its engine up."""
     with tempfile.TemporaryDirectory(prefix="lakehouse-bench-") as folder:
         settings = load_settings(Path(folder))
         try:
-            yield Lakehouse(settings)
+            yield MeasuredLakehouse(settings)
         finally:
             engine.down(settings)
 
 
 def throughput(readings: int = 5_000_000, runs: int = 3) -> dict[str, Any]:
     """(a) Set 1 multiplied, from files to gold, against DuckDB to the same rows; ours is warm."""
-    with tempfile.TemporaryDirectory() as folder, lakehouse() as house:
+    with tempfile.TemporaryDirectory() as folder, empty_lakehouse() as lakehouse:
         files = Path(folder)
         multiplied.write(files, readings)
         ingestions, builds = [], []
         for _ in range(runs + 1):
-            house.empty()
-            shutil.copytree(files, house.settings.paths.inbox, dirs_exist_ok=True)
-            ingestions.append(house.cost(house.ingest))
-            builds.append(house.cost(house.build))
-        held = {mart: plain(house.rows(f"select * from gold_build.{mart}")) for mart in MARTS}
-        engine.down(house.settings)
-        tables = house.settings.paths.root / "duckdb"
+            lakehouse.empty()
+            shutil.copytree(files, lakehouse.settings.paths.inbox, dirs_exist_ok=True)
+            ingestions.append(lakehouse.cost(lakehouse.ingest))
+            builds.append(lakehouse.cost(lakehouse.build))
+        held = {
+            mart: plain(lakehouse.rows(f"select * from gold_build.{mart}"))
+            for mart in WEARABLES.marts
+        }
+        engine.down(lakehouse.settings)
+        tables = lakehouse.settings.paths.root / "duckdb"
         theirs = [_told("benchmarks.duckdb_pipeline", files, "--to", tables) for _ in range(runs)]
-        for mart in MARTS:
+        for mart in WEARABLES.marts:
             rows = pq.read_table(tables / "gold" / f"{mart}.parquet").to_pylist()
             if held[mart] != plain(rows):
                 raise RuntimeError(f"{mart} is not the same in both; nothing to compare")
@@ -131,17 +137,17 @@ def history(
     """(b) The same batch, a day's readings and workouts, on ever longer histories."""
     found: dict[str, Any] = {"readings_of_batch": READINGS_OF_BATCH}
     for multiple in multiples:
-        with lakehouse() as house:
+        with empty_lakehouse() as lakehouse:
             days = base_days * multiple
-            inbox = house.settings.paths.inbox
+            inbox = lakehouse.settings.paths.inbox
             multiplied.write_days(inbox, FIRST_DAY, days, READINGS_OF_BATCH)
-            house.ingest()
-            house.build()
+            lakehouse.ingest()
+            lakehouse.build()
             costs = []
             for run in range(runs + 1):  # the first one warms up what a full build does not
                 day = FIRST_DAY + timedelta(days=days + run)
                 multiplied.write_days(inbox, day, 1, READINGS_OF_BATCH)
-                costs.append(house.cost(house.from_inbox_to_gold))
+                costs.append(lakehouse.cost(lakehouse.from_inbox_to_gold))
             found[f"x{multiple}"] = {
                 "days": days,
                 "readings": days * READINGS_OF_BATCH,
@@ -158,21 +164,21 @@ def history(
 def bytes_per_event(days: int = 10) -> dict[str, Any]:
     """(e) What an event takes on disk, a load a day, and what upkeep leaves behind."""
     compressed = 0
-    with lakehouse() as house:
-        inbox = house.settings.paths.inbox
+    with empty_lakehouse() as lakehouse:
+        inbox = lakehouse.settings.paths.inbox
         for day in range(days):
             multiplied.write_days(inbox, FIRST_DAY + timedelta(days=day), 1, READINGS_OF_BATCH)
             raw = (inbox / "sbit.kafka_multiplex").rglob("*")
             compressed += sum(_compressed_size(path) for path in raw if path.is_file())
-            house.ingest()
-            house.build()
-        spark = local.session(house.settings)
+            lakehouse.ingest()
+            lakehouse.build()
+        spark = local.session(lakehouse.settings)
         found: dict[str, Any] = {}
         tables = {"bronze": "bronze.sbit_kafka_multiplex", "silver": "silver.int_readings"}
         for name, table in tables.items():
             keep_up(spark, table)
-            [detail] = house.rows(f"describe detail {table}")
-            [[num_rows]] = [row.values() for row in house.rows(f"select count(*) from {table}")]
+            [detail] = lakehouse.rows(f"describe detail {table}")
+            [[num_rows]] = [row.values() for row in lakehouse.rows(f"select count(*) from {table}")]
             folder = Path(detail["location"].removeprefix("file:"))
             on_disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
             found[f"{name}_bytes_per_event"] = _round(detail["sizeInBytes"] / num_rows)
@@ -185,22 +191,22 @@ def bytes_per_event(days: int = 10) -> dict[str, Any]:
 
 def what_dbt_adds(rounds: int = 10) -> dict[str, Any]:
     """(d) The rounds of the live loop's models through dbt, and of that their statements alone."""
-    with lakehouse() as house:
-        home = house.settings.paths
+    with empty_lakehouse() as lakehouse:
+        home = lakehouse.settings.paths
         sets = list(network.sets(1, minutes=3, every=5.0))
         half = len(sets) // 2
         with only_ingestion(home):
-            loads = Loads(local.session(house.settings), home, local.declared_tables())
+            loads = Loads(local.session(lakehouse.settings), home, local.declared_tables())
             for told in sets[:half]:
-                _deliver(house, told)
+                _deliver(lakehouse, told)
             loads.run()
-            house.dbt(*BUILD_UNTESTED)
-            live = CountedModels(house.settings)
+            lakehouse.dbt(*BUILD_UNTESTED)
+            live = CountedModels(lakehouse.settings)
             live.owed |= {table.full_name for table in local.declared_tables()}
             live.build(None)
             in_dbt, in_statements, num_nodes = [], [], []
             for told in sets[half : half + rounds + 2]:
-                _deliver(house, told)
+                _deliver(lakehouse, told)
                 load = loads.run()
                 began = time.monotonic()
                 with statements() as spans:
@@ -273,11 +279,11 @@ def against_peer(runs: int = 3) -> dict[str, Any]:
     """
     seconds: dict[str, list[float]] = {"ours": [], "peer": [], "peer_with_our_settings": []}
     for run in range(runs):
-        with lakehouse() as house:
+        with empty_lakehouse() as lakehouse:
             for table, names in SET_1_FILES.items():
                 for name in names:
-                    house.deliver(table, name, (multiplied.SET_1 / name).read_bytes())
-            seconds["ours"].append(house.cost(house.from_inbox_to_gold).wall)
+                    lakehouse.deliver(table, name, (multiplied.SET_1 / name).read_bytes())
+            seconds["ours"].append(lakehouse.cost(lakehouse.from_inbox_to_gold).wall)
         seconds["peer_with_our_settings"].append(_seconds_of_peer("--tuned"))
         if run == 0:
             seconds["peer"].append(_seconds_of_peer())
@@ -313,10 +319,10 @@ def from_clone_to_demo() -> dict[str, Any]:
     return {"wall_s": _round(seconds)}
 
 
-def _deliver(house: House, told: network.FileSet) -> None:
+def _deliver(lakehouse: Lakehouse, told: network.FileSet) -> None:
     for table, named in told.files.items():
         for name, content in named.items():
-            house.deliver(table, name, content)
+            lakehouse.deliver(table, name, content)
 
 
 def _told(module: str, *arguments: object) -> dict[str, Any]:

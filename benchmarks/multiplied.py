@@ -19,15 +19,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ingestion.generators.wearables_answers import (
-    CSV_COLUMNS,
-    GYM_LOGINS,
-    KAFKA_MULTIPLEX,
-    REGISTERED_USERS,
-)
-from lakehouse.settings import PROJECT
+from generators.wearables.tables import CSV_COLUMNS, GYM_LOGINS, KAFKA_MULTIPLEX, REGISTERED_USERS
+from tests.support.set_1 import SET_1
 
-SET_1 = PROJECT.parent / "shared" / "data" / "sbit-set-1"
 WORKOUT_DAY = date(2023, 3, 11)
 """The day of set 1 on which all its visits and workouts are."""
 READINGS_PER_FILE = 500_000

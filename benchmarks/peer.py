@@ -23,9 +23,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.streaming.query import StreamingQuery
 
-from lakehouse.engine import HOST, _spark_conf
-from lakehouse.jars import spark_home, verified_jars
-from lakehouse.java import require_java
+from lakehouse.engine.jars import spark_home, verified_jars
+from lakehouse.engine.java import require_java
+from lakehouse.engine.process import HOST, spark_conf
 from lakehouse.settings import Settings
 
 GOLD = ("workout_bpm_summary", "gym_summary")
@@ -159,7 +159,7 @@ def session(home: Path, *, tuned: bool) -> SparkSession:
         "TZ": "UTC",
     }
     conf: dict[str, Any] = dict(
-        line.split(" ", 1) for line in _spark_conf(settings, verified_jars()).splitlines()
+        line.split(" ", 1) for line in spark_conf(settings, verified_jars()).splitlines()
     )
     for key in [key for key in conf if key.startswith(NOT_HERE if tuned else NOT_AS_IT_COMES)]:
         del conf[key]

@@ -1,4 +1,4 @@
-"""Sources in, bronze out: the declaration, the gate, the feeds, the loads and the generators.
+"""Sources in, bronze out: the declaration, the gate, the feeds and the loads.
 
     inbox/ --gate--> landing/ --Structured Streaming--> bronze.<source>_<table>
               └----> quarantine/                        audit.loads, audit.files

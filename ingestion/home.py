@@ -55,8 +55,3 @@ class Home:
     def logs(self) -> Path:
         """Logs of the engine and of dbt."""
         return self.root / "logs"
-
-    @property
-    def expected(self) -> Path:
-        """The answers that the generators expect of their data."""
-        return self.root / "expected"

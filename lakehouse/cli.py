@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from enum import StrEnum
+from inspect import signature
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -27,12 +28,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+import generators
 from ingestion.declaration import SourceTable
 from ingestion.gate import GateError, accepted_name, stray_entries
 from ingestion.loads import Load, LoadError, Loads, first_line, only_ingestion
 from ingestion.lock import LockedError
 from lakehouse import doctor as checks
-from lakehouse import engine, local, maintenance, reading
+from lakehouse import engine, maintenance, reading
+from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings, load_settings
 
@@ -51,11 +54,8 @@ class Format(StrEnum):
     JSON = "json"
 
 
-class Domain(StrEnum):
-    """What data can be made up."""
-
-    WEARABLES = "wearables"
-    NETWORK = "network"
+# What data can be made up.
+Domain = StrEnum("Domain", generators.domains())  # type: ignore[misc] # its members are folders
 
 
 # Control characters, line ends, what turns the direction of writing, lone surrogates.
@@ -321,39 +321,32 @@ def generate(
         ),
     ] = None,
 ) -> None:
-    """Write made-up data into the inbox, and the answers it must give beside them."""
+    """Write made-up data into the inbox."""
     home = _settings().paths
     sizes = {"users": users, "servers": servers, "customers": customers}
     given: dict[str, Any] = {name: size for name, size in sizes.items() if size is not None}
     if reverse:
         given["reversed_"] = True
-    of_domain = {
-        Domain.WEARABLES: {"users"},
-        Domain.NETWORK: {"servers", "customers", "reversed_"},
-    }
-    if strange := given.keys() - of_domain[domain]:
-        name = min(strange).removesuffix("_")
-        raise LakehouseError(f"--{name} is no option of {domain}.", exit_code=2)
+    story = generators.story(domain)
+    strange = sorted(given.keys() - signature(story.write).parameters)
+    if every is not None and not hasattr(story, "deliver"):
+        strange.append("every")
+    if strange:
+        raise LakehouseError(
+            f"--{strange[0].removesuffix('_')} is no option of {domain}.", exit_code=2
+        )
     given |= {"minutes": minutes, "late": late, "duplicates": duplicates, "corrupt": corrupt}
-    # Faker and numpy are needed here alone.
-    if domain is Domain.WEARABLES:
-        from ingestion.generators import wearables  # noqa: PLC0415
-
-        if every is not None:
-            raise LakehouseError(f"--every is no option of {domain}.", exit_code=2)
-        *files, answers = wearables.write(home, seed, **given)
+    if every is None:
+        files = story.write(home, seed, **given)
+    elif reverse:
+        raise LakehouseError("--reversed and --every exclude each other.", exit_code=2)
     else:
-        from ingestion.generators import network  # noqa: PLC0415
-
-        if every is None:
-            *files, answers = network.write(home, seed, **given)
-        elif reverse:
-            raise LakehouseError("--reversed and --every exclude each other.", exit_code=2)
-        else:
-            seconds = _seconds(every)
-            output.say(f"Delivering to {home.inbox} every {seconds:g} s, for {minutes} min ...")
-            *files, answers = network.deliver(home, seed, every=seconds, **given)
-    output.say(f"Delivered to the inbox: {len(files)} files. The answers they must give: {answers}")
+        seconds = _seconds(every)
+        output.say(f"Delivering to {home.inbox} every {seconds:g} s, for {minutes} min ...")
+        files = story.deliver(home, seed, every=seconds, **given)
+    output.say(
+        f"Delivered to {home.inbox}: {len(files)} files. Take them in and build with: lakehouse run"
+    )
 
 
 @app.command()

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lakehouse import engine
+from lakehouse.engine.jars import fetch_jars, locked_jars
+from lakehouse.engine.java import find_java, install_command, install_java
 from lakehouse.errors import LakehouseError
-from lakehouse.jars import fetch_jars, locked_jars
-from lakehouse.java import find_java, install_command, install_java
 from lakehouse.settings import PROJECT, Settings
 
 

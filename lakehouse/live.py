@@ -29,8 +29,8 @@ from ingestion.declaration import SourceTable
 from ingestion.gate import GateError, waiting_files
 from ingestion.loads import Load, LoadError, Loads, first_line, only_ingestion
 from ingestion.lock import LockedError
-from lakehouse import local
 from lakehouse.build import BUILD, BUILD_UNTESTED, Dbt
+from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.maintenance import RETAIN_HOURS, delta_tables, keep_up
 from lakehouse.settings import PROJECT, Settings, load_settings

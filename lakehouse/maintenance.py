@@ -3,7 +3,7 @@
 What somebody still reads is kept: the version of a mart that `gold` shows, and the versions of a
 change feed that a model has yet to read. Delta's VACUUM and its own log clean-up know nothing of
 either, and the clean-up works by whole days, which the 17,000 commits of a day of the live loop
-outgrow; so it is off (see `lakehouse.engine`), and this does it.
+outgrow; so it is off (see `lakehouse.engine.process`), and this does it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 
 from ingestion.gate import GateError
 from ingestion.loads import LoadError, Loads, first_line, only_ingestion
-from lakehouse import local
+from lakehouse.engine import local
 from lakehouse.settings import Settings
 
 SCHEMAS = ("bronze", "silver", "snapshots", "gold_build", "audit")

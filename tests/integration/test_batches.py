@@ -11,7 +11,8 @@ from collections import defaultdict
 
 import pytest
 
-from tests.integration.conftest import SET_1, SET_1_FILES, UNMATCHED_READINGS, House, plain
+from tests.support.lakehouse import Lakehouse, plain
+from tests.support.set_1 import SET_1, SET_1_FILES
 
 pytestmark = pytest.mark.deep
 
@@ -53,46 +54,50 @@ def batches() -> list[dict[str, list[str]]]:
     return parts
 
 
-def deliver(house: House, part: dict[str, list[str]], number: int) -> None:
+def deliver(lakehouse: Lakehouse, part: dict[str, list[str]], number: int) -> None:
     for table, lines in part.items():
         if lines:
-            house.deliver(table, f"part {number}", "".join(f"{line}\n" for line in lines).encode())
+            lakehouse.deliver(
+                table, f"part {number}", "".join(f"{line}\n" for line in lines).encode()
+            )
 
 
 @pytest.fixture(scope="module")
-def in_batches(house: House) -> House:
+def in_batches(lakehouse: Lakehouse) -> Lakehouse:
     parts = batches()
     for number, part in enumerate(parts):
-        deliver(house, part, number)
+        deliver(lakehouse, part, number)
         if number == 5:
-            deliver(house, parts[1], 1)  # an old delivery again
-        house.ingest()
+            deliver(lakehouse, parts[1], 1)  # an old delivery again
+        lakehouse.ingest()
         if number == 0:
-            house.build_untested()
+            lakehouse.build_untested()
         elif number == 2:
-            house.build_untested("--select", "int_workouts", "int_readings", "int_gym_visits")
+            lakehouse.build_untested("--select", "int_workouts", "int_readings", "int_gym_visits")
         elif number == 3:
-            house.kill_build(seconds=12)
+            lakehouse.kill_build(seconds=12)
         elif number == 4:
-            house.build_untested()
+            lakehouse.build_untested()
         elif number == 6:
-            house.kill_engine()
-            house.lose_commit("sbit.kafka_multiplex")
+            lakehouse.kill_engine()
+            lakehouse.lose_commit("sbit.kafka_multiplex")
         elif number == 7:
-            house.build_untested("--exclude", "int_device_ownerships", "user_profiles")
+            lakehouse.build_untested("--exclude", "int_device_ownerships", "user_profiles")
         elif number == 9:
             # What stands on these, at whatever distance, may not pass this load by.
-            house.build_untested("--exclude", "int_registrations", "int_gym_visits", "int_workouts")
-    house.build()
-    return house
+            lakehouse.build_untested(
+                "--exclude", "int_registrations", "int_gym_visits", "int_workouts"
+            )
+    lakehouse.build()
+    return lakehouse
 
 
-def test_every_line_is_in_bronze_as_often_as_it_was_delivered(in_batches: House) -> None:
+def test_every_line_is_in_bronze_as_often_as_it_was_delivered(in_batches: Lakehouse) -> None:
     delivered = sum(len(part["sbit.kafka_multiplex"]) for part in batches())
     assert in_batches.value("select count(*) from bronze.sbit_kafka_multiplex") == delivered
 
 
-def test_the_gold_is_that_of_one_clean_delivery(in_batches: House) -> None:
+def test_the_gold_is_that_of_one_clean_delivery(in_batches: Lakehouse) -> None:
     gold = in_batches.gold()
     assert {
         (row["gym"], row["mac_address"]): (row["minutes_in_gym"], row["minutes_exercising"])
@@ -104,10 +109,10 @@ def test_the_gold_is_that_of_one_clean_delivery(in_batches: House) -> None:
     assert measured["num_readings"] == 3900
     assert measured["avg_bpm"] == pytest.approx(64.642364860269, abs=1e-9)
     assert in_batches.value("select count(*) from silver.int_readings") == 253_801
-    assert in_batches.value(UNMATCHED_READINGS) == 81_900
+    assert in_batches.num_unmatched_readings() == 81_900
 
 
-def test_a_full_refresh_gives_the_same_gold_and_silver(in_batches: House) -> None:
+def test_a_full_refresh_gives_the_same_gold_and_silver(in_batches: Lakehouse) -> None:
     tables = ("int_workouts", "int_gym_visits_matched", "int_device_ownerships", "int_readings")
 
     def silver() -> dict[str, object]:

@@ -5,25 +5,19 @@ What is right is worked out by plain Python from the files that the gate must le
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
 
-from ingestion.generators import network_answers, wearables_answers
 from lakehouse.settings import PROJECT
-from tests.integration.conftest import (
-    MARTS,
-    NETWORK_ACCEPTED,
-    NETWORK_MARTS,
-    WEARABLES_ACCEPTED,
-    House,
-    plain,
-    run,
-)
+from tests.oracle.network import marts as network
+from tests.oracle.wearables import marts as wearables
+from tests.support.domains import DOMAINS
+from tests.support.lakehouse import Lakehouse, plain, run
 
+WEARABLES, NETWORK = DOMAINS["wearables"], DOMAINS["network"]
 CASES = PROJECT.parent / "shared" / "cases"
 FILES = {
     "sbit.registered_users": ["base-registered.csv"],
@@ -68,14 +62,14 @@ pytestmark = pytest.mark.skipif(not CASES.exists(), reason=f"the cases are not i
 
 
 @pytest.fixture(scope="module")
-def taken_in(house: House) -> tuple[House, subprocess.CompletedProcess[str]]:
+def taken_in(lakehouse: Lakehouse) -> tuple[Lakehouse, subprocess.CompletedProcess[str]]:
     for table, names in FILES.items():
-        run(house, "land", table, *(CASES / name for name in names))
-    return house, run(house, "run", "--once", check=False)
+        run(lakehouse, "land", table, *(CASES / name for name in names))
+    return lakehouse, run(lakehouse, "run", "--once", check=False)
 
 
 def test_the_round_is_done_and_ends_with_the_names_of_what_was_refused(
-    taken_in: tuple[House, subprocess.CompletedProcess[str]],
+    taken_in: tuple[Lakehouse, subprocess.CompletedProcess[str]],
 ) -> None:
     _, answer = taken_in
     assert answer.returncode == 0, answer.stderr
@@ -88,19 +82,19 @@ def test_the_round_is_done_and_ends_with_the_names_of_what_was_refused(
 
 
 def test_each_reject_is_told_with_its_reason(
-    taken_in: tuple[House, subprocess.CompletedProcess[str]],
+    taken_in: tuple[Lakehouse, subprocess.CompletedProcess[str]],
 ) -> None:
-    house, _ = taken_in
-    rows = house.rows("select _source_file, level, reason from audit.rejects")
+    lakehouse, _ = taken_in
+    rows = lakehouse.rows("select _source_file, level, reason from audit.rejects")
     found = Counter((row["_source_file"], row["level"], row["reason"]) for row in rows)
     assert found == REJECTS
 
 
 def test_a_refused_line_is_shown_whole(
-    taken_in: tuple[House, subprocess.CompletedProcess[str]],
+    taken_in: tuple[Lakehouse, subprocess.CompletedProcess[str]],
 ) -> None:
-    house, _ = taken_in
-    shown = house.rows(
+    lakehouse, _ = taken_in
+    shown = lakehouse.rows(
         "select _source_file, raw_text from audit.rejects where _source_file like 'two-events-%'"
     )
     for row in shown:
@@ -109,23 +103,23 @@ def test_a_refused_line_is_shown_whole(
 
 
 def test_everything_else_is_in_gold(
-    taken_in: tuple[House, subprocess.CompletedProcess[str]],
+    taken_in: tuple[Lakehouse, subprocess.CompletedProcess[str]],
 ) -> None:
-    house, _ = taken_in
+    lakehouse, _ = taken_in
     contents = {
         table: [(name, (CASES / name).read_bytes()) for name in names if name not in REFUSED]
         for table, names in FILES.items()
     }
-    deliveries = wearables_answers.read_contents(
+    deliveries = wearables.read_contents(
         {table: named for table, named in contents.items() if table.startswith("sbit.")}
     )
-    expected = json.loads(wearables_answers.answers(deliveries, now=datetime.now(UTC)).to_json())
-    gold = house.gold()
-    for mart in MARTS:
+    expected = wearables.answers(deliveries, now=datetime.now(UTC)).plain()
+    gold = lakehouse.gold()
+    for mart in WEARABLES.marts:
         assert gold[mart] == sorted(expected[mart], key=repr), mart
-    assert house.miscounts(expected, WEARABLES_ACCEPTED) == []
-    expected = network_answers.answers(
-        network_answers.read_contents(
+    assert lakehouse.miscounts(expected, WEARABLES.accepted) == []
+    expected = network.answers(
+        network.read_contents(
             {
                 table: [content for _, content in named]
                 for table, named in contents.items()
@@ -134,31 +128,33 @@ def test_everything_else_is_in_gold(
         ),
         ingested_at=datetime.now(UTC),
     )
-    for mart in NETWORK_MARTS:
+    for mart in NETWORK.marts:
         columns = ", ".join(expected[mart][0])
-        found = plain(house.rows(f"select {columns} from gold.{mart}"))
+        found = plain(lakehouse.rows(f"select {columns} from gold.{mart}"))
         assert found == sorted(expected[mart], key=repr), mart
-    assert house.miscounts(expected, NETWORK_ACCEPTED) == []
+    assert lakehouse.miscounts(expected, NETWORK.accepted) == []
 
 
 def test_only_a_null_in_so_many_words_deletes_a_profile(
-    taken_in: tuple[House, subprocess.CompletedProcess[str]],
+    taken_in: tuple[Lakehouse, subprocess.CompletedProcess[str]],
 ) -> None:
-    house, _ = taken_in
-    current = house.rows("select user_id from silver.dim_users_current where user_id in (6, 7, 8)")
+    lakehouse, _ = taken_in
+    current = lakehouse.rows(
+        "select user_id from silver.dim_users_current where user_id in (6, 7, 8)"
+    )
     assert {row["user_id"] for row in current} == {6, 7}
 
 
 def test_the_next_round_works_as_if_nothing_had_been(
-    taken_in: tuple[House, subprocess.CompletedProcess[str]],
+    taken_in: tuple[Lakehouse, subprocess.CompletedProcess[str]],
 ) -> None:
-    house, _ = taken_in
-    house.deliver(
+    lakehouse, _ = taken_in
+    lakehouse.deliver(
         "sbit.gym_logins",
         "good.csv",
         b"mac_address,gym,login,logout\n02:00:00:00:00:01,77,1793494200,1793497200\n",
     )
-    answer = run(house, "run", "--once")
+    answer = run(lakehouse, "run", "--once")
     assert "Refused" not in answer.stderr
-    [visit] = house.rows("select minutes_in_gym from gold.gym_summary where gym = 77")
+    [visit] = lakehouse.rows("select minutes_in_gym from gold.gym_summary where gym = 77")
     assert str(visit["minutes_in_gym"]) == "50.00"

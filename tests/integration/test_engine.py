@@ -14,81 +14,86 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse import engine, local
+from lakehouse import engine
+from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings
-from tests.integration.conftest import House
+from tests.support.lakehouse import Lakehouse
 
 LAKEHOUSE = Path(sys.executable).with_name("lakehouse")
 
 
-def test_a_bare_dbt_command_starts_the_engine_and_an_empty_house_builds(house: House) -> None:
-    engine.down(house.settings)
-    assert engine.running_engine(house.settings) is None
-    house.bare_dbt("build")  # with every test that the project has, also those of models
-    assert engine.running_engine(house.settings) is not None
+def test_a_bare_dbt_command_starts_the_engine_and_an_empty_home_builds(
+    lakehouse: Lakehouse,
+) -> None:
+    engine.down(lakehouse.settings)
+    assert engine.running_engine(lakehouse.settings) is None
+    lakehouse.bare_dbt("build")  # with every test that the project has, also those of models
+    assert engine.running_engine(lakehouse.settings) is not None
     nothing = {"workout_bpm_summary": [], "gym_summary": [], "gym_visits": []}
-    assert house.gold("gold_build") == nothing
+    assert lakehouse.gold("gold_build") == nothing
 
 
-def made_at(house: House, view: str) -> str:
-    rows = house.rows(f"describe table extended {view}")
+def made_at(lakehouse: Lakehouse, view: str) -> str:
+    rows = lakehouse.rows(f"describe table extended {view}")
     return next(row["data_type"] for row in rows if row["col_name"] == "Created Time")
 
 
-def test_views_and_seeds_are_made_anew_where_they_have_changed(house: House) -> None:
+def test_views_and_seeds_are_made_anew_where_they_have_changed(lakehouse: Lakehouse) -> None:
     view, seed = "silver.dim_users_current", "silver.age_bands"
-    [last] = house.rows(f"describe history {seed} limit 1")
-    made = made_at(house, view)
-    house.dbt("build", "--select", "dim_users_current", "age_bands")
-    assert made_at(house, view) == made
-    assert house.rows(f"describe history {seed} limit 1") == [last]
+    [last] = lakehouse.rows(f"describe history {seed} limit 1")
+    made = made_at(lakehouse, view)
+    lakehouse.dbt("build", "--select", "dim_users_current", "age_bands")
+    assert made_at(lakehouse, view) == made
+    assert lakehouse.rows(f"describe history {seed} limit 1") == [last]
 
     # Of other files, and the seed as a kill between its creation and its rows leaves it.
-    house.rows(f"alter view {view} set tblproperties ('lakehouse.fingerprint' = 'another')")
-    house.rows(f"alter table {seed} unset tblproperties ('lakehouse.fingerprint')")
-    house.rows(f"delete from {seed}")
-    house.dbt("build", "--select", "dim_users_current", "age_bands")
-    assert made_at(house, view) != made
+    lakehouse.rows(f"alter view {view} set tblproperties ('lakehouse.fingerprint' = 'another')")
+    lakehouse.rows(f"alter table {seed} unset tblproperties ('lakehouse.fingerprint')")
+    lakehouse.rows(f"delete from {seed}")
+    lakehouse.dbt("build", "--select", "dim_users_current", "age_bands")
+    assert made_at(lakehouse, view) != made
     csv = (PROJECT / "seeds" / "wearables" / "age_bands.csv").read_text()
-    assert house.value(f"select count(*) from {seed}") == len(csv.splitlines()) - 1
+    assert lakehouse.value(f"select count(*) from {seed}") == len(csv.splitlines()) - 1
     # The tables below it may be of other files, since they were not built: so it is made once more.
-    [told] = house.rows(f"show tblproperties {view} ('lakehouse.fingerprint')")
+    [told] = lakehouse.rows(f"show tblproperties {view} ('lakehouse.fingerprint')")
     assert "does not have property" in told["value"]
 
 
-def test_small_work_is_interpreted(house: House) -> None:
-    log = house.settings.paths.logs / "dbt" / "dbt.log"
+def test_small_work_is_interpreted(lakehouse: Lakehouse) -> None:
+    log = lakehouse.settings.paths.logs / "dbt" / "dbt.log"
 
     def is_interpreted(*options: str) -> bool:
         begin = log.stat().st_size if log.exists() else 0
-        house.dbt("run", "--full-refresh", "--select", "+int_gym_logins", *options)
+        lakehouse.dbt("run", "--full-refresh", "--select", "+int_gym_logins", *options)
         with log.open("rb") as new:
             new.seek(begin)
             told = new.read().decode()
         asked = r"On model\.\S+: /\*[^/]*\*/\s*set spark\.sql\.codegen\.wholeStage = false"
         return re.search(asked, told) is not None
 
-    house.deliver(
+    lakehouse.deliver(
         "sbit.gym_logins", "two.csv", b"mac_address,gym,login,logout\n" + b"x,1,2,3\n" * 2
     )
-    house.ingest()
+    lakehouse.ingest()
     assert is_interpreted()
     assert not is_interpreted("--vars", "{small_work_rows: 1}")
 
 
-def test_a_second_start_finds_the_first(house: House) -> None:
-    first = local.start(house.settings)
-    assert local.start(house.settings) == first
-    assert engine.up(house.settings) == first
+def test_a_second_start_finds_the_first(lakehouse: Lakehouse) -> None:
+    first = local.start(lakehouse.settings)
+    assert local.start(lakehouse.settings) == first
+    assert engine.up(lakehouse.settings) == first
 
 
-def test_a_second_engine_on_the_same_home_refuses_and_names_the_holder(house: House) -> None:
-    first = local.start(house.settings)
+def test_a_second_engine_on_the_same_home_refuses_and_names_the_holder(
+    lakehouse: Lakehouse,
+) -> None:
+    first = local.start(lakehouse.settings)
     os.kill(first.pid, signal.SIGSTOP)
     try:
-        impatient = Settings(home=house.settings.home, start_seconds=3)
-        record = house.settings.paths.root / "engine" / "engine.json"
+        impatient = Settings(home=lakehouse.settings.home, start_seconds=3)
+        record = lakehouse.settings.paths.root / "engine" / "engine.json"
         text = record.read_text()
         record.write_text(re.sub(r'_port": \d+', '_port": 1', text))
         with pytest.raises(LakehouseError, match=f"held by process {first.pid} since"):
@@ -98,10 +103,10 @@ def test_a_second_engine_on_the_same_home_refuses_and_names_the_holder(house: Ho
         os.kill(first.pid, signal.SIGCONT)
 
 
-def test_the_engine_listens_on_the_loopback_address_alone(house: House) -> None:
+def test_the_engine_listens_on_the_loopback_address_alone(lakehouse: Lakehouse) -> None:
     if shutil.which("ss") is None and os.environ.get("CI") != "true":
         pytest.skip("ss (iproute2), which lists open ports, is not installed")
-    running = local.start(house.settings)
+    running = local.start(lakehouse.settings)
     listening = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
     addresses = [
         line.split()[3] for line in listening.splitlines() if f"pid={running.pid}," in line
@@ -110,19 +115,21 @@ def test_the_engine_listens_on_the_loopback_address_alone(house: House) -> None:
     assert all("127.0.0.1" in address or "[::1]" in address for address in addresses), addresses
 
 
-def test_a_second_build_at_the_same_time_refuses(house: House) -> None:
+def test_a_second_build_at_the_same_time_refuses(lakehouse: Lakehouse) -> None:
     with (
-        local.only_build(house.settings),
+        local.only_build(lakehouse.settings),
         pytest.raises(LakehouseError, match=f"Process {os.getpid()} builds this lakehouse"),
     ):
-        house.build("--select", "age_bands")
-    house.build("--select", "age_bands")
+        lakehouse.build("--select", "age_bands")
+    lakehouse.build("--select", "age_bands")
 
 
-def test_hive_can_close_any_session(house: House) -> None:
+def test_hive_can_close_any_session(lakehouse: Lakehouse) -> None:
     """Pip's pyspark lacks a class that Hive needs when it closes a session in a certain state."""
     registry = "org.apache.hadoop.hive.ql.exec.FunctionRegistry"
-    assert registry in house.value(f"select reflect('java.lang.Class', 'forName', '{registry}')")
+    assert registry in lakehouse.value(
+        f"select reflect('java.lang.Class', 'forName', '{registry}')"
+    )
 
 
 def test_a_taken_port_is_named_with_its_cure(tmp_path: Path) -> None:
@@ -134,7 +141,7 @@ def test_a_taken_port_is_named_with_its_cure(tmp_path: Path) -> None:
             engine.up(settings)
 
 
-def test_ctrl_c_ends_a_build_after_the_statements_under_way(house: House) -> None:
+def test_ctrl_c_ends_a_build_after_the_statements_under_way(lakehouse: Lakehouse) -> None:
     process = subprocess.Popen(
         [LAKEHOUSE, "run", "--once"],
         stdout=subprocess.PIPE,
@@ -142,7 +149,7 @@ def test_ctrl_c_ends_a_build_after_the_statements_under_way(house: House) -> Non
         text=True,
         cwd=PROJECT,
     )
-    log = house.settings.paths.logs / "dbt" / "dbt.log"
+    log = lakehouse.settings.paths.logs / "dbt" / "dbt.log"
     size = log.stat().st_size if log.exists() else 0
     while b"On model" not in (log.read_bytes()[size:] if log.exists() else b""):
         assert process.poll() is None
@@ -154,16 +161,16 @@ def test_ctrl_c_ends_a_build_after_the_statements_under_way(house: House) -> Non
     assert "Traceback" not in said
 
 
-def test_a_killed_engines_lock_frees_itself(house: House) -> None:
-    first = local.start(house.settings)
+def test_a_killed_engines_lock_frees_itself(lakehouse: Lakehouse) -> None:
+    first = local.start(lakehouse.settings)
     os.kill(first.pid, signal.SIGKILL)
-    while engine.running_engine(house.settings):
+    while engine.running_engine(lakehouse.settings):
         time.sleep(0.1)
-    second = local.start(house.settings)
+    second = local.start(lakehouse.settings)
     assert second.pid != first.pid
 
 
-def test_down_says_whether_there_was_an_engine(house: House) -> None:
-    local.start(house.settings)
-    assert engine.down(house.settings) is True
-    assert engine.down(house.settings) is False
+def test_down_says_whether_there_was_an_engine(lakehouse: Lakehouse) -> None:
+    local.start(lakehouse.settings)
+    assert engine.down(lakehouse.settings) is True
+    assert engine.down(lakehouse.settings) is False

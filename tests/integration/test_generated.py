@@ -1,60 +1,66 @@
-"""Made-up data with late, doubled and corrupt events against the generator's own answers."""
+"""Made-up data with late, doubled and corrupt events against plain Python."""
 
 from __future__ import annotations
 
-import json
 import random
 
 import pytest
 
-from ingestion.generators import wearables
 from lakehouse.build import BUILD
-from tests.integration.conftest import MARTS, UNMATCHED_READINGS, WEARABLES_ACCEPTED, House
+from tests.support.domains import DOMAINS
+from tests.support.lakehouse import Lakehouse
 
 pytestmark = pytest.mark.deep
 
+WEARABLES = DOMAINS["wearables"]
 STORY = {"minutes": 60, "users": 12, "late": 0.2, "duplicates": 0.1, "corrupt": 0.002}
 
 
 @pytest.fixture(scope="module")
-def told(house: House) -> tuple[House, dict]:
-    *files, expected = wearables.write(house.settings.paths, 7, **STORY)
-    held_back = {
-        path: path.read_bytes() for path in random.Random(7).sample(files, len(files) // 2)
-    }
-    for path in held_back:
-        path.unlink()
-    house.ingest()
-    house.build_untested()
-    for path, content in held_back.items():
-        path.write_bytes(content)
-    house.ingest()
-    house.bare_dbt(*BUILD)  # with every test of data, on data as bad as data get
-    return house, json.loads(expected.read_text())
+def told(lakehouse: Lakehouse) -> tuple[Lakehouse, dict]:
+    files = WEARABLES.files(7, STORY)
+    held_back = random.Random(7).sample(files, len(files) // 2)
+    for file in files:
+        if file not in held_back:
+            lakehouse.deliver(file.table, file.name, file.content)
+    lakehouse.ingest()
+    lakehouse.build_untested()
+    for file in held_back:
+        lakehouse.deliver(file.table, file.name, file.content)
+    lakehouse.ingest()
+    lakehouse.bare_dbt(*BUILD)  # with every test of data, on data as bad as data get
+    expected = WEARABLES.answers(file for file in files if not file.is_refused)
+    refused = sorted(f"{file.table}/{file.name}" for file in files if file.is_refused)
+    return lakehouse, expected | {"refused_files": refused}
 
 
-@pytest.mark.parametrize("mart", MARTS)
-def test_the_mart_equals_the_expected_answer(told: tuple[House, dict], mart: str) -> None:
-    house, expected = told
-    assert house.gold()[mart] == sorted(expected[mart], key=repr)
+@pytest.mark.parametrize("mart", WEARABLES.marts)
+def test_the_mart_equals_the_expected_answer(told: tuple[Lakehouse, dict], mart: str) -> None:
+    lakehouse, expected = told
+    assert lakehouse.gold()[mart] == sorted(expected[mart], key=repr)
 
 
-def test_events_in_are_accepted_or_doubled_or_rejected(told: tuple[House, dict]) -> None:
-    house, expected = told
-    assert house.miscounts(expected, WEARABLES_ACCEPTED) == []
+def test_events_in_are_accepted_or_doubled_or_rejected(told: tuple[Lakehouse, dict]) -> None:
+    lakehouse, expected = told
+    assert lakehouse.miscounts(expected, WEARABLES.accepted) == []
 
 
-def test_conflicts_and_unmatched_readings_are_counted(told: tuple[House, dict]) -> None:
-    house, expected = told
+def test_conflicts_and_unmatched_readings_are_counted(told: tuple[Lakehouse, dict]) -> None:
+    lakehouse, expected = told
     conflicts = expected["entity_counts"]["heart_rates"]["conflicts"]
-    assert house.value("select coalesce(sum(num_conflicts), 0) from audit.conflicts") == conflicts
-    assert house.value(UNMATCHED_READINGS) == expected["unmatched_readings"]
-    assert house.value("select count(*) from silver.dim_users_current") == expected["current_users"]
+    assert (
+        lakehouse.value("select coalesce(sum(num_conflicts), 0) from audit.conflicts") == conflicts
+    )
+    assert lakehouse.num_unmatched_readings() == expected["unmatched_readings"]
+    assert (
+        lakehouse.value("select count(*) from silver.dim_users_current")
+        == expected["current_users"]
+    )
 
 
-def test_unreadable_files_are_refused_and_the_rest_goes_on(told: tuple[House, dict]) -> None:
-    house, expected = told
-    refused = house.rows(
+def test_unreadable_files_are_refused_and_the_rest_goes_on(told: tuple[Lakehouse, dict]) -> None:
+    lakehouse, expected = told
+    refused = lakehouse.rows(
         "select distinct concat(source, '/', name) as file from audit.files "
         "where status = 'quarantined' order by file"
     )
@@ -62,11 +68,11 @@ def test_unreadable_files_are_refused_and_the_rest_goes_on(told: tuple[House, di
 
 
 def test_every_model_gives_the_same_rows_with_ansi_mode_on_and_off(
-    told: tuple[House, dict],
+    told: tuple[Lakehouse, dict],
 ) -> None:
-    house, _ = told
-    models = house.compiled(
+    lakehouse, _ = told
+    models = lakehouse.compiled(
         "path:models/*/wearables", "path:models/staging/sbit", "path:models/audit"
     )
     assert len(models) >= 25
-    assert house.fingerprints(models, ansi=True) == house.fingerprints(models, ansi=False)
+    assert lakehouse.fingerprints(models, ansi=True) == lakehouse.fingerprints(models, ansi=False)

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingestion.generators.wearables_answers import Answers, answers, read_contents
-from tests.integration.conftest import UNMATCHED_READINGS, House, plain
+from tests.oracle.wearables.marts import Answers, answers, read_contents
+from tests.support.lakehouse import Lakehouse, plain
 
 CSV_HEADERS = {
     "sbit.registered_users": "user_id,device_id,mac_address,registration_timestamp",
@@ -120,8 +120,8 @@ def rounds() -> Iterator[list[tuple[str, str]]]:
 class Story:
     """Delivers the loads one by one, builds each, and keeps what plain Python expects."""
 
-    def __init__(self, house: House) -> None:
-        self.house = house
+    def __init__(self, lakehouse: Lakehouse) -> None:
+        self.lakehouse = lakehouse
         self.delivered: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
         self.seen: list[dict[str, object]] = []
 
@@ -133,41 +133,42 @@ class Story:
             header = [CSV_HEADERS[table]] if table in CSV_HEADERS else []
             text = "".join(f"{line}\n" for line in header + content).encode()
             self.delivered[table].append((f"{number}", text))
-            self.house.deliver(table, f"{number}", text)
-        self.house.ingest()
-        self.house.build_untested()
+            self.lakehouse.deliver(table, f"{number}", text)
+        self.lakehouse.ingest()
+        self.lakehouse.build_untested()
         return answers(read_contents(self.delivered))
 
 
 @pytest.fixture(scope="module")
-def story(house: House) -> Story:
-    told = Story(house)
+def story(lakehouse: Lakehouse) -> Story:
+    told = Story(lakehouse)
     for number, rows in enumerate(rounds()):
         expected = told.play(number, rows)
         told.seen.append(
             {
-                "gold": house.gold("gold_build"),
-                "expected": json.loads(expected.to_json()),
-                "history": history(house),
+                "gold": lakehouse.gold("gold_build"),
+                "expected": expected.plain(),
+                "history": history(lakehouse),
                 "bpm": {
                     row["user_id"]: row
-                    for row in house.rows("select * from gold_build.workout_bpm_summary")
+                    for row in lakehouse.rows("select * from gold_build.workout_bpm_summary")
                 },
                 "visits": {
-                    row["gym"]: row for row in house.rows("select * from gold_build.gym_summary")
+                    row["gym"]: row
+                    for row in lakehouse.rows("select * from gold_build.gym_summary")
                 },
                 "current": {
                     row["user_id"]: row["first_name"]
-                    for row in house.rows("select * from silver.dim_users_current")
+                    for row in lakehouse.rows("select * from silver.dim_users_current")
                 },
             }
         )
     return told
 
 
-def history(house: House) -> list[dict[str, object]]:
+def history(lakehouse: Lakehouse) -> list[dict[str, object]]:
     return plain(
-        house.rows(
+        lakehouse.rows(
             "select user_id, valid_from, if(is_current, null, valid_to) as valid_to, is_deleted, "
             "born_on as dob, sex, gender, first_name, last_name, street_address, city, state, zip "
             "from silver.dim_users"
@@ -261,19 +262,19 @@ def test_c19_each_reading_belongs_to_its_owner_of_that_moment(story: Story) -> N
 
 
 def test_readings_wait_for_their_device(story: Story) -> None:
-    assert story.house.value(UNMATCHED_READINGS) == 0
+    assert story.lakehouse.num_unmatched_readings() == 0
     assert story.seen[3]["bpm"][177]["num_readings"] == 1
 
 
 def test_building_again_changes_no_row(story: Story) -> None:
     def fingerprint() -> list[object]:
         return [
-            story.house.value(f"select bit_xor(xxhash64(to_json(struct(*)))) from {table}")
+            story.lakehouse.value(f"select bit_xor(xxhash64(to_json(struct(*)))) from {table}")
             for schema in ("silver", "gold_build", "snapshots")
-            for row in story.house.rows(f"show tables in {schema}")
+            for row in story.lakehouse.rows(f"show tables in {schema}")
             for table in [f"{schema}.{row['tableName']}"]
         ]
 
     before = fingerprint()
-    story.house.build_untested()
+    story.lakehouse.build_untested()
     assert fingerprint() == before

@@ -1,89 +1,92 @@
-"""The network's story against its own answers: in any order, twice, late and broken; and live."""
+"""The network's story against plain Python: in any order, twice, late and broken; and live."""
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 from datetime import timedelta
 from io import BytesIO
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.errors import PySparkException
 
-from ingestion.generators import network
-from ingestion.generators.network_answers import SCHEMAS
-from lakehouse import local
+from generators.network.tables import SCHEMAS
+from lakehouse.engine import local
 from lakehouse.maintenance import delta_tables, keep_up
-from tests.integration.conftest import NETWORK_ACCEPTED, NETWORK_MARTS, House, plain, wait_until
+from tests.support.domains import DOMAINS
+from tests.support.lakehouse import Lakehouse, plain, wait_until
 
+NETWORK = DOMAINS["network"]
 STORY = {"minutes": 30, "late": 0.1, "duplicates": 0.1, "corrupt": 0.01, "reversed_": True}
 
 
 @pytest.fixture(scope="module")
-def told(house: House) -> tuple[House, dict]:
+def told(lakehouse: Lakehouse) -> tuple[Lakehouse, dict]:
     """The story in two loads, the later half first, with some of its files in both."""
-    house.domains = ("network",)
-    *files, expected = network.write(house.settings.paths, 7, **STORY)
-    contents = {path: path.read_bytes() for path in files}
+    lakehouse.domains = ("network",)
+    files = NETWORK.files(7, STORY)
     held_back = random.Random(7).sample(files, len(files) // 2)
-    for path in held_back:
-        path.unlink()
-    house.ingest()
-    house.build_untested()
-    for path in held_back:
-        path.write_bytes(contents[path])
-    refused = {Path(name).name for name in json.loads(expected.read_text())["refused_files"]}
-    whole = [path for path in files if path.name not in refused]
-    for path in random.Random(8).sample(whole, len(whole) // 5):
-        path.with_name(f"again-{path.name}").write_bytes(contents[path])
-    house.ingest()
-    house.build()
-    return house, json.loads(expected.read_text())
+    for file in files:
+        if file not in held_back:
+            lakehouse.deliver(file.table, file.name, file.content)
+    lakehouse.ingest()
+    lakehouse.build_untested()
+    whole = [file for file in files if not file.is_refused]
+    for file in held_back:
+        lakehouse.deliver(file.table, file.name, file.content)
+    for file in random.Random(8).sample(whole, len(whole) // 5):
+        name = PurePosixPath(file.name)
+        lakehouse.deliver(file.table, str(name.with_name(f"again-{name.name}")), file.content)
+    lakehouse.ingest()
+    lakehouse.build()
+    refused = sorted(f"{file.table}/{file.name}" for file in files if file.is_refused)
+    return lakehouse, NETWORK.answers(whole) | {"refused_files": refused}
 
 
-@pytest.mark.parametrize("mart", NETWORK_MARTS)
-def test_the_mart_equals_the_expected_answer(told: tuple[House, dict], mart: str) -> None:
-    house, expected = told
+@pytest.mark.parametrize("mart", NETWORK.marts)
+def test_the_mart_equals_the_expected_answer(told: tuple[Lakehouse, dict], mart: str) -> None:
+    lakehouse, expected = told
     columns = ", ".join(expected[mart][0])
-    assert plain(house.rows(f"select {columns} from gold.{mart}")) == sorted(
+    assert plain(lakehouse.rows(f"select {columns} from gold.{mart}")) == sorted(
         expected[mart], key=repr
     )
 
 
-def test_events_in_are_accepted_or_doubled_or_rejected(told: tuple[House, dict]) -> None:
-    house, expected = told
-    assert house.miscounts(expected, NETWORK_ACCEPTED) == []
+def test_events_in_are_accepted_or_doubled_or_rejected(told: tuple[Lakehouse, dict]) -> None:
+    lakehouse, expected = told
+    assert lakehouse.miscounts(expected, NETWORK.accepted) == []
 
 
-def test_orphans_conflicts_and_strangers_are_listed(told: tuple[House, dict]) -> None:
-    house, expected = told
-    unmatched = house.rows(
+def test_orphans_conflicts_and_strangers_are_listed(told: tuple[Lakehouse, dict]) -> None:
+    lakehouse, expected = told
+    unmatched = lakehouse.rows(
         "select reason, sum(num_events) as num_events from audit.unmatched "
         "where entity = 'connections' group by reason"
     )
     assert {row["reason"]: row["num_events"] for row in unmatched} == expected["unmatched"]
     assert (
-        house.value("select sum(num_conflicts) from audit.conflicts where entity = 'connections'")
+        lakehouse.value(
+            "select sum(num_conflicts) from audit.conflicts where entity = 'connections'"
+        )
         == expected["entity_counts"]["connections"]["conflicts"]
     )
 
 
-def test_a_half_written_file_is_refused_and_the_rest_goes_on(told: tuple[House, dict]) -> None:
-    house, expected = told
-    refused = house.rows(
+def test_a_half_written_file_is_refused_and_the_rest_goes_on(told: tuple[Lakehouse, dict]) -> None:
+    lakehouse, expected = told
+    refused = lakehouse.rows(
         "select distinct concat(source, '/', name) as file from audit.files "
         "where status = 'quarantined' order by file"
     )
     assert [row["file"] for row in refused] == expected["refused_files"]
 
 
-def test_the_folders_of_the_delivery_are_kept(told: tuple[House, dict]) -> None:
-    house, _ = told
-    folders = house.rows(
+def test_the_folders_of_the_delivery_are_kept(told: tuple[Lakehouse, dict]) -> None:
+    lakehouse, _ = told
+    folders = lakehouse.rows(
         r"select distinct regexp_extract(_source_file, '^(.*)/', 1) as folder "
         "from bronze.telecom_connections order by folder"
     )
@@ -97,61 +100,62 @@ def test_the_folders_of_the_delivery_are_kept(told: tuple[House, dict]) -> None:
 
 @pytest.mark.deep
 def test_every_model_gives_the_same_rows_with_ansi_mode_on_and_off(
-    told: tuple[House, dict],
+    told: tuple[Lakehouse, dict],
 ) -> None:
-    house, _ = told
-    models = house.compiled("path:models/*/network", "path:models/staging/telecom")
+    lakehouse, _ = told
+    models = lakehouse.compiled("path:models/*/network", "path:models/staging/telecom")
     assert len(models) >= 18
-    assert house.fingerprints(models, ansi=True) == house.fingerprints(models, ansi=False)
+    assert lakehouse.fingerprints(models, ansi=True) == lakehouse.fingerprints(models, ansi=False)
 
 
-def test_a_full_refresh_changes_nothing(told: tuple[House, dict]) -> None:
-    house, _ = told
-    before = house.gold("gold_build", NETWORK_MARTS)
-    house.build_untested("--full-refresh", "--select", "path:models/*/network")
-    assert house.gold("gold_build", NETWORK_MARTS) == before
+def test_a_full_refresh_changes_nothing(told: tuple[Lakehouse, dict]) -> None:
+    lakehouse, _ = told
+    before = lakehouse.gold("gold_build", NETWORK.marts)
+    lakehouse.build_untested("--full-refresh", "--select", "path:models/*/network")
+    assert lakehouse.gold("gold_build", NETWORK.marts) == before
 
 
-def test_the_change_feed_gives_the_last_change_of_each_key(told: tuple[House, dict]) -> None:
-    house, _ = told
+def test_the_change_feed_gives_the_last_change_of_each_key(told: tuple[Lakehouse, dict]) -> None:
+    lakehouse, _ = told
 
     def changes(version: int) -> list[tuple]:
         macro = (
             "{{ changes_since(api.Relation.create(schema='silver', identifier='fed'), ['id'], "
             f"{version}) }}}}"
         )
-        house.dbt("compile", "--inline", f"select * from {macro}")
-        compiled = house.settings.paths.root / "target" / "compiled" / "lakehouse"
+        lakehouse.dbt("compile", "--inline", f"select * from {macro}")
+        compiled = lakehouse.settings.paths.root / "target" / "compiled" / "lakehouse"
         [query] = compiled.rglob("inline_query*")
         return sorted(
-            (row["id"], row["word"], row["_change_type"]) for row in house.rows(query.read_text())
+            (row["id"], row["word"], row["_change_type"])
+            for row in lakehouse.rows(query.read_text())
         )
 
     columns = "(id int, word string, _load_id bigint) using delta"
     feed = "tblproperties ('delta.enableChangeDataFeed' = 'true')"
-    house.rows(f"create or replace table silver.fed {columns} {feed}")  # version 0
-    house.rows("insert into silver.fed values (1, 'a', 1), (2, 'b', 1), (3, 'c', 1)")
-    house.rows("update silver.fed set word = 'A' where id = 1")
-    house.rows("update silver.fed set word = 'AA' where id = 1")
-    house.rows("delete from silver.fed where id = 2")  # version 4
+    lakehouse.rows(f"create or replace table silver.fed {columns} {feed}")  # version 0
+    lakehouse.rows("insert into silver.fed values (1, 'a', 1), (2, 'b', 1), (3, 'c', 1)")
+    lakehouse.rows("update silver.fed set word = 'A' where id = 1")
+    lakehouse.rows("update silver.fed set word = 'AA' where id = 1")
+    lakehouse.rows("delete from silver.fed where id = 2")  # version 4
     assert changes(4) == []
     assert changes(1) == [(1, "AA", "update_postimage"), (2, "b", "delete")]
     assert changes(0) == [(1, "AA", "update_postimage"), (2, "b", "delete"), (3, "c", "insert")]
     # Replaced, with another schema: the feed starts there, with the rows that went.
     columns = columns.replace("id int", "id int, more string")
-    house.rows(f"create or replace table silver.fed {columns} {feed}")
+    lakehouse.rows(f"create or replace table silver.fed {columns} {feed}")
     assert changes(1) == [(1, "AA", "delete"), (3, "c", "delete")]
-    house.rows("insert into silver.fed values (3, 'more', 'z', 2)")
+    lakehouse.rows("insert into silver.fed values (3, 'more', 'z', 2)")
     assert changes(1) == [(1, "AA", "delete"), (3, "z", "insert")]
     assert changes(5) == [(3, "z", "insert")]
-    house.rows("drop table silver.fed")
+    lakehouse.rows("drop table silver.fed")
 
 
-def test_upkeep_leaves_what_is_read(told: tuple[House, dict]) -> None:
+def test_upkeep_leaves_what_is_read(told: tuple[Lakehouse, dict]) -> None:
     """With no retention at all: readers and the next build find what they found before."""
-    house, _ = told
-    before = house.gold("gold", NETWORK_MARTS)
-    spark = local.session(house.settings)
+    lakehouse, _ = told
+    before = lakehouse.gold("gold", NETWORK.marts)
+    spark = local.session(lakehouse.settings)
     bronze, feed, mart = (
         "bronze.telecom_connections",
         "silver.consolidated",
@@ -159,7 +163,7 @@ def test_upkeep_leaves_what_is_read(told: tuple[House, dict]) -> None:
     )
     assert {bronze, feed, mart} < set(delta_tables(spark))
     for table in (bronze, feed, mart):  # a checkpoint, which lets the log before it go
-        house.rows(f"alter table {table} set tblproperties ('delta.checkpointInterval' = '1')")
+        lakehouse.rows(f"alter table {table} set tblproperties ('delta.checkpointInterval' = '1')")
     done = {table: keep_up(spark, table, 0) for table in (bronze, feed, mart)}
     assert done[bronze].compacted > 0
     assert done[bronze].removed > 0
@@ -176,24 +180,24 @@ def test_upkeep_leaves_what_is_read(told: tuple[House, dict]) -> None:
             f"insert into {journal} select {name}, {values}, max({moment}) - interval {{}} hour "
             f"from {journal} group by {name}"
         )
-        house.rows(older.format(169))  # superseded today
-        kept = house.rows(rows)
-        house.rows(older.format(193))  # superseded more than a week ago
+        lakehouse.rows(older.format(169))  # superseded today
+        kept = lakehouse.rows(rows)
+        lakehouse.rows(older.format(193))  # superseded more than a week ago
         keep_up(spark, journal, 0)
-        assert house.rows(rows) == kept
-    house.kill_engine()  # which remembers the logs that it has read
-    assert house.gold("gold", NETWORK_MARTS) == before
-    house.build_untested()
-    assert house.gold("gold_build", NETWORK_MARTS) == before
+        assert lakehouse.rows(rows) == kept
+    lakehouse.kill_engine()  # which remembers the logs that it has read
+    assert lakehouse.gold("gold", NETWORK.marts) == before
+    lakehouse.build_untested()
+    assert lakehouse.gold("gold_build", NETWORK.marts) == before
 
 
-def test_the_live_loop_stops_cleanly_and_survives_a_kill(told: tuple[House, dict]) -> None:
+def test_the_live_loop_stops_cleanly_and_survives_a_kill(told: tuple[Lakehouse, dict]) -> None:
     """A round, Ctrl-C; a kill in the middle of a round; and the next loop makes up for it.
 
     With a server that is new, an event of the day before and one of three hours ago.
     """
-    house, _ = told
-    last = house.value("select max(last_event_at) from gold.server_load")
+    lakehouse, _ = told
+    last = lakehouse.value("select max(last_event_at) from gold.server_load")
 
     def deliver(number: int, *, server: int = 1, earlier: timedelta = timedelta(0)) -> None:
         later = SCHEMAS["telecom.connections"]
@@ -210,44 +214,44 @@ def test_the_live_loop_stops_cleanly_and_survives_a_kill(told: tuple[House, dict
         }
         buffer = BytesIO()
         pq.write_table(pa.Table.from_pylist([row], schema=later), buffer)
-        house.deliver(
+        lakehouse.deliver(
             "telecom.connections", f"phone/connected/live-{number}.parquet", buffer.getvalue()
         )
 
     def published(number: int) -> bool:
         moment = last + timedelta(seconds=number)
-        newest = house.value("select max(last_event_at) from gold.server_load")
+        newest = lakehouse.value("select max(last_event_at) from gold.server_load")
         return bool(newest == moment)
 
     events = "select count(*) from silver.int_connections where event_id > 1000000000000"
-    with house.live() as process:
+    with lakehouse.live() as process:
         deliver(1)
         wait_until(lambda: published(1))
         deliver(301, server=999)  # the next window
         wait_until(lambda: published(301))
         deliver(302, earlier=timedelta(days=1))
         deliver(303, earlier=timedelta(hours=3))
-        wait_until(lambda: house.value(events) == 4)
+        wait_until(lambda: lakehouse.value(events) == 4)
         deliver(304)
-        wait_until(house.has_nothing_waiting)  # landed, so in the middle of it
+        wait_until(lakehouse.has_nothing_waiting)  # landed, so in the middle of it
         process.kill()
         process.wait(60)
     deliver(305)
-    with house.live() as process:
+    with lakehouse.live() as process:
         wait_until(lambda: published(305))
         process.send_signal(signal.SIGINT)
         assert process.wait(120) == 130
-    assert house.value(events) == 6
-    assert house.value("select count(*) from gold.server_load where server_id = 999") > 0
-    before = house.gold("gold_build", ("server_load",))
-    house.build_untested("--full-refresh", "--select", "server_load")
-    assert house.gold("gold_build", ("server_load",)) == before
+    assert lakehouse.value(events) == 6
+    assert lakehouse.value("select count(*) from gold.server_load where server_id = 999") > 0
+    before = lakehouse.gold("gold_build", ("server_load",))
+    lakehouse.build_untested("--full-refresh", "--select", "server_load")
+    assert lakehouse.gold("gold_build", ("server_load",)) == before
 
 
-def test_the_table_of_a_live_mart_refuses_a_wrong_row(told: tuple[House, dict]) -> None:
-    house, _ = told
+def test_the_table_of_a_live_mart_refuses_a_wrong_row(told: tuple[Lakehouse, dict]) -> None:
+    lakehouse, _ = told
     with pytest.raises(PySparkException, match="CHECK constraint bandwidth_is_not_negative"):
-        house.rows(
+        lakehouse.rows(
             "insert into gold_build.server_load by name select * except (bandwidth_used_mbps), "
             "-1d as bandwidth_used_mbps from gold_build.server_load limit 1"
         )

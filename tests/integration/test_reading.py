@@ -20,9 +20,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingestion.generators import wearables_answers
-from ingestion.generators.network_answers import SCHEMAS
-from tests.integration.conftest import House
+from generators.network.tables import SCHEMAS
+from tests.oracle.wearables import marts as wearables
+from tests.support.lakehouse import Lakehouse
 
 FILLER = '{"filler": 1}'
 MESSAGES = "sbit.kafka_multiplex"
@@ -119,9 +119,9 @@ def read(line: str) -> Pairs | None:
 
 def counts(line: str) -> Counter[tuple[str, str]]:
     """How many events, rejected rows and rejected fields of each entity plain Python sees."""
-    deliveries = wearables_answers.read_contents({MESSAGES: [("line", line.encode())]})
+    deliveries = wearables.read_contents({MESSAGES: [("line", line.encode())]})
     now = datetime.now(UTC)
-    told = json.loads(wearables_answers.answers(deliveries, now=now).to_json())["entity_counts"]
+    told = wearables.answers(deliveries, now=now).plain()["entity_counts"]
     return Counter(
         {
             (entity, what): told[entity][what]
@@ -135,8 +135,8 @@ def counts(line: str) -> Counter[tuple[str, str]]:
 @pytest.mark.parametrize(
     "is_deep", [False, pytest.param(True, marks=pytest.mark.deep)], ids=["some", "many"]
 )
-def test_lines_are_read_as_plain_python_reads_them(house: House, is_deep: bool) -> None:
-    house.empty()
+def test_lines_are_read_as_plain_python_reads_them(lakehouse: Lakehouse, is_deep: bool) -> None:
+    lakehouse.empty()
     told = {
         f"{number}.json": line
         for number, line in enumerate(
@@ -145,14 +145,14 @@ def test_lines_are_read_as_plain_python_reads_them(house: House, is_deep: bool) 
     }
     for name, line in told.items():
         # A file without any object would be refused.
-        house.deliver(MESSAGES, name, f"{line}\n{FILLER}\n".encode())
-    load = house.ingest()
+        lakehouse.deliver(MESSAGES, name, f"{line}\n{FILLER}\n".encode())
+    load = lakehouse.ingest()
     assert load is not None
     assert not load.failures
     assert not load.refusals
     bronze = {
         row["_source_file"]: row
-        for row in house.rows(
+        for row in lakehouse.rows(
             f"select * from bronze.sbit_kafka_multiplex where not _raw <=> '{FILLER}'"
         )
     }
@@ -162,7 +162,7 @@ def test_lines_are_read_as_plain_python_reads_them(house: House, is_deep: bool) 
         assert bronze[name]["_raw"] == (None if is_exact else line), line
         for column in ENVELOPE:
             assert same(bronze[name][column], dict(fields or ()).get(column)), (column, line)
-    house.dbt("run", "--select", "path:models/staging/sbit")
+    lakehouse.dbt("run", "--select", "path:models/staging/sbit")
     found: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     for entity, view, field_reason in (
         ("unknown", "messages", "field_reject_reason"),
@@ -170,7 +170,7 @@ def test_lines_are_read_as_plain_python_reads_them(house: House, is_deep: bool) 
         ("workout_events", "workout_events", "null"),  # it has no field to spare
         ("heart_rates", "heart_rates", "field_reject_reason"),
     ):
-        for row in house.rows(
+        for row in lakehouse.rows(
             "select _source_file, reject_reason is not null as row_rejects, "
             f"{field_reason} is not null and reject_reason is null as field_rejects "
             f"from silver.stg_sbit__{view} where not raw_text <=> '{FILLER}'"
@@ -308,18 +308,18 @@ def of_duckdb(folder: Path) -> list[bytes]:
     "is_deep", [False, pytest.param(True, marks=pytest.mark.deep)], ids=["some", "many"]
 )
 def test_parquet_files_end_in_bronze_whole_or_in_quarantine(
-    house: House, tmp_path: Path, is_deep: bool
+    lakehouse: Lakehouse, tmp_path: Path, is_deep: bool
 ) -> None:
-    house.empty()
+    lakehouse.empty()
     contents = drawn(parquet_files(), 600 if is_deep else 120, is_deep=is_deep)
     contents = [content for content in contents if content] + of_duckdb(tmp_path)
     told = {f"{number}.parquet": content for number, content in enumerate(dict.fromkeys(contents))}
     for name, content in told.items():
-        house.deliver(CONNECTIONS, name, content)
-    load = house.ingest()
+        lakehouse.deliver(CONNECTIONS, name, content)
+    load = lakehouse.ingest()
     assert load is not None
     assert load.failures == []
-    assert house.has_nothing_waiting()
+    assert lakehouse.has_nothing_waiting()
     [source] = load.sources
     refused = dict(source.quarantined)
     assert all(refused.values())
@@ -327,7 +327,7 @@ def test_parquet_files_end_in_bronze_whole_or_in_quarantine(
     assert [reason for reason in refused.values() if "the engine" in reason] == []
     held = {
         row["_source_file"]: (row["num_rows"], row["ids"])
-        for row in house.rows(
+        for row in lakehouse.rows(
             "select _source_file, count(*) as num_rows, sum(event_id) as ids "
             "from bronze.telecom_connections group by _source_file"
         )

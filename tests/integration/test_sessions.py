@@ -1,6 +1,6 @@
 """Sessions end, on an engine of its own, which closes what is left alone for seconds.
 
-And what dbt does where little or nothing is built, for which the same house will do.
+And what dbt does where little or nothing is built, for which the same lakehouse will do.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import pytest
 from pyspark.errors import PySparkException
 
 from ingestion import bronze
-from lakehouse import engine, local
 from lakehouse.build import Dbt
+from lakehouse.engine import local, process
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT
-from tests.integration.conftest import House, home_of_its_own, wait_until
+from tests.support.lakehouse import Lakehouse, home_of_its_own, wait_until
 
 BIN = Path(sys.executable).parent
 VISITS = b"mac_address,gym,login,logout\naa:bb:cc:dd:ee:01,1,1772000000,1772000600\n"
@@ -35,31 +35,31 @@ BRIEF = (
 
 
 @pytest.fixture(scope="module")
-def brief(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def brief(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """A lakehouse of which nothing is built."""
-    conf = engine._spark_conf
+    conf = process.spark_conf
     with home_of_its_own(tmp_path_factory.mktemp("brief") / "home") as settings:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine, "_spark_conf", lambda *arguments: conf(*arguments) + BRIEF)
+            patch.setattr(process, "spark_conf", lambda *arguments: conf(*arguments) + BRIEF)
             local.start(settings)
-        yield House(settings)
+        yield Lakehouse(settings)
 
 
-def num_closed(house: House) -> int:
+def num_closed(lakehouse: Lakehouse) -> int:
     """How many of the sessions that all share have been closed."""
-    local.session(house.settings)
-    return bronze._sessions_closed[local.start(house.settings).identity]
+    local.session(lakehouse.settings)
+    return bronze._sessions_closed[local.start(lakehouse.settings).identity]
 
 
-def close_session(house: House) -> None:
+def close_session(lakehouse: Lakehouse) -> None:
     """As the engine does it when a session's time is over."""
-    session = local.session(house.settings)
+    session = local.session(lakehouse.settings)
     session.client.release_session()
     with pytest.raises(PySparkException, match="SESSION_CLOSED"):
         session.conf.get("spark.app.name")
 
 
-def run(house: House, *command: str) -> str:
+def run(lakehouse: Lakehouse, *command: str) -> str:
     answer = subprocess.run(
         [BIN / command[0], *command[1:]], cwd=PROJECT, capture_output=True, text=True, check=False
     )
@@ -67,7 +67,7 @@ def run(house: House, *command: str) -> str:
     return answer.stdout
 
 
-def test_a_session_that_was_left_alone_is_followed_by_another(brief: House) -> None:
+def test_a_session_that_was_left_alone_is_followed_by_another(brief: Lakehouse) -> None:
     before = num_closed(brief)
     first = local.session(brief.settings)
     assert local.session(brief.settings) is first
@@ -80,7 +80,7 @@ def test_a_session_that_was_left_alone_is_followed_by_another(brief: House) -> N
 
 
 def test_what_reads_tables_that_are_not_built_ends_in_a_line(
-    brief: House, capfd: pytest.CaptureFixture[str]
+    brief: Lakehouse, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for command in ("test", "run", "build"):
         with pytest.raises(LakehouseError):
@@ -92,7 +92,7 @@ def test_what_reads_tables_that_are_not_built_ends_in_a_line(
     assert not list(brief.settings.paths.warehouse.glob("*/gym_visits"))
 
 
-def test_a_run_with_defer_works_and_records_nothing(brief: House, tmp_path: Path) -> None:
+def test_a_run_with_defer_works_and_records_nothing(brief: Lakehouse, tmp_path: Path) -> None:
     models = ("run", "--select", "+int_gym_logins")
     brief.deliver("sbit.gym_logins", "defer.csv", VISITS.replace(b"01,", b"07,"))
     brief.ingest()
@@ -117,7 +117,7 @@ def test_a_run_with_defer_works_and_records_nothing(brief: House, tmp_path: Path
         pytest.param(["lakehouse", "run"], id="run", marks=pytest.mark.deep),
     ],
 )
-def test_every_command_works_after_a_pause(brief: House, command: list[str]) -> None:
+def test_every_command_works_after_a_pause(brief: Lakehouse, command: list[str]) -> None:
     brief.deliver("sbit.gym_logins", f"{'-'.join(command)}.csv", VISITS + b"\n" * len(command))
     # It is told of the declared tables anew, for which dbt's start asks the engine.
     (brief.settings.paths.root / "engine" / "tables").unlink(missing_ok=True)
@@ -125,7 +125,7 @@ def test_every_command_works_after_a_pause(brief: House, command: list[str]) -> 
     run(brief, *command)
 
 
-def test_streams_left_running_are_seen_until_their_session_ends(brief: House) -> None:
+def test_streams_left_running_are_seen_until_their_session_ends(brief: Lakehouse) -> None:
     tasks = Path(f"/proc/{local.start(brief.settings).pid}/task")
 
     def is_streaming() -> bool:
@@ -143,9 +143,9 @@ def test_streams_left_running_are_seen_until_their_session_ends(brief: House) ->
 
 
 @contextmanager
-def loop(house: House, *command: str) -> Iterator[Path]:
+def loop(lakehouse: Lakehouse, *command: str) -> Iterator[Path]:
     """`lakehouse`, in a process of its own, and its words."""
-    log = house.settings.paths.logs / "loop.log"
+    log = lakehouse.settings.paths.logs / "loop.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [BIN / "lakehouse", *command], cwd=PROJECT, stdout=output, stderr=output
@@ -161,7 +161,7 @@ def loop(house: House, *command: str) -> Iterator[Path]:
             process.wait()
 
 
-def test_a_loop_works_after_a_pause(brief: House) -> None:
+def test_a_loop_works_after_a_pause(brief: Lakehouse) -> None:
     brief.ingest()  # what the tests before have left
     before = num_closed(brief)
     with loop(brief, "ingest", "--every", "1s") as log:

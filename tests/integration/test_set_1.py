@@ -5,18 +5,19 @@ from __future__ import annotations
 import pytest
 
 from lakehouse.errors import LakehouseError
-from tests.integration.conftest import SET_1, SET_1_FILES, UNMATCHED_READINGS, House, run
+from tests.support.lakehouse import Lakehouse, run
+from tests.support.set_1 import SET_1, SET_1_FILES
 
 
 @pytest.fixture(scope="module")
-def built(house: House) -> House:
+def built(lakehouse: Lakehouse) -> Lakehouse:
     for table, names in SET_1_FILES.items():
-        run(house, "land", table, *[SET_1 / name for name in names])
-    run(house, "run", "--once")
-    return house
+        run(lakehouse, "land", table, *[SET_1 / name for name in names])
+    run(lakehouse, "run", "--once")
+    return lakehouse
 
 
-def test_the_bpm_summary_is_printed_as_the_data_says(built: House) -> None:
+def test_the_bpm_summary_is_printed_as_the_data_says(built: Lakehouse) -> None:
     answer = run(
         built,
         "query",
@@ -28,7 +29,7 @@ def test_the_bpm_summary_is_printed_as_the_data_says(built: House) -> None:
     assert answer.stdout == "num_readings,avg_bpm\n3900,64.64236486\n"
 
 
-def test_the_one_measured_workout_is_exact(built: House) -> None:
+def test_the_one_measured_workout_is_exact(built: Lakehouse) -> None:
     [row] = built.rows("select * from gold.workout_bpm_summary where num_readings > 0")
     assert (row["user_id"], row["workout_id"], row["session_id"]) == (12474, 1, 1)
     assert row["min_bpm"] == pytest.approx(35.003105735835994, abs=1e-9)
@@ -43,7 +44,7 @@ def test_the_one_measured_workout_is_exact(built: House) -> None:
     assert built.value("select count(*) from gold.workout_bpm_summary") == 8  # C7, C13
 
 
-def test_the_gym_summary_is_exact(built: House) -> None:
+def test_the_gym_summary_is_exact(built: Lakehouse) -> None:
     rows = built.rows("select * from gold.gym_summary")
     assert {
         (row["gym"], row["mac_address"]): (
@@ -63,13 +64,13 @@ def test_the_gym_summary_is_exact(built: House) -> None:
     assert len(rows) == 6
 
 
-def test_every_reading_is_kept_and_the_unregistered_wait(built: House) -> None:
+def test_every_reading_is_kept_and_the_unregistered_wait(built: Lakehouse) -> None:
     assert built.value("select count(*) from silver.int_readings") == 253_801
-    assert built.value(UNMATCHED_READINGS) == 81_900
+    assert built.num_unmatched_readings() == 81_900
     assert built.value("select count(*) from audit.rejects") == 0
 
 
-def test_both_changes_of_a_user_are_kept_and_the_later_one_is_current(built: House) -> None:
+def test_both_changes_of_a_user_are_kept_and_the_later_one_is_current(built: Lakehouse) -> None:
     versions = built.rows(
         "select last_name, unix_seconds(valid_from) as since from silver.dim_users "
         "where user_id = 12140 order by valid_from"
@@ -84,11 +85,11 @@ def test_both_changes_of_a_user_are_kept_and_the_later_one_is_current(built: Hou
     )
 
 
-def test_events_that_share_kafka_coordinates_all_survive(built: House) -> None:
+def test_events_that_share_kafka_coordinates_all_survive(built: Lakehouse) -> None:
     assert built.value("select count(*) from silver.int_workout_events") == 16  # C21
 
 
-def test_the_calendar_equals_the_published_one(built: House) -> None:
+def test_the_calendar_equals_the_published_one(built: Lakehouse) -> None:
     published = built.rows(
         f"select * from json.`{(SET_1 / '6-date-lookup.json').as_uri()}` order by date"
     )
@@ -102,7 +103,7 @@ def test_the_calendar_equals_the_published_one(built: House) -> None:
     assert len(ours) == 365
 
 
-def test_the_same_files_again_are_duplicates(built: House) -> None:
+def test_the_same_files_again_are_duplicates(built: Lakehouse) -> None:
     before = built.gold()
     for table, names in SET_1_FILES.items():
         for name in names:
@@ -115,14 +116,14 @@ def test_the_same_files_again_are_duplicates(built: House) -> None:
     assert built.gold("gold_build") == before  # C21
 
 
-def test_status_counts_what_is_there(built: House) -> None:
+def test_status_counts_what_is_there(built: Lakehouse) -> None:
     answer = run(built, "status")
     assert "sbit.kafka_multiplex" in answer.stdout
     assert "253824" in answer.stdout
     assert "81900" in answer.stdout
 
 
-def test_errors_are_a_line_and_an_exit_status(built: House) -> None:
+def test_errors_are_a_line_and_an_exit_status(built: Lakehouse) -> None:
     wrong = run(built, "land", "sbit.nothing", SET_1 / "5-gym_logins_1.csv", check=False)
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("Error: sbit.nothing is no declared source.")
@@ -131,7 +132,7 @@ def test_errors_are_a_line_and_an_exit_status(built: House) -> None:
     assert "Traceback" not in failed.stderr
 
 
-def test_a_failed_build_leaves_the_gold_that_readers_see(built: House) -> None:
+def test_a_failed_build_leaves_the_gold_that_readers_see(built: Lakehouse) -> None:
     before = built.gold()
     built.deliver(
         "sbit.gym_logins",

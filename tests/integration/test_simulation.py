@@ -7,20 +7,19 @@ from pathlib import Path
 import pytest
 
 from lakehouse.errors import LakehouseError
-from tests.integration.conftest import House
 from tests.simulation import scenario as of
 from tests.simulation.__main__ import CORPUS
-from tests.simulation.domains import DOMAINS
 from tests.simulation.mistakes import MISTAKES, planted
 from tests.simulation.runner import Play, draw
 from tests.simulation.scenario import Scenario, Step
+from tests.support.domains import DOMAINS
+from tests.support.lakehouse import Lakehouse
 
 pytestmark = pytest.mark.deep
 
-SEEDS = {"wearables": (37,), "network": (52,)}
 SCENARIOS = [
     *(Scenario.from_json(path.read_text()) for path in sorted(CORPUS.glob("*.json"))),
-    *(draw(seed, domain) for domain, seeds in SEEDS.items() for seed in seeds),
+    *(draw(seed, name) for name, domain in DOMAINS.items() for seed in domain.seeds),
 ]
 
 
@@ -31,14 +30,14 @@ def test_everything_that_may_happen_does() -> None:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: f"{one.domain}-{one.seed}")
-def test_a_scenario_ends_as_plain_python_says(house: House, scenario: Scenario) -> None:
-    found = Play(house, scenario, print).differences()
+def test_a_scenario_ends_as_plain_python_says(lakehouse: Lakehouse, scenario: Scenario) -> None:
+    found = Play(lakehouse, scenario, print).differences()
     how = f"--domain {scenario.domain} --seed {scenario.seed} --scenarios 1, or --replay its file"
     assert not found, f"make it smaller: python -m tests.simulation {how}"
 
 
 @pytest.fixture(scope="module")
-def play(house: House) -> Play:
+def play(lakehouse: Lakehouse) -> Play:
     """A story with every other file built, and all of it taken in."""
     story = {"minutes": 90, "users": 9, "twisted": 20}
     number = len(DOMAINS["wearables"].files(3, story))
@@ -49,7 +48,7 @@ def play(house: House) -> Play:
         Step(of.DELIVER, files=tuple(range(0, number, 2))),
         Step(of.INGEST),
     )
-    play = Play(house, Scenario("wearables", 3, story, steps), print)
+    play = Play(lakehouse, Scenario("wearables", 3, story, steps), print)
     play.steps()
     return play
 

@@ -16,13 +16,14 @@ from collections.abc import Iterable
 from itertools import chain, count
 from pathlib import Path
 
-from lakehouse import engine, local
+from lakehouse import engine
 from lakehouse.cli import told
+from lakehouse.engine import local
 from lakehouse.settings import load_settings
-from tests.integration.conftest import House
-from tests.simulation.domains import DOMAINS
 from tests.simulation.runner import CHECKS, Play, check, draw
 from tests.simulation.scenario import Scenario, shrink
+from tests.support.domains import DOMAINS
+from tests.support.lakehouse import Lakehouse
 
 CORPUS = Path(__file__).with_name("corpus")
 
@@ -57,16 +58,16 @@ def main() -> int:
         scenarios = (draw(seed, names[seed % len(names)]) for seed in seeds)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the engine ends, too
     home = Path(tempfile.mkdtemp(prefix="lakehouse-simulation-"))
-    house = House(load_settings(home))
+    lakehouse = Lakehouse(load_settings(home))
     keeps_home = True
     try:
-        local.start(house.settings)  # what keeps it from starting is no failure of a scenario
-        keeps_home = not play(house, scenarios)
+        local.start(lakehouse.settings)  # what keeps it from starting is no failure of a scenario
+        keeps_home = not play(lakehouse, scenarios)
     except (KeyboardInterrupt, SystemExit):
         keeps_home = False
         raise
     finally:
-        engine.down(house.settings)
+        engine.down(lakehouse.settings)
         if keeps_home:
             say(f"The lakehouse of the last run, with its logs: {home}")
         else:
@@ -93,8 +94,8 @@ def kind_of(found: list[str]) -> str:
     return found[0].split(":")[0] if found else ""
 
 
-def smaller_that_fails_alike(house: House, scenario: Scenario, kind: str) -> Scenario:
-    return shrink(scenario, lambda one: kind_of(Play(house, one, say).differences()) == kind)
+def smaller_that_fails_alike(lakehouse: Lakehouse, scenario: Scenario, kind: str) -> Scenario:
+    return shrink(scenario, lambda one: kind_of(Play(lakehouse, one, say).differences()) == kind)
 
 
 def kept_as(scenario: Scenario) -> Path:
@@ -104,18 +105,18 @@ def kept_as(scenario: Scenario) -> Path:
     return next(path for path in chain([first], more) if not path.exists())
 
 
-def play(house: House, scenarios: Iterable[Scenario]) -> bool:
+def play(lakehouse: Lakehouse, scenarios: Iterable[Scenario]) -> bool:
     """Plays scenarios up to one that fails; says whether all were right."""
     played = 0
     for scenario in scenarios:
         began = time.monotonic()
         say(f"{scenario.domain}, seed {scenario.seed}: {scenario.story}")
-        if found := Play(house, scenario, say).differences():
+        if found := Play(lakehouse, scenario, say).differences():
             say("\n".join(found))
             kept = kept_as(scenario)
             kept.write_text(scenario.to_json())
             say(f"It fails; kept as {kept}. Making it smaller ...")
-            smallest = smaller_that_fails_alike(house, scenario, kind_of(found))
+            smallest = smaller_that_fails_alike(lakehouse, scenario, kind_of(found))
             kept.write_text(smallest.to_json())
             say(f"Seed {scenario.seed} fails in {len(smallest.steps)} steps: {kept}")
             return False

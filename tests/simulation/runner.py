@@ -17,10 +17,10 @@ from ingestion.loads import LoadError, first_line
 from lakehouse.build import BUILD_UNTESTED
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT
-from tests.integration.conftest import House, wait_until
 from tests.simulation import scenario as of
-from tests.simulation.domains import DOMAINS
 from tests.simulation.scenario import Scenario, Step, draw_steps
+from tests.support.domains import DOMAINS
+from tests.support.lakehouse import Lakehouse, wait_until
 
 CHECKS = (
     "gold = oracle, events in = accepted + duplicates + rejects, building the last load again "
@@ -70,13 +70,15 @@ class Play:
     """One scenario on a lakehouse, which is emptied first.
 
     Args:
-        house: The lakehouse.
+        lakehouse: The lakehouse.
         scenario: The scenario.
         say: Told each step, and when it began.
     """
 
-    def __init__(self, house: House, scenario: Scenario, say: Callable[[str], None]) -> None:
-        self._house = house
+    def __init__(
+        self, lakehouse: Lakehouse, scenario: Scenario, say: Callable[[str], None]
+    ) -> None:
+        self._lakehouse = lakehouse
         self._scenario = scenario
         self._domain = DOMAINS[scenario.domain]
         self._began = time.monotonic()
@@ -90,7 +92,7 @@ class Play:
         try:
             self.steps()
             self._say("the checks")
-            self._house.ingest()
+            self._lakehouse.ingest()
             self.build()
             found = self.from_oracle()
             self._lose_last_watermarks()
@@ -107,29 +109,29 @@ class Play:
 
         After upkeep without those of change feeds, of which it keeps what is yet to be read only.
         """
-        last = self._house.value("select max(load_id) from audit.watermarks")
+        last = self._lakehouse.value("select max(load_id) from audit.watermarks")
         but_feeds = "and feed_version is null" if self._has(of.MAINTAIN) else ""
-        self._house.rows(f"delete from audit.watermarks where load_id = {last} {but_feeds}")
+        self._lakehouse.rows(f"delete from audit.watermarks where load_id = {last} {but_feeds}")
 
     def steps(self) -> None:
         """Plays the steps alone."""
-        self._house.empty()
+        self._lakehouse.empty()
         for step in self._scenario.steps:
             self._say(str(step))
             self._do(step)
 
     def _do(self, step: Step) -> None:
-        house = self._house
+        lakehouse = self._lakehouse
         match step.do:
             case of.DELIVER | of.AGAIN:
                 for number in step.files:
                     self._deliver(number, is_again=step.do == of.AGAIN)
             case of.INGEST:
-                house.ingest()
+                lakehouse.ingest()
             case of.KILL_BUILD | of.KILL_ENGINE:
                 self._kill(step)
             case of.LOSE_COMMIT:
-                house.lose_commit()
+                lakehouse.lose_commit()
             case of.LIVE:
                 self._live(step)
             case of.MAINTAIN:
@@ -148,8 +150,8 @@ class Play:
 
     def _maintain(self) -> None:
         if self._has(of.KILL_BUILD, of.LIVE):
-            self._house.kill_engine()  # a statement that goes on might lose what it has written
-        self._house.maintain()
+            self._lakehouse.kill_engine()  # a statement that goes on might lose what it has written
+        self._lakehouse.maintain()
 
     def _fail(self) -> None:
         bad_var = json.dumps({self._domain.bad_var: "no_such_column"})
@@ -160,14 +162,14 @@ class Play:
     def _kill(self, step: Step) -> None:
         options = [*BUILD_UNTESTED[1:], "--select", *self._domain.selectors]
         is_engine = step.do == of.KILL_ENGINE
-        if not self._house.kill_build(step.seconds, *options, engine_too=is_engine):
+        if not self._lakehouse.kill_build(step.seconds, *options, engine_too=is_engine):
             self._say("which came when the build had ended")
 
     def _live(self, step: Step) -> None:
-        with self._house.live():
+        with self._lakehouse.live():
             for number in step.files:
                 self._deliver(number, is_again=False)
-            wait_until(self._house.has_nothing_waiting)
+            wait_until(self._lakehouse.has_nothing_waiting)
             time.sleep(step.seconds)
 
     def _deliver(self, number: int, *, is_again: bool) -> None:
@@ -176,16 +178,16 @@ class Play:
         if is_again:
             self._num_again += 1
             name = name.with_name(f"again-{self._num_again}-{name.name}")
-        self._house.deliver(file.table, str(name), file.content)
+        self._lakehouse.deliver(file.table, str(name), file.content)
 
     def build(self, *options: str, models: tuple[str, ...] = ()) -> None:
         """Builds these models, or the domain."""
         selected = models or self._domain.selectors
-        self._house.dbt(*(*BUILD_UNTESTED, *options, "--select", *selected))
+        self._lakehouse.dbt(*(*BUILD_UNTESTED, *options, "--select", *selected))
         self._is_built = self._is_built or not models
 
     def _gold(self) -> dict[str, list[dict[str, Any]]]:
-        return self._house.gold("gold_build", self._domain.marts)
+        return self._lakehouse.gold("gold_build", self._domain.marts)
 
     def _changes(self, what: str, before: dict[str, list[dict[str, Any]]]) -> list[str]:
         after = self._gold()
@@ -204,7 +206,9 @@ class Play:
             since: A moment, in epoch seconds.
         """
         found = []
-        for commit in sorted(self._house.settings.paths.warehouse.glob("*/*/_delta_log/*.json")):
+        for commit in sorted(
+            self._lakehouse.settings.paths.warehouse.glob("*/*/_delta_log/*.json")
+        ):
             table, schema = commit.parent.parent.name, commit.parent.parent.parent.stem
             if schema not in ("silver", "gold_build") or commit.stat().st_mtime < since:
                 continue
@@ -226,7 +230,9 @@ class Play:
             held = sorted(({key: row[key] for key in columns} for row in rows), key=repr)
             if held != told:
                 found.append(f"{mart}: {first_difference(told, held)}")
-        return found + self._house.miscounts(expected, self._domain.accepted, self._domain.rejects)
+        return found + self._lakehouse.miscounts(
+            expected, self._domain.accepted, self._domain.rejects
+        )
 
 
 def first_difference(expected: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:

@@ -12,8 +12,8 @@ from ingestion.gate import waiting_files
 from ingestion.home import Home
 from lakehouse import cli
 from lakehouse.cli import Format, Output, _options_first
+from lakehouse.engine.local import declared_tables
 from lakehouse.errors import LakehouseError
-from lakehouse.local import declared_tables
 from lakehouse.settings import load_settings
 
 
@@ -316,7 +316,7 @@ def test_upkeep_makes_no_lakehouse_of_a_mistyped_home(
     [
         (["nope"], "No such command 'nope'."),
         (["--json"], "Missing command."),
-        (["generate"], "Missing argument 'domain'. Choose from: wearables, network"),
+        (["generate"], "Missing argument 'domain'. Choose from: network, wearables"),
         (["run", "--every"], "Option '--every' requires an argument."),
         (["maintain", "--retain-hours", "x"], "Invalid value for '--retain-hours'"),
         (["generate", "wearables", "--late", "2"], "Invalid value for '--late'"),
@@ -340,13 +340,13 @@ def test_what_the_command_line_does_not_know_is_a_line(
 
 
 @pytest.mark.parametrize("text", ["", "s", "soon", "0", "-5s", "5m", "nan", "1e9"])
-def test_a_pace_that_is_no_time_is_wrong_use(text: str) -> None:
+def test_an_interval_that_is_no_time_is_wrong_use(text: str) -> None:
     with pytest.raises(LakehouseError, match="is no time from") as error:
         cli._seconds(text)
     assert error.value.exit_code == 2
 
 
-def test_a_pace_is_seconds_with_or_without_their_unit() -> None:
+def test_an_interval_is_seconds_with_or_without_their_unit() -> None:
     assert [cli._seconds(text) for text in ("5", "5s", "0.5s")] == [5, 5, 0.5]
 
 

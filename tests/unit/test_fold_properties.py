@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingestion.generators import network_answers as network
-from ingestion.generators import wearables_answers as wearables
-from ingestion.generators.wearables_answers import SECOND
+from tests.oracle.network import marts as network
+from tests.oracle.wearables import marts as wearables
+from tests.oracle.wearables.marts import SECOND
 
 often = settings(max_examples=100, deadline=None)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -14,7 +14,8 @@ import pytest
 
 from ingestion.declaration import Column, SourceTable
 from ingestion.loads import Load, SourceLoad
-from lakehouse import live, local
+from lakehouse import live
+from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.live import LiveModels, RestOfTheModels, Round
 from lakehouse.settings import Settings
@@ -96,7 +97,10 @@ def test_after_a_build_by_somebody_else_the_next_run_asks_of_the_project_as_it_i
     models.build(load(2, "a.b"))
     assert models._dbt.parses == parses
     home = models._dbt.settings.paths.root
-    by_hand = "from lakehouse import local, settings; home = settings.load_settings()\n"
+    by_hand = (
+        "from lakehouse.engine import local; from lakehouse import settings\n"
+        "home = settings.load_settings()\n"
+    )
     subprocess.run(
         [sys.executable, "-c", f"{by_hand}with local.only_build(home): pass"],
         env=os.environ | {"LAKEHOUSE_HOME": str(home)},

@@ -16,13 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingestion.generators.network_answers import (
-    CONNECTIONS,
-    CUSTOMERS,
-    DEVICES,
+from generators.network.tables import CONNECTIONS, CUSTOMERS, DEVICES, SCHEMAS, SERVERS
+from tests.oracle.network.marts import (
     MARTS,
-    SCHEMAS,
-    SERVERS,
     answers,
     bits_per_second,
     hundredfold_percentile,

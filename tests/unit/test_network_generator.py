@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +20,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from generators.network import story as network
+from generators.network.story import (
+    CONNECT,
+    DISCONNECT,
+    START,
+    USAGE,
+    FileSet,
+    deliver,
+    sets,
+    write,
+)
+from generators.network.tables import CONNECTIONS, CUSTOMERS, DEVICES, SCHEMAS, SERVERS
 from ingestion.declaration import read_declarations
 from ingestion.gate import inspect
-from ingestion.generators import network
-from ingestion.generators.network import START, FileSet, deliver, sets, write
-from ingestion.generators.network_answers import (
-    CONNECT,
-    CONNECTION_REJECTS,
-    CONNECTIONS,
-    CUSTOMERS,
-    DEVICES,
-    DISCONNECT,
-    MARTS,
-    SCHEMAS,
-    SERVERS,
-    USAGE,
-    answers,
-    read_contents,
-    read_files,
-)
 from ingestion.home import Home
+from tests.oracle.network.marts import CONNECTION_REJECTS, MARTS, answers, read_contents
 
 MINUTES = 30
 TROUBLE: Mapping[str, Any] = {"late": 0.2, "duplicates": 0.1, "reversed_": True}
@@ -316,33 +312,35 @@ def test_corrupt_brings_every_reason_and_changes_no_mart() -> None:
 def test_the_gate_refuses_what_is_listed_and_takes_the_rest(tmp_path: Path) -> None:
     home = Home(tmp_path)
     options = {"late": 0.1, "duplicates": 0.1, "corrupt": 0.1}
-    *delivered, _ = write(home, 1, minutes=3, customers=20, **options)
+    delivered = write(home, 1, minutes=3, customers=20, **options)
     declared = read_declarations(MODELS)
     refused = []
     for path in delivered:
         table = path.relative_to(home.inbox).parts[0]
         if inspect(path, declared[table], home.inbox / table).reason:
             refused.append(str(path.relative_to(home.inbox)))
-    read = json.loads((home.expected / "network-1.json").read_text())
-    assert sorted(refused) == read["refused_files"]
+    told = sets(1, minutes=3, customers=20, **options)
+    assert sorted(refused) == sorted(name for files in told for name in files.refused)
     assert len(refused) == 2
     assert {name.split("/")[0] for name in refused} == {CONNECTIONS, CUSTOMERS}
 
 
-def test_written_files_give_the_written_answers(tmp_path: Path) -> None:
+def test_the_files_of_the_story_are_written_and_nothing_else(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    *delivered, told_path = write(home, 1, minutes=10, corrupt=0.05, **TROUBLE)
-    read = json.loads(told_path.read_text())
-    assert told_path == home.expected / "network-1.json"
-    on_disk = sorted(path for path in tmp_path.rglob("*") if path.is_file())
-    assert on_disk == sorted([*delivered, told_path])
-    good: dict[str, list[Path]] = {}
-    for path in delivered:
-        name = path.relative_to(home.inbox)
-        if str(name) not in read["refused_files"]:
-            good.setdefault(name.parts[0], []).append(path)
-    again = answers(read_files(good), ingested_at=datetime(2027, 1, 1, tzinfo=UTC))
-    assert {**again, "refused_files": read["refused_files"]} == read
+    options = {"minutes": 10, "corrupt": 0.05, **TROUBLE}
+    delivered = write(home, 1, **options)
+    assert {path: path.read_bytes() for path in delivered} == contents(home, sets(1, **options))
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(delivered)
+
+
+def contents(home: Home, told: Iterable[FileSet]) -> dict[Path, bytes]:
+    """What sets of files hold, by where they are delivered."""
+    return {
+        home.inbox / table / name: content
+        for files in told
+        for table, named in files.files.items()
+        for name, content in named.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -472,7 +470,7 @@ def test_live_sets_appear_at_their_moment(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(network, "time", clock)
     monkeypatch.setattr(Path, "replace", noted)
-    *delivered, told_path = deliver(home, 1, every=0.5, minutes=1, customers=20, now=begun)
+    delivered = deliver(home, 1, every=0.5, minutes=1, customers=20, now=begun)
     numbers = set()
     for path in delivered:
         number = int(path.stem.rpartition("-")[2])
@@ -481,7 +479,6 @@ def test_live_sets_appear_at_their_moment(tmp_path: Path, monkeypatch: pytest.Mo
         # What is past comes at once. A float of today's seconds is exact to a microsecond.
         assert appeared[path] == pytest.approx(max(moment, called).timestamp(), rel=0, abs=1e-5)
     assert numbers == set(range(121))
-    assert json.loads(told_path.read_text())["as_of"] == "2026-03-02T10:28:53.504609Z"
     assert not list(tmp_path.rglob(".*"))
 
 
@@ -508,10 +505,10 @@ def test_an_interrupt_ends_the_delivery_in_order(
         slept.append(seconds)
 
     monkeypatch.setattr(time, "sleep", sleep)
-    *delivered, told_path = deliver(home, 1, every=30, minutes=10, customers=20, now=START)
+    delivered = deliver(home, 1, every=30, minutes=10, customers=20, now=START)
     assert len({path.name for path in delivered}) == sets_before
-    assert_answers_of(home, delivered, told_path)
-    assert (json.loads(told_path.read_text())["as_of"] is None) == (sets_before == 0)
+    told = sets(1, every=30, minutes=10, customers=20, ends_with_event=True)
+    assert_delivered(home, delivered, contents(home, islice(told, sets_before)))
 
 
 def test_an_interrupt_between_two_files_of_a_set(
@@ -529,25 +526,21 @@ def test_an_interrupt_between_two_files_of_a_set(
 
     monkeypatch.setattr(network, "time", Clock(START))
     monkeypatch.setattr(Path, "replace", interrupted)
-    *delivered, told_path = deliver(home, 1, every=60, minutes=10, customers=20, now=START)
+    delivered = deliver(home, 1, every=60, minutes=10, customers=20, now=START)
     assert delivered == renamed[:4]
     assert CONNECTIONS in delivered[-1].parts
-    assert_answers_of(home, delivered, told_path)
+    told = contents(home, sets(1, every=60, minutes=10, customers=20, ends_with_event=True))
+    assert_delivered(home, delivered, {path: told[path] for path in delivered})
 
 
-def assert_answers_of(home: Home, delivered: list[Path], told_path: Path) -> None:
-    """The answers are those of the delivered files, and no other file is left."""
-    on_disk = sorted(path for path in home.root.rglob("*") if path.is_file())
-    assert on_disk == sorted([*delivered, told_path])
-    good: dict[str, list[Path]] = {}
-    for path in delivered:
-        good.setdefault(path.relative_to(home.inbox).parts[0], []).append(path)
-    read = json.loads(told_path.read_text())
-    later = START + timedelta(days=1)
-    assert answers(read_files(good), ingested_at=later) == read
+def assert_delivered(home: Home, delivered: list[Path], told: Mapping[Path, bytes]) -> None:
+    """What was delivered is whole, and no other file is left."""
+    assert sorted(delivered) == sorted(told)
+    on_disk = [path for path in home.root.rglob("*") if path.is_file()]
+    assert {path: path.read_bytes() for path in on_disk} == told
 
 
-def test_what_was_delivered_counts_though_it_has_been_taken_in(
+def test_what_was_delivered_is_told_though_it_has_been_taken_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = Home(tmp_path)
@@ -557,13 +550,6 @@ def test_what_was_delivered_counts_though_it_has_been_taken_in(
             path.unlink()
 
     monkeypatch.setattr(time, "sleep", take_in)
-    *_, told_path = deliver(home, 1, every=30, minutes=2, customers=20, now=START)
-    read = json.loads(told_path.read_text())
-    events = [
-        content
-        for files in sets(1, every=30, minutes=2, customers=20, ends_with_event=True)
-        for content in files.files.get(CONNECTIONS, {}).values()
-    ]
-    assert read["table_counts"][CONNECTIONS]["events_in"] == sum(
-        pq.read_metadata(io.BytesIO(content)).num_rows for content in events
-    )
+    delivered = deliver(home, 1, every=30, minutes=2, customers=20, now=START)
+    told = sets(1, every=30, minutes=2, customers=20, ends_with_event=True)
+    assert sorted(delivered) == sorted(contents(home, told))

@@ -9,7 +9,7 @@ import pytest
 from dbt.cli.main import dbtRunner
 
 from dbt_lakehouse import reason
-from lakehouse import local
+from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings
 

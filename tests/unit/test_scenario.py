@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from lakehouse.errors import LakehouseError
 from tests.simulation import scenario as of
 from tests.simulation.__main__ import kept_as
-from tests.simulation.domains import DOMAINS
 from tests.simulation.runner import Play, check, draw, models_of
 from tests.simulation.scenario import Scenario, Step, draw_steps, shrink
+from tests.support.domains import DOMAINS
 
 MODELS = ("a", "b", "c")
 
@@ -94,8 +94,8 @@ def test_a_failing_scenario_takes_no_others_place(
 def test_a_build_that_breaks_off_is_a_failure_whenever_it_does(
     monkeypatch: pytest.MonkeyPatch, last: int
 ) -> None:
-    house = SimpleNamespace(ingest=lambda: None, value=lambda _: 0, rows=lambda _: [])
-    play = Play(house, draw(3, "wearables"), print)
+    lakehouse = SimpleNamespace(ingest=lambda: None, value=lambda _: 0, rows=lambda _: [])
+    play = Play(lakehouse, draw(3, "wearables"), print)
     builds = iter(range(1, 4))
 
     def build(*_: str) -> None:
@@ -124,8 +124,8 @@ def test_a_merge_that_writes_is_noticed(tmp_path: Path) -> None:
     commit("silver.db/b", "MERGE", "3", 300)
     commit("gold_build.db/c", "WRITE", "4", 300)
     commit("audit.db/d", "MERGE", "5", 300)
-    house = SimpleNamespace(settings=SimpleNamespace(paths=SimpleNamespace(warehouse=tmp_path)))
-    play = Play(house, draw(3, "wearables"), print)
+    lakehouse = SimpleNamespace(settings=SimpleNamespace(paths=SimpleNamespace(warehouse=tmp_path)))
+    play = Play(lakehouse, draw(3, "wearables"), print)
     assert play._rewritten(200) == ["silver.b: another build writes 3 rows anew"]
 
 

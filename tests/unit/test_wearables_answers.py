@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.generators.wearables_answers import (
-    GYM_LOGINS,
-    KAFKA_MULTIPLEX,
-    REGISTERED_USERS,
+from generators.wearables.tables import GYM_LOGINS, KAFKA_MULTIPLEX, REGISTERED_USERS
+from tests.oracle.wearables.marts import (
     Answers,
     CsvRow,
     Deliveries,
@@ -906,9 +904,10 @@ def test_rejected_rows() -> None:
     assert (table["events_in"], table["row_rejects"]) == (15, 13)
 
 
-def test_json() -> None:
+def test_plain_is_what_json_has() -> None:
     found = work_out([*workout("12:00", "12:30"), bpm(clock("12:10"), 80.1)], [visit(1000, 5500)])
-    read = json.loads(found.to_json())
+    read = found.plain()
+    assert json.loads(json.dumps(read)) == read
     assert read["workout_bpm_summary"][0]["started_at"] == "2023-03-11T12:00:00.000000Z"
     assert read["workout_bpm_summary"][0]["date"] == "2023-03-11"
     assert read["workout_bpm_summary"][0]["avg_bpm"] == 80.1

@@ -1,10 +1,9 @@
-"""A story of watches, gyms and workouts, delivered as files, with the answers expected of it.
+"""A story of watches, gyms and workouts, delivered as files.
 
     story (events in event time) -> cut by delivery time -> files -> inbox/<table>/
-                                                              └----> expected/wearables-<seed>.json
 
 Every value hangs on (seed, table, column, row) alone: what is late, doubled or broken shifts no
-other value, so the same seed with and without these has the same answers.
+other value, so the same seed with and without these tells of the same events.
 """
 
 from __future__ import annotations
@@ -14,24 +13,20 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from faker import Faker
 
-from ingestion.generators.wearables_answers import (
+from generators.wearables.tables import (
     CSV_COLUMNS,
     GYM_LOGINS,
     KAFKA_MULTIPLEX,
     REGISTERED_USERS,
-    Deliveries,
-    Span,
-    answers,
-    read_contents,
 )
 from ingestion.home import Home
 
@@ -50,6 +45,9 @@ FIRST_DEVICE: Final = 200_000
 GHOST_USER: Final = 19_999
 """Has broken profiles and nothing else."""
 FIRST_BIRTHDAY: Final = date(1935, 1, 1)
+
+Span: TypeAlias = tuple[int, int]
+"""Seconds of the story, from the first up to, not including, the second."""
 
 BROKEN_VALUES: Final[Mapping[str, Sequence[Mapping[str, object]]]] = {
     "user_info": (
@@ -84,19 +82,6 @@ class GeneratedFiles:
 
     files: Mapping[str, Mapping[str, bytes]]
     refused: tuple[str, ...] = ()
-
-    def deliveries(self) -> Deliveries:
-        """Returns the rows of all files that the gate lets in."""
-        return read_contents(
-            {
-                table: [
-                    (name, content)
-                    for name, content in named.items()
-                    if f"{table}/{name}" not in self.refused
-                ]
-                for table, named in self.files.items()
-            }
-        )
 
 
 @dataclass(frozen=True)
@@ -546,23 +531,21 @@ def write(
     duplicates: float = 0,
     corrupt: float = 0,
     start: datetime = START,
-    report_timezone: str = "UTC",
-) -> tuple[Path, ...]:
-    """Writes the files of `generate` to the inbox and the answers to `expected/`.
+) -> list[Path]:
+    """Writes the files of `generate` to the inbox.
 
     Args:
         home: Where to.
-        seed: As in `generate`, like all the others but the last.
+        seed: As in `generate`, like all the others.
         minutes: See there.
         users: See there.
         late: See there.
         duplicates: See there.
         corrupt: See there.
         start: See there.
-        report_timezone: The zone of the answers' dates, as in `answers`.
 
     Returns:
-        The files in order of delivery; the answers come last.
+        The files in order of delivery.
     """
     generated = generate(
         seed,
@@ -573,19 +556,15 @@ def write(
         corrupt=corrupt,
         start=start,
     )
-    expected = replace(
-        answers(generated.deliveries(), report_timezone), refused_files=list(generated.refused)
-    )
     targets = [
         (home.inbox / table / name, content)
         for table, named in generated.files.items()
         for name, content in named.items()
     ]
     targets.sort(key=lambda target: target[0].name)
-    targets.append((home.expected / f"wearables-{seed}.json", expected.to_json().encode()))
     for path, content in targets:
         _put(path, content)
-    return tuple(path for path, _ in targets)
+    return [path for path, _ in targets]
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from ingestion.bronze import connect, create_tables
 from ingestion.declaration import DeclarationError, SourceTable, read_declarations
 from ingestion.lock import locked
-from lakehouse import engine
+from lakehouse.engine.process import Engine, up
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings
 
@@ -28,7 +28,7 @@ def declared_tables() -> list[SourceTable]:
         raise LakehouseError(str(error)) from None
 
 
-def start(settings: Settings) -> engine.Engine:
+def start(settings: Settings) -> Engine:
     """Starts the engine if it is down, and creates what dbt and readers expect to find.
 
     Raises:
@@ -36,7 +36,7 @@ def start(settings: Settings) -> engine.Engine:
             process's settings say, or a declaration is wrong.
     """
     tables = declared_tables()
-    running = engine.up(settings)
+    running = up(settings)
     if running.thrift_port != settings.port:
         raise LakehouseError(
             f"The engine of {settings.paths.root} is up on port {running.thrift_port}, but by "

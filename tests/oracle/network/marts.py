@@ -32,55 +32,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-SERVERS: Final = "telecom.servers"
-CUSTOMERS: Final = "telecom.customers"
-DEVICES: Final = "telecom.devices"
-CONNECTIONS: Final = "telecom.connections"
+from generators.network.tables import CONNECTIONS, CUSTOMERS, DEVICES, SCHEMAS, SERVERS
 
-_INSTANT = pa.timestamp("us", tz="UTC")
-SCHEMAS: Final[Mapping[str, pa.Schema]] = {
-    SERVERS: pa.schema(
-        {
-            "server_id": pa.int64(),
-            "location": pa.string(),
-            "capacity_mbps": pa.float64(),
-            "valid_from": _INSTANT,
-        }
-    ),
-    CUSTOMERS: pa.schema(
-        {
-            "customer_id": pa.int64(),
-            "kind": pa.string(),
-            "name": pa.string(),
-            "address": pa.string(),
-            "plan_mbps": pa.float64(),
-            "valid_from": _INSTANT,
-        }
-    ),
-    DEVICES: pa.schema(
-        {
-            "device_id": pa.int64(),
-            "customer_id": pa.int64(),
-            "device_type": pa.string(),
-            "ipv4": pa.string(),
-            "registered_at": _INSTANT,
-        }
-    ),
-    CONNECTIONS: pa.schema(
-        {
-            "event_id": pa.int64(),
-            "session_id": pa.int64(),
-            "device_id": pa.int64(),
-            "server_id": pa.int64(),
-            "event_type": pa.string(),
-            "event_at": _INSTANT,
-            "asked_mbps": pa.float64(),
-            "received_mbps": pa.float64(),
-            "bytes": pa.int64(),
-        }
-    ),
-}
-"""The delivered columns of every table."""
 MARTS: Final = (
     "server_load",
     "server_upgrade_candidates",
@@ -268,7 +221,7 @@ def _whole(tables: Tables, table: str) -> pa.Table:
     delivered = [part.select(schema.names).cast(schema) for part in tables.get(table, ())]
     whole = pa.concat_tables([schema.empty_table(), *delivered])
     for index, field in enumerate(schema):
-        if field.type == _INSTANT:
+        if pa.types.is_timestamp(field.type):
             whole = whole.set_column(index, field.name, whole[field.name].cast(pa.int64()))
     return whole
 
@@ -1141,8 +1094,8 @@ def answers(
     Returns:
         The rows of each of `MARTS`, sorted by their key, as JSON has them; `entity_counts` by
         entity; `table_counts` by full table name; `reject_reasons` by entity and reason (of rows
-        and of fields); `unmatched` by reason; `refused_files`, which rows do not tell, empty; and
-        `as_of`. Without `as_of` and without any event there is no report: the marts are empty.
+        and of fields); `unmatched` by reason; and `as_of`. Without `as_of` and without any event
+        there is no report: the marts are empty.
     """
     zone = ZoneInfo(timezone)
     latest = _micros(ingested_at) + MAX_CLOCK_SKEW
@@ -1218,6 +1171,5 @@ def answers(
             "connections": dict(rejects),
         },
         "unmatched": unmatched,
-        "refused_files": [],
         "as_of": None if report_at is None else _text(report_at),
     }

@@ -1,4 +1,4 @@
-"""What the simulation has to know of a domain. A new domain is a new entry in `DOMAINS`."""
+"""What the tests have to know of a domain. A new domain is a new entry in `DOMAINS`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ingestion.generators import network, wearables
-from ingestion.generators import network_answers as of_network
-from ingestion.generators import wearables_answers as of_wearables
-from tests.integration.conftest import (
-    MARTS,
-    NETWORK_ACCEPTED,
-    NETWORK_MARTS,
-    WEARABLES_ACCEPTED,
-)
+from generators.network import story as network
+from generators.network.tables import CONNECTIONS
+from generators.wearables import story as wearables
+from generators.wearables.tables import KAFKA_MULTIPLEX
+from tests.oracle.network import marts as of_network
+from tests.oracle.wearables import marts as of_wearables
 
 # Times and heart rates that cost too much, tell too little, or are right and look odd.
 NUMBERS = (
@@ -53,10 +50,11 @@ class Domain:
         rejects: The tables of rejected events.
         selectors: What dbt selects to build the domain and nothing else.
         bad_var: A var which, set to nonsense, makes a model in the middle fail.
+        seeds: Of the scenarios that the deep tests play.
         draw_story: The arguments of its generator.
         files: The files of a story, by seed and arguments.
         answers: What plain Python makes of files that the gate lets in: the marts' rows, and
-            `entity_counts` and `table_counts` as the generators have them.
+            `entity_counts` and `table_counts`.
     """
 
     marts: tuple[str, ...]
@@ -64,6 +62,7 @@ class Domain:
     rejects: tuple[str, ...]
     selectors: tuple[str, ...]
     bad_var: str
+    seeds: tuple[int, ...]
     draw_story: Callable[[random.Random], dict[str, float]]
     files: Callable[[int, dict[str, Any]], list[File]]
     answers: Callable[[Iterable[File]], dict[str, Any]]
@@ -99,14 +98,15 @@ def _wearables_files(seed: int, story: dict[str, Any]) -> list[File]:
     generated = wearables.generate(seed, **told)
     files = list(_files(generated))
     clean = wearables.generate(seed, minutes=story["minutes"], users=story["users"])
-    messages = [json.loads(message) for message in clean.deliveries().messages]
+    contents = {table: list(named.items()) for table, named in clean.files.items()}
+    messages = [json.loads(line) for line in of_wearables.read_contents(contents).messages]
     dice = random.Random(seed)
     for name, more in (
         ("twisted", _twisted(messages, dice, story.get("twisted", 0))),
         ("skewed", map(json.dumps, _skewed(messages, dice, story.get("skewed", 0)))),
     ):
         if content := "\n".join(more).encode():
-            files.append(File(of_wearables.KAFKA_MULTIPLEX, f"{name}.json", content, False))
+            files.append(File(KAFKA_MULTIPLEX, f"{name}.json", content, False))
     return files
 
 
@@ -196,8 +196,7 @@ def _wearables_answers(files: Iterable[File]) -> dict[str, Any]:
     by_table: dict[str, list[tuple[str, bytes]]] = {}
     for file in files:
         by_table.setdefault(file.table, []).append((file.name, file.content))
-    answers = of_wearables.answers(of_wearables.read_contents(by_table), now=_INGESTED_AT)
-    return dict(json.loads(answers.to_json()))
+    return of_wearables.answers(of_wearables.read_contents(by_table), now=_INGESTED_AT).plain()
 
 
 def _network_story(dice: random.Random) -> dict[str, float]:
@@ -210,7 +209,7 @@ def _network_files(seed: int, story: dict[str, Any]) -> list[File]:
     share = story.get("skewed", 0)
     return [
         _by_skewed_clocks(file, seed, share)
-        if share and file.table == of_network.CONNECTIONS and not file.is_refused
+        if share and file.table == CONNECTIONS and not file.is_refused
         else file
         for told in network.sets(seed, **told)
         for file in _files(told)
@@ -242,26 +241,45 @@ def _network_answers(files: Iterable[File]) -> dict[str, Any]:
 
 DOMAINS = {
     "wearables": Domain(
-        marts=MARTS,
-        accepted=WEARABLES_ACCEPTED,
+        marts=("workout_bpm_summary", "gym_summary", "gym_visits"),
+        accepted={
+            "registrations": "silver.int_registrations",
+            "gym_logins": "silver.int_gym_logins",
+            "profile_changes": "silver.int_profile_changes",
+            "workout_events": "silver.int_workout_events",
+            "heart_rates": "silver.int_readings",
+        },
         rejects=("silver.int_file_rejects", "silver.int_message_rejects"),
         selectors=(
             "path:models/*/sbit",
             "path:models/*/wearables",
             "path:seeds/wearables",
-            "path:snapshots",
+            "path:snapshots/wearables",
         ),
         bad_var="max_bpm",
+        seeds=(37,),
         draw_story=_wearables_story,
         files=_wearables_files,
         answers=_wearables_answers,
     ),
     "network": Domain(
-        marts=NETWORK_MARTS,
-        accepted=NETWORK_ACCEPTED,
+        marts=(
+            "server_load",
+            "server_upgrade_candidates",
+            "heavy_users",
+            "subscribed_vs_received",
+            "bandwidth_summary",
+        ),
+        accepted={
+            "servers": "silver.int_server_changes",
+            "customers": "silver.int_customer_changes",
+            "devices": "silver.int_device_registrations",
+            "connections": "silver.int_connections",
+        },
         rejects=("silver.int_connection_rejects", "silver.int_subscription_rejects"),
         selectors=("path:models/*/telecom", "path:models/*/network", "path:seeds/network"),
         bad_var="overloaded_from",
+        seeds=(52,),
         draw_story=_network_story,
         files=_network_files,
         answers=_network_answers,

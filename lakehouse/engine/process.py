@@ -1,4 +1,4 @@
-"""The local engine: one JVM with a Thrift and a Spark Connect server on the loopback address.
+"""The engine's process: a JVM with a Thrift and a Spark Connect server on the loopback address.
 
 One JVM owns the warehouse, because Delta on a local disk keeps writers apart only inside one. The
 JVM itself holds the lock on the home (an inherited file descriptor), so a dead engine's lock frees
@@ -21,9 +21,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lakehouse.engine.jars import spark_home, verified_jars
+from lakehouse.engine.java import require_java
 from lakehouse.errors import LakehouseError
-from lakehouse.jars import spark_home, verified_jars
-from lakehouse.java import require_java
 from lakehouse.settings import Settings
 
 HOST = "127.0.0.1"
@@ -189,7 +189,7 @@ def _start(settings: Settings, lock: int) -> tuple[Engine, subprocess.Popen[byte
     shutil.rmtree(_scratch(settings), ignore_errors=True)  # a killed engine's leavings
     for name in ("tmp", "hive-local"):  # nobody else makes these two
         _make(_scratch(settings) / name)
-    conf = _spark_conf(settings, jars)
+    conf = spark_conf(settings, jars)
     (_folder(settings) / "spark-defaults.conf").write_text(conf, encoding="utf-8")
     (_folder(settings) / "log4j2.properties").write_text(_LOG4J)
     env = os.environ | {
@@ -254,7 +254,8 @@ def _wait(settings: Settings, engine: Engine, process: subprocess.Popen[bytes]) 
     )
 
 
-def _spark_conf(settings: Settings, jars: list[Path]) -> str:
+def spark_conf(settings: Settings, jars: list[Path]) -> str:
+    """The engine's settings, a line each, as `spark-defaults.conf` has them."""
     home = settings.paths
     cores = os.cpu_count() or 2
     scratch = _scratch(settings)

@@ -1,17 +1,15 @@
-"""A story of servers, customers and their devices, delivered as Parquet files, with its answers.
+"""A story of servers, customers and their devices, delivered as Parquet files.
 
     story (events in event time) -> sets by delivery time -> files -> inbox/<table>/
-                                                               └----> expected/network-<seed>.json
 
 Every column hangs on (seed, table, column) alone: what is late, doubled or broken shifts no other
-value, so the same seed with and without these has the same answers. Times within the story are
+value, so the same seed with and without these tells of the same events. Times within the story are
 whole microseconds from its start.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,21 +26,7 @@ import pyarrow.parquet as pq
 from faker import Faker
 from numpy.typing import NDArray
 
-from ingestion.generators.network_answers import (
-    CAPACITY_STEPS_MBPS,
-    CONNECT,
-    CONNECTIONS,
-    CUSTOMERS,
-    DEVICES,
-    DISCONNECT,
-    EARLIEST,
-    SCHEMAS,
-    SECOND,
-    SERVERS,
-    USAGE,
-    answers,
-    read_contents,
-)
+from generators.network.tables import CONNECTIONS, CUSTOMERS, DEVICES, SCHEMAS, SERVERS
 from ingestion.home import Home
 
 START: Final = datetime(2026, 3, 2, 6, tzinfo=UTC)
@@ -50,20 +34,25 @@ FIRST_SERVER: Final = 101
 FIRST_CUSTOMER: Final = 1001
 FIRST_DEVICE: Final = 10_001
 FIRST_EVENT: Final = 1_000_001
+CAPACITIES_MBPS: Final = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 40_000, 100_000)
 PLANS_MBPS: Final = (1, 5, 10, 15, 25, 35, 50, 100, 200, 400, 500, 1000)
-SAMPLE: Final = 30 * SECOND
-"""From one usage sample to the next, on average."""
+SECOND: Final = 1_000_000
 MINUTE: Final = 60 * SECOND
 DAY: Final = 86_400 * SECOND
+SAMPLE: Final = 30 * SECOND
+"""From one usage sample to the next, on average."""
 MOST_LATE: Final = 1200 * SECOND
 MADE_UP: Final = 2000
 """So many names and addresses are made up; more customers share them."""
 DEMAND_OF_UNKNOWN_PLAN: Final = 30.0
 """Mbit/s."""
 SPELLINGS: Final = ("connect", "usage", "disconnect", "CONNECT", " Usage ", "Disconnect ")
+CONNECT, USAGE, DISCONNECT = range(3)
+"""Their places among the spellings, and the order of what happens in one microsecond."""
 DEVICE_TYPES: Final = ("computer", "phone")
 STATUSES: Final = ("connected", "disconnected")
-BEFORE_ALL: Final = EARLIEST - timedelta(microseconds=1)
+BEFORE_ALL: Final = datetime(2000, 1, 1, tzinfo=UTC) - timedelta(microseconds=1)
+"""Of a clock that was never set."""
 FUTURE: Final = datetime(2999, 1, 1, tzinfo=UTC)
 
 NO_SPEEDS: Final = (math.nan, -1.0, 2e9)
@@ -414,7 +403,7 @@ class _Capacities(NamedTuple):
 
 def _capacities(story: _Story, wanted: Floats) -> _Capacities:
     """Every fourth server is too small for what is wanted of it on average; some are raised."""
-    steps = np.array(CAPACITY_STEPS_MBPS, np.float64)
+    steps = np.array(CAPACITIES_MBPS, np.float64)
     place = np.arange(story.servers)
     roomier = story.dice(SERVERS, "roomier").integers(0, 3, story.servers)
     small = np.searchsorted(steps, 0.8 * wanted, side="right") - 1
@@ -925,16 +914,13 @@ def _files(
 
 
 class _Inbox:
-    """Puts sets into the inbox and remembers what came there, since ingestion takes it away."""
+    """Puts sets into the inbox and remembers which files came there, since ingestion takes them."""
 
-    def __init__(self, home: Home, seed: int) -> None:
+    def __init__(self, home: Home) -> None:
         self._home = home
-        self._told = home.expected / f"network-{seed}.json"
-        self._contents: dict[str, list[bytes]] = {table: [] for table in SCHEMAS}
-        self._refused: list[str] = []
-        self._waiting: list[tuple[Path, Path, str, bytes, bool]] = []
+        self._waiting: list[tuple[Path, Path]] = []
         self._is_ready = False
-        self.paths: list[Path] = []
+        self._delivered: list[Path] = []
 
     def prepare(self, files: FileSet) -> None:
         """Writes the files under hidden names, so that nobody reads half a file."""
@@ -944,42 +930,29 @@ class _Inbox:
                 path = self._home.inbox / table / name
                 hidden = path.with_name(f".{path.name}.part")
                 path.parent.mkdir(parents=True, exist_ok=True)
-                is_refused = f"{table}/{name}" in files.refused
-                self._waiting.append((hidden, path, table, content, is_refused))
+                self._waiting.append((hidden, path))
                 hidden.write_bytes(content)
         self._is_ready = True
 
     def reveal(self) -> None:
         """Gives the files that were prepared their names."""
-        for hidden, path, *_ in self._waiting:
+        for hidden, path in self._waiting:
             hidden.replace(path)
         self._remember()
 
     def _remember(self) -> None:
         """An interrupt may come at any point: what has lost its hidden name has been delivered."""
-        for hidden, path, table, content, is_refused in self._waiting:
+        for hidden, path in self._waiting:
             if not self._is_ready or hidden.exists():
                 hidden.unlink(missing_ok=True)
             else:
-                self.paths.append(path)
-                if is_refused:
-                    self._refused.append(str(path.relative_to(self._home.inbox)))
-                else:
-                    self._contents[table].append(content)
+                self._delivered.append(path)
         self._waiting = []
 
-    def close(self, ingested_at: datetime, report_timezone: str) -> list[Path]:
-        """Writes the answers of what was delivered."""
+    def close(self) -> list[Path]:
+        """Removes what was not delivered; returns what was, in its order."""
         self._remember()
-        expected = answers(
-            read_contents(self._contents), ingested_at=ingested_at, timezone=report_timezone
-        )
-        expected["refused_files"] = sorted(self._refused)
-        self._told.parent.mkdir(parents=True, exist_ok=True)
-        hidden = self._told.with_name(f".{self._told.name}.part")
-        hidden.write_text(json.dumps(expected, indent=1, allow_nan=False) + "\n")
-        hidden.replace(self._told)
-        return [*self.paths, self._told]
+        return self._delivered
 
 
 def write(
@@ -994,13 +967,12 @@ def write(
     reversed_: bool = False,
     corrupt: float = 0.0,
     start: datetime = START,
-    report_timezone: str = "UTC",
 ) -> list[Path]:
-    """Writes the sets of `sets`, a minute each, to the inbox and the answers to `expected/`.
+    """Writes the sets of `sets`, a minute each, to the inbox.
 
     Args:
         home: Where to.
-        seed: As in `sets`, like all the others but the last.
+        seed: As in `sets`, like all the others.
         minutes: See there.
         servers: See there.
         customers: See there.
@@ -1009,10 +981,9 @@ def write(
         reversed_: See there.
         corrupt: See there.
         start: See there; the files must not be ingested more than an hour before the story's end.
-        report_timezone: The zone of the answers' dates, as in `answers`.
 
     Returns:
-        The files in order of delivery; the answers come last.
+        The files in order of delivery.
     """
     told = sets(
         seed,
@@ -1025,11 +996,11 @@ def write(
         corrupt=corrupt,
         start=start,
     )
-    inbox = _Inbox(home, seed)
+    inbox = _Inbox(home)
     for files in told:
         inbox.prepare(files)
         inbox.reveal()
-    return inbox.close(start + timedelta(minutes=minutes), report_timezone)
+    return inbox.close()
 
 
 def deliver(
@@ -1044,7 +1015,6 @@ def deliver(
     duplicates: float = 0.0,
     corrupt: float = 0.0,
     now: datetime | None = None,
-    report_timezone: str = "UTC",
 ) -> list[Path]:
     """Delivers the sets of `sets` as the story happens; an interrupt (Ctrl-C) ends it in order.
 
@@ -1053,7 +1023,7 @@ def deliver(
 
     Args:
         home: Where to.
-        seed: As in `sets`, like all the others but the last two.
+        seed: As in `sets`, like all the others but the last.
         every: See there.
         minutes: See there.
         servers: See there.
@@ -1062,10 +1032,9 @@ def deliver(
         duplicates: See there.
         corrupt: See there.
         now: When the story starts, with a time zone; None: at this moment.
-        report_timezone: The zone of the answers' dates, as in `answers`.
 
     Returns:
-        The files in order of delivery; the answers of what was delivered come last.
+        The files that were delivered, in their order.
     """
     start = now or datetime.now(UTC)
     told = sets(
@@ -1080,12 +1049,12 @@ def deliver(
         start=start,
         ends_with_event=True,
     )
-    inbox = _Inbox(home, seed)
+    inbox = _Inbox(home)
     try:
         for files in told:
             inbox.prepare(files)
             time.sleep(max(start.timestamp() + files.at - time.time(), 0))
             inbox.reveal()
     except KeyboardInterrupt:
-        pass  # the answers are of what was delivered so far
-    return inbox.close(start + timedelta(minutes=minutes), report_timezone)
+        pass
+    return inbox.close()

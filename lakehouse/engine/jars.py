@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from lakehouse.engine.java import Java
 from lakehouse.errors import LakehouseError
-from lakehouse.java import Java
 from lakehouse.settings import PROJECT
 
 LOCK = Path(__file__).with_name("jars.lock")

@@ -1,6 +1,6 @@
 """What the wearables marts must hold for given deliveries, worked out apart from Spark and SQL.
 
-    delivered files --read_deliveries--> Deliveries --answers--> Answers --to_json--> expected/
+    delivered files --read_deliveries--> Deliveries --answers--> Answers
 
 Times are whole microseconds since 1970, sums are integers: nothing depends on the order of arrival.
 The cases C1 to C30 that the comments name are told in `tests/unit/test_wearables_answers.py`.
@@ -17,24 +17,23 @@ import re
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
 
-REGISTERED_USERS = "sbit.registered_users"
-GYM_LOGINS = "sbit.gym_logins"
-KAFKA_MULTIPLEX = "sbit.kafka_multiplex"
+from generators.wearables.tables import (
+    CSV_COLUMNS,
+    GYM_LOGINS,
+    KAFKA_MULTIPLEX,
+    REGISTERED_USERS,
+)
 
-CSV_COLUMNS = {
-    REGISTERED_USERS: ("user_id", "device_id", "mac_address", "registration_timestamp"),
-    GYM_LOGINS: ("mac_address", "gym", "login", "logout"),
-}
 TABLE_ENTITIES = {
     REGISTERED_USERS: ("registrations",),
     GYM_LOGINS: ("gym_logins",),
@@ -126,7 +125,6 @@ class Answers:
         table_counts: The same by full table name.
         unmatched_readings: Accepted readings of devices that nobody ever registered.
         current_users: Users whose last version is not deleted.
-        refused_files: `<table>/<path>` of the files that the gate must refuse.
     """
 
     workout_bpm_summary: list[Row]
@@ -138,14 +136,13 @@ class Answers:
     table_counts: dict[str, dict[str, int]]
     unmatched_readings: int
     current_users: int
-    refused_files: list[str] = field(default_factory=list)
 
-    def to_json(self) -> str:
-        """Returns JSON: times as UTC text with microseconds, dates and decimals as text."""
-        return json.dumps(asdict(self), default=_json_text, indent=1) + "\n"
+    def plain(self) -> dict[str, Any]:
+        """Returns what JSON has: times as UTC text with microseconds, dates and decimals too."""
+        return dict(json.loads(json.dumps(asdict(self), default=_text_of)))
 
 
-def _json_text(value: object) -> str:
+def _text_of(value: object) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return str(value)

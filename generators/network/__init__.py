@@ -1,0 +1,1 @@
+"""Servers, customers, their devices and connections."""

@@ -1,0 +1,1 @@
+"""Watches, gyms, profiles and workouts."""

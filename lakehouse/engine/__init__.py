@@ -1,0 +1,13 @@
+"""The local engine: one JVM with a Thrift and a Spark Connect server, and what it needs.
+
+process  starts, finds and stops it
+java     the runtime, found or installed
+jars     the locked jars, fetched and checked
+local    the engine up and the declared tables there: sessions, and the right to build
+"""
+
+from __future__ import annotations
+
+from lakehouse.engine.process import HOST, Engine, down, running_engine, up
+
+__all__ = ["HOST", "Engine", "down", "running_engine", "up"]
