@@ -1,4 +1,7 @@
-"""The engine: one a home, on the loopback address alone, started by whatever needs it."""
+"""The engine: one a home, on the loopback address alone, started by whatever needs it.
+
+These tests come first, while no other has started the engine: they stop it, and a cold one is slow.
+"""
 
 from __future__ import annotations
 
