@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from datetime import datetime
 from typing import Any
 
 
@@ -25,3 +26,24 @@ def story(domain: str) -> Any:
         `deliver(home, seed, *, every, **options)`, which delivers it as it happens.
     """
     return importlib.import_module(f"{__name__}.{domain}.story")
+
+
+def check_shares(**shares: float) -> None:
+    """Sees that shares are some.
+
+    Raises:
+        ValueError: One is not from 0 to 1; it names the argument.
+    """
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name} is a share from 0 to 1; got {share}")
+
+
+def check_start(start: datetime) -> None:
+    """Sees that the start of a story is a moment.
+
+    Raises:
+        ValueError: It has no time zone.
+    """
+    if start.tzinfo is None:
+        raise ValueError(f"start needs a time zone; got {start.isoformat()}")

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from faker import Faker
 from numpy.typing import NDArray
 
+from generators import check_shares, check_start
 from generators.network.tables import CONNECTIONS, CUSTOMERS, DEVICES, SCHEMAS, SERVERS
 from ingestion.home import Home
 
@@ -829,13 +830,10 @@ def sets(
     for name, number in (("minutes", minutes), ("servers", servers), ("customers", customers)):
         if number < 1:
             raise ValueError(f"{name} must be 1 or more; got {number}")
-    for name, share in (("late", late), ("duplicates", duplicates), ("corrupt", corrupt)):
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name} is a share from 0 to 1; got {share}")
+    check_shares(late=late, duplicates=duplicates, corrupt=corrupt)
     if not every > 0:
         raise ValueError(f"every must be more than 0 seconds; got {every}")
-    if start.tzinfo is None:
-        raise ValueError(f"start needs a time zone; got {start.isoformat()}")
+    check_start(start)
     step = max(round(every * SECOND), 1)
     story = _Story(
         seed,

@@ -22,6 +22,7 @@ from typing import Final, TypeAlias
 
 from faker import Faker
 
+from generators import check_shares, check_start
 from generators.wearables.tables import (
     CSV_COLUMNS,
     GYM_LOGINS,
@@ -479,12 +480,8 @@ def generate(
     """
     if minutes < 1 or users < 1:
         raise ValueError(f"minutes and users must be 1 or more; got {minutes} and {users}")
-    shares = {"late": late, "duplicates": duplicates, "corrupt": corrupt}
-    for name, share in shares.items():
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name} is a share from 0 to 1; got {share}")
-    if start.tzinfo is None:
-        raise ValueError(f"start needs a time zone; got {start.isoformat()}")
+    check_shares(late=late, duplicates=duplicates, corrupt=corrupt)
+    check_start(start)
 
     story = _Story(seed, 60 * minutes, users, start.astimezone(UTC).replace(microsecond=0))
     watches, outings = _watches(story), _outings(story)

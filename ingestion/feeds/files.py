@@ -195,19 +195,19 @@ def _json_columns(names: list[str]) -> list[Column]:
     objects = F.col("objects")
     # One object, as many fields as columns, and a value for each column: neither repeated fields
     # nor others. To see so without a look at the keys is worth it: nearly all lines are like this.
-    first = [F.get(objects, F.lit(0)).getItem(name) for name in names]
+    first = F.get(objects, F.lit(0))
+    values = [first.getItem(name) for name in names]
     is_exact = (
         (F.size(objects) == 1)
-        & (F.size(F.get(objects, F.lit(0))) == len(names))
+        & (F.size(first) == len(names))
         & ~F.contains(F.col("value"), F.lit("]"))
     )
-    for value in first:
+    for value in values:
         is_exact &= value.isNotNull()
-
     only = _only_object(objects)
     keys = F.map_keys(only)
     is_as_declared = F.array_sort(keys) == F.array(*[F.lit(name) for name in sorted(names)])
-    has_repeated = F.when(is_exact, False).otherwise(F.size(keys) > F.size(F.array_distinct(keys)))
+    has_repeated = F.size(keys) > F.size(F.array_distinct(keys))
     # Of a repeated field the map would give the first; JSON's readers give the last.
     last = F.from_json("value", ", ".join(f"`{name}` string" for name in names))
     return [
@@ -216,7 +216,7 @@ def _json_columns(names: list[str]) -> list[Column]:
             .when(has_repeated, last.getField(name))
             .otherwise(only.getItem(name))
             .alias(name)
-            for name, value in zip(names, first, strict=True)
+            for name, value in zip(names, values, strict=True)
         ),
         # An absent field is no null: what was there is told by the line alone.
         F.when(is_exact | is_as_declared, None).otherwise(F.col("value")).alias("_raw"),

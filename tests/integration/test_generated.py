@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from lakehouse.build import BUILD
@@ -19,19 +17,11 @@ STORY = {"minutes": 60, "users": 12, "late": 0.2, "duplicates": 0.1, "corrupt": 
 @pytest.fixture(scope="module")
 def told(lakehouse: Lakehouse) -> tuple[Lakehouse, dict]:
     files = WEARABLES.files(7, STORY)
-    held_back = random.Random(7).sample(files, len(files) // 2)
-    for file in files:
-        if file not in held_back:
-            lakehouse.deliver(file.table, file.name, file.content)
-    lakehouse.ingest()
-    lakehouse.build_untested()
-    for file in held_back:
-        lakehouse.deliver(file.table, file.name, file.content)
+    lakehouse.deliver_files(lakehouse.build_half(files))
     lakehouse.ingest()
     lakehouse.bare_dbt(*BUILD)  # with every test of data, on data as bad as data get
-    expected = WEARABLES.answers(file for file in files if not file.is_refused)
-    refused = sorted(f"{file.table}/{file.name}" for file in files if file.is_refused)
-    return lakehouse, expected | {"refused_files": refused}
+    refused = sorted(file.full_name for file in files if file.is_refused)
+    return lakehouse, WEARABLES.answers(files) | {"refused_files": refused}
 
 
 @pytest.mark.parametrize("mart", WEARABLES.marts)
@@ -60,11 +50,7 @@ def test_conflicts_and_unmatched_readings_are_counted(told: tuple[Lakehouse, dic
 
 def test_unreadable_files_are_refused_and_the_rest_goes_on(told: tuple[Lakehouse, dict]) -> None:
     lakehouse, expected = told
-    refused = lakehouse.rows(
-        "select distinct concat(source, '/', name) as file from audit.files "
-        "where status = 'quarantined' order by file"
-    )
-    assert [row["file"] for row in refused] == expected["refused_files"]
+    assert lakehouse.refused_files() == expected["refused_files"]
 
 
 def test_every_model_gives_the_same_rows_with_ansi_mode_on_and_off(

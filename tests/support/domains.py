@@ -39,6 +39,11 @@ class File(NamedTuple):
     content: bytes
     is_refused: bool
 
+    @property
+    def full_name(self) -> str:
+        """As `audit.files` has it, after its source."""
+        return f"{self.table}/{self.name}"
+
 
 @dataclass(frozen=True)
 class Domain:
@@ -53,7 +58,7 @@ class Domain:
         seeds: Of the scenarios that the deep tests play.
         draw_story: The arguments of its generator.
         files: The files of a story, by seed and arguments.
-        answers: What plain Python makes of files that the gate lets in: the marts' rows, and
+        answers: What plain Python makes of those files that the gate lets in: the marts' rows, and
             `entity_counts` and `table_counts`.
     """
 
@@ -192,11 +197,21 @@ def _skewed(
                 yield _telling(message, value | {time: value[time] + skew})
 
 
-def _wearables_answers(files: Iterable[File]) -> dict[str, Any]:
-    by_table: dict[str, list[tuple[str, bytes]]] = {}
+def _let_in(files: Iterable[File]) -> dict[str, list[File]]:
+    """By table, the files that the gate lets in."""
+    by_table: dict[str, list[File]] = {}
     for file in files:
-        by_table.setdefault(file.table, []).append((file.name, file.content))
-    return of_wearables.answers(of_wearables.read_contents(by_table), now=_INGESTED_AT).plain()
+        if not file.is_refused:
+            by_table.setdefault(file.table, []).append(file)
+    return by_table
+
+
+def _wearables_answers(files: Iterable[File]) -> dict[str, Any]:
+    contents = {
+        table: [(file.name, file.content) for file in of_table]
+        for table, of_table in _let_in(files).items()
+    }
+    return of_wearables.answers(of_wearables.read_contents(contents), now=_INGESTED_AT).plain()
 
 
 def _network_story(dice: random.Random) -> dict[str, float]:
@@ -233,10 +248,10 @@ def _by_skewed_clocks(file: File, seed: int, share: float) -> File:
 
 
 def _network_answers(files: Iterable[File]) -> dict[str, Any]:
-    by_table: dict[str, list[bytes]] = {}
-    for file in files:
-        by_table.setdefault(file.table, []).append(file.content)
-    return of_network.answers(of_network.read_contents(by_table), ingested_at=_INGESTED_AT)
+    contents = {
+        table: [file.content for file in of_table] for table, of_table in _let_in(files).items()
+    }
+    return of_network.answers(of_network.read_contents(contents), ingested_at=_INGESTED_AT)
 
 
 DOMAINS = {

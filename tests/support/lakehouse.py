@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -23,7 +24,7 @@ from lakehouse import build, engine, maintenance
 from lakehouse.build import BUILD, Dbt
 from lakehouse.engine import local
 from lakehouse.settings import PROJECT, Settings, load_settings
-from tests.support.domains import DOMAINS
+from tests.support.domains import DOMAINS, File
 
 
 @dataclass
@@ -42,6 +43,26 @@ class Lakehouse:
         path = self.settings.paths.inbox / table / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+
+    def deliver_files(self, files: Iterable[File]) -> None:
+        for file in files:
+            self.deliver(file.table, file.name, file.content)
+
+    def build_half(self, files: list[File]) -> list[File]:
+        """Takes in and builds the half of a story's files; returns the other half, drawn by lot."""
+        held_back = random.Random(7).sample(files, len(files) // 2)
+        self.deliver_files(file for file in files if file not in held_back)
+        self.ingest()
+        self.build_untested()
+        return held_back
+
+    def refused_files(self) -> list[str]:
+        """The files in quarantine, `<source>.<table>/<name>`, sorted."""
+        refused = self.rows(
+            "select distinct concat(source, '/', name) as file from audit.files "
+            "where status = 'quarantined' order by file"
+        )
+        return [row["file"] for row in refused]
 
     def ingest(self) -> Load | None:
         with self._loads() as loads:

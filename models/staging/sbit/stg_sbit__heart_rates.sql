@@ -8,7 +8,7 @@ messages as (
 parsed as (
     select
         *,
-        {{ json_object_of('message', 'device_id bigint, time double, heartrate double') }}
+        {{ strict_json_of('message', 'device_id bigint, time double, heartrate double') }}
             as numbers
     from messages
 ),
