@@ -7,7 +7,6 @@
 -#}
 {% macro touch(keys, query, ranges=none) %}
     {% if execute and is_load_by_load() %}
-        {% do interpret_small_work() %}
         {# Delta does not find the columns of a change feed where its table is read beside it. #}
         {% set most = 1000000 if 'table_changes(' in query else 1000 %}
         {% set touched = {

@@ -14,10 +14,9 @@
                 {{ report_date('event_at + interval ' ~ var('sample_seconds') ~ ' second') }}
             )
         ) as date
-    from {{ changes_since(
+    from {{ changes_since_built(
         ref('consolidated'),
-        ['server_id', 'session_id', 'device_id', 'event_id', 'event_type', 'event_at', 'customer_id'],
-        feed_version(ref('consolidated'))
+        ['server_id', 'session_id', 'device_id', 'event_id', 'event_type', 'event_at', 'customer_id']
     ) }}
     union all
     select

@@ -3,7 +3,6 @@
     unique_key=['server_id', 'window_start'],
     partition_by=['window_date'],
     meta={'layout': 'window_date', 'range': 'window_start'},
-    tags=['live'],
 ) }}
 
 {% set events = ref('int_connections') %}

@@ -1,4 +1,4 @@
-{{ config(unique_key=['server_id']) }}
+{{ config(incremental_strategy='merge_arrivals', unique_key=['server_id']) }}
 
 {% set as_of = as_of(ref('int_connections')) %}
 

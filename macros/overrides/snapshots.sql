@@ -1,5 +1,8 @@
-{#- The three macros that carry a snapshot, each with a branch for the strategy `change_log`; every other
-    strategy goes to the adapter's own. -#}
+{#-
+  dbt 1.11 and dbt-spark 1.11.0 know no strategy that keeps every change that a source tells. The three macros that
+  carry a snapshot have a branch for `change_log`; every other strategy goes to the adapter's own. They can go when
+  a strategy may bring its own statements.
+-#}
 {% macro spark__build_snapshot_table(strategy, sql) %}
     {% if strategy.name == 'change_log' %}
         {{ change_log_versions(strategy, sql) }}
