@@ -37,7 +37,6 @@
         ) %}
     {% endif %}
     {% set tables = writes | rejectattr('config.materialized', 'equalto', 'view') | list %}
-    {% set pending = domain['pending'] | list %}
     {% set anew = [] %}
     {% for node in writes if flags.FULL_REFRESH or (
         node in tables and (
@@ -46,14 +45,18 @@
         )
     ) %}
         {% do anew.append(node.unique_id) %}
-        {% do pending.append(node.name) if node.name not in pending %}
     {% endfor %}
-    {% do add_all_below(pending, anew) %}
-    {% set has_news = namespace(is_so=domain['pending'] != []) %}
+    {% set below = with_all_below(anew) if anew else [] %}
+    {% set pending = domain['pending'] | list %}
+    {% for node in tables_of(name) + nodes_of(name, ['seed']) if node.unique_id in below and node.name not in pending %}
+        {% do pending.append(node.name) %}
+    {% endfor %}
+    {% set has_news = namespace(is_so=pending != []) %}
     {% for node in tables if last_load_of(node) > (domain['built'] or 0) %}
         {% set has_news.is_so = true %}
     {% endfor %}
-    {% if anew or (tables and has_news.is_so and not domain['is_being_written']) %}
+    {% set is_news = pending != domain['pending'] or basis != domain['basis'] or not domain['is_being_written'] %}
+    {% if tables and has_news.is_so and is_news or anew and is_news %}
         {% do domain.update({'basis': basis, 'is_being_written': true, 'pending': pending}) %}
         {% do record(name) %}
     {% endif %}

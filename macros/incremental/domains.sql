@@ -9,44 +9,39 @@
 {% endmacro %}
 
 {#- The nodes of a domain of these types (model, snapshot, seed, test). -#}
-{% macro nodes_of(domain, resource_types) %}
+{% macro nodes_of(name, resource_types) %}
     {% set found = [] %}
-    {% for node in graph.nodes.values() if node.resource_type in resource_types and domain_of(node) == domain %}
+    {% for node in graph.nodes.values() if node.resource_type in resource_types and domain_of(node) == name %}
         {% do found.append(node) %}
     {% endfor %}
     {{ return(found) }}
 {% endmacro %}
 
 {#- The tables of a domain that builds write: models that are no views, and snapshots. -#}
-{% macro tables_of(domain) %}
-    {{ return(nodes_of(domain, ['model', 'snapshot']) | rejectattr('config.materialized', 'equalto', 'view') | list) }}
+{% macro tables_of(name) %}
+    {{ return(nodes_of(name, ['model', 'snapshot']) | rejectattr('config.materialized', 'equalto', 'view') | list) }}
 {% endmacro %}
 
 {#-
   What the answers of a domain stand on besides its events, by name: the vars that its list in the var
   `domains` names, and its seeds' files.
 -#}
-{% macro basis_of(domain) %}
+{% macro basis_of(name) %}
     {% set basis = {} %}
-    {% for name in var('domains')[domain] %}
-        {% do basis.update({name: var(name)}) %}
+    {% for key in var('domains')[name] %}
+        {% do basis.update({key: var(key)}) %}
     {% endfor %}
-    {% for seed in nodes_of(domain, ['seed']) %}
+    {% for seed in nodes_of(name, ['seed']) %}
         {% do basis.update({seed.name: local_md5(seed.checksum.checksum ~ tojson(seed.config.get('column_types')))}) %}
     {% endfor %}
     {{ return(basis) }}
 {% endmacro %}
 
-{#- Adds to `names` all models and snapshots that stand, at whatever distance, on the nodes with these ids. -#}
-{% macro add_all_below(names, unique_ids) %}
-    {% set below = [] %}
-    {% for node in graph.nodes.values() if node.resource_type in ['model', 'snapshot'] and node.name not in names %}
-        {% if node.depends_on.nodes | select('in', unique_ids) | first is defined %}
-            {% do names.append(node.name) %}
-            {% do below.append(node.unique_id) %}
-        {% endif %}
+{#- The ids of nodes and of all models and snapshots that stand on them, at whatever distance. -#}
+{% macro with_all_below(unique_ids) %}
+    {% set found = unique_ids | list %}
+    {% for node in graph.nodes.values() if node.resource_type in ['model', 'snapshot'] and node.unique_id not in found %}
+        {% do found.append(node.unique_id) if node.depends_on.nodes | select('in', unique_ids) | list %}
     {% endfor %}
-    {% if below %}
-        {% do add_all_below(names, below) %}
-    {% endif %}
+    {{ return(found if found | length == unique_ids | length else with_all_below(found)) }}
 {% endmacro %}

@@ -37,10 +37,11 @@
     {% endfor %}
     {% set versions = {} %}
     {% for mart in marts_of(name) %}
-        {% set before = domain['marts'].get(mart.name) if mart.name in run_state()['idle'] %}
-        {% do versions.update({
-            mart.name: before if before is not none else current_version(mart.schema ~ '.' ~ mart.alias)
-        }) %}
+        {% if mart.name in run_state()['idle'] and mart.name in domain['marts'] %}
+            {% do versions.update({mart.name: domain['marts'][mart.name]}) %}
+        {% else %}
+            {% do versions.update({mart.name: current_version(mart.schema ~ '.' ~ mart.alias)}) %}
+        {% endif %}
     {% endfor %}
     {% do domain.update({
         'built': run_state()['cut'], 'is_being_written': false, 'pending': [], 'marts': versions,

@@ -18,22 +18,24 @@
     {% for node in graph.nodes.values() if node.schema == gold %}
         {% do named.append(node.alias) %}
     {% endfor %}
-    {% do run_query('create schema if not exists ' ~ gold) if wanted %}
-    {% set shown = {} %}
-    {% for relation in adapter.list_relations_without_caching(api.Relation.create(schema=gold)) %}
-        {% do shown.update({relation.identifier: relation.information}) %}
-        {% do run_query('drop view ' ~ gold ~ '.' ~ relation.identifier) if relation.identifier not in named %}
-    {% endfor %}
-    {% for alias, (mart, query) in wanted.items() %}
-        {% if alias not in shown %}
-            {% do run_query(
-                'create view ' ~ gold ~ '.' ~ alias ~ " comment '" ~ quoted(mart.description) ~ "' as " ~ query
-            ) %}
-        {# Altered, since to replace a view Spark drops it for a moment. #}
-        {% elif query not in shown[alias] %}
-            {% do run_query('alter view ' ~ gold ~ '.' ~ alias ~ ' as ' ~ query) %}
-        {% endif %}
-    {% endfor %}
+    {% if wanted %}
+        {% do run_query('create schema if not exists ' ~ gold) %}
+        {% set shown = {} %}
+        {% for row in run_query('show table extended in ' ~ gold ~ " like '*'").rows %}
+            {% do shown.update({row[1]: row[3]}) %}
+            {% do run_query('drop view ' ~ gold ~ '.' ~ row[1]) if row[1] not in named %}
+        {% endfor %}
+        {% for alias, (mart, query) in wanted.items() %}
+            {% if alias not in shown %}
+                {% do run_query(
+                    'create view ' ~ gold ~ '.' ~ alias ~ " comment '" ~ quoted(mart.description) ~ "' as " ~ query
+                ) %}
+            {# Altered, since to replace a view Spark drops it for a moment. #}
+            {% elif query not in shown[alias] %}
+                {% do run_query('alter view ' ~ gold ~ '.' ~ alias ~ ' as ' ~ query) %}
+            {% endif %}
+        {% endfor %}
+    {% endif %}
 {% endmacro %}
 
 {#- The marts of a domain. -#}
