@@ -14,7 +14,7 @@ from lakehouse.settings import PROJECT
 
 VARS = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]
 DOMAINS: dict[str, list[str]] = VARS["domains"]
-# They name schemas, how statements run, and the report time, which is refused by all that remembers.
+# What names schemas, how statements run, and the report time, which a run that remembers refuses.
 NO_ANSWERS = {"domains", "environment", "small_work_rows", "as_of"}
 TOGETHER = {"rejects", "unmatched", "conflicts"}
 
@@ -98,12 +98,13 @@ def test_a_domains_list_has_the_vars_that_its_nodes_read(manifest: Any, domain: 
         for node in of_type(manifest, "model", "snapshot")
         if node.config.meta.get("domain") == domain
     ]
-    read = [name for text in texts(manifest, nodes) for name in re.findall(r"\bvar\((.+?)\)", text)]
     above = {one for node in nodes for one in node.depends_on.nodes}
-    for source in {manifest.sources[one].source_name for one in above & manifest.sources.keys()}:
-        read += [name.replace("source_name ~ '", f"'{source}") for name in read]
-    names = {name.strip("'\"") for name in read if "~" not in name} - NO_ANSWERS
-    assert sorted(DOMAINS[domain]) == sorted(names)
+    sources = {manifest.sources[one].source_name for one in above & manifest.sources.keys()}
+    names = set()
+    for text in texts(manifest, nodes):
+        for start, name in re.findall(r"""\bvar\((source_name ~ )?['"](\w+)""", text):
+            names |= {f"{source}{name}" for source in sources} if start else {name}
+    assert sorted(DOMAINS[domain]) == sorted(names - NO_ANSWERS)
 
 
 def test_every_var_that_changes_answers_stands_in_a_list() -> None:
