@@ -21,7 +21,7 @@ accounts as (
         {%- else -%}
         {%- set identity = entity.identity | join(', ') -%}
         sum(num_due) as events,
-        -- Accepted and, besides, told again.
+        {# Those accepted, and what says the same again. -#}
         sum(if(num_due > 0, num_kept + if(is_refused, 0, num_due - 1), 0)) as accounted_for,
         sum(if(num_came = 0, num_kept, 0)) as invented
     from (
