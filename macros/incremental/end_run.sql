@@ -19,9 +19,8 @@
                 {% do moved.append(name) %}
             {% endif %}
         {% endfor %}
-        {% if moved %}
-            {% do show_published() %}
-        {% endif %}
+        {% do show_published() if moved %}
+        {% do bring_domains_together() %}
     {% endif %}
 {% endmacro %}
 
