@@ -14,24 +14,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from ingestion.bronze import AUDIT_TABLES
 from ingestion.declaration import SourceTable
 from ingestion.gate import GateError, waiting_files
-from ingestion.loads import Load, LoadError, Loads, first_line, only_ingestion
+from ingestion.loads import LoadError, Loads, first_line, only_ingestion
 from ingestion.lock import LockedError
 from lakehouse.build import Builds, Retries
 from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
-from lakehouse.maintenance import delta_tables, keep_up
+from lakehouse.maintenance import TablesKeptUp
 from lakehouse.settings import PROJECT, Settings, load_settings
 
 # How often the inbox is looked at; it is still when two looks see the same, since a delivery may be
@@ -39,8 +37,6 @@ from lakehouse.settings import PROJECT, Settings, load_settings
 _LOOK_SECONDS = 0.05
 # How long a delivery may take before what is there of it is taken in.
 _PATIENCE_SECONDS = 1.0
-# How often a table has its upkeep.
-_UPKEEP_SECONDS = 60.0
 # How long files are kept that a table no longer has: builds and rounds replace a hundred a minute.
 _RETAIN_HOURS = 2
 # How often it is asked whether there is anything to build, should no load tell.
@@ -52,31 +48,6 @@ _REFUSED_SECONDS = 5.0
 _END_SECONDS = 30.0
 # What may fail while the loop goes on.
 _FAILURES = (PySparkException, LoadError, GateError, LakehouseError, OSError)
-
-
-@dataclass(frozen=True)
-class Round:
-    """What one round of ingestion did.
-
-    Attributes:
-        load: The load that it took in.
-        seconds: How long it took.
-        lag: Seconds from the arrival of its oldest file to the end of the round.
-    """
-
-    load: Load
-    seconds: float
-    lag: float
-
-    def lines(self) -> Iterator[str]:
-        """The round in a line, and a line for each file that was refused."""
-        rows = sum(source.rows or 0 for source in self.load.sources)
-        failed = "; ".join(self.load.failures)
-        yield (
-            f"load {self.load.load_id}: rows {rows}, {self.seconds:.1f} s, lag {self.lag:.1f} s"
-            + (f"; failed: {failed}" if failed else "")
-        )
-        yield from (f"  {refusal}" for refusal in self.load.refusals)
 
 
 class Stop:
@@ -139,11 +110,14 @@ class Ingestion:
         unfinished = self._loads.unfinished if self._loads else ()
         return files, self._loads is None or any(map(self._retries.is_due, unfinished))
 
-    def take_in(self, oldest: float) -> Round | None:
+    def take_in(self, oldest: float) -> list[str]:
         """Takes in what may be, if there is anything.
 
         Args:
             oldest: When the oldest file came, in epoch seconds.
+
+        Returns:
+            The load in a line, and a line for each file that was refused; nothing without a load.
 
         Raises:
             PySparkException, LoadError, GateError, LakehouseError, OSError: It failed outside any
@@ -161,60 +135,16 @@ class Ingestion:
             raise
         self._retries.note("ingestion", is_done=True)
         if load is None:
-            return None
+            return []
         for source in load.sources:
             self._retries.note(source.source, is_done=not source.failure)
-        return Round(load, time.monotonic() - began, time.time() - oldest)
-
-
-class Upkeep:
-    """The upkeep of tables, one of each kind a minute, between rounds.
-
-    Tables of ingestion are one kind, which no one else writes; those that dbt writes have to wait
-    until no build is under way, which keeps none of the first waiting.
-
-    Args:
-        settings: The installation.
-        ingestion: The loop's ingestion.
-        say: Told what failed.
-    """
-
-    def __init__(
-        self, settings: Settings, ingestion: Ingestion, say: Callable[[str], None]
-    ) -> None:
-        self._settings = settings
-        self._ingestion = ingestion
-        self._say = say
-        # By whether dbt writes them; the one whose turn is next first.
-        self._due: dict[bool, list[str]] = {False: [], True: []}
-        self._next_at = time.monotonic() + _UPKEEP_SECONDS
-
-    def go_on(self) -> None:
-        """Sees to the next tables, if it is time; after ingestion's last, to the landed files."""
-        if time.monotonic() < self._next_at:
-            return
-        self._next_at = time.monotonic() + _UPKEEP_SECONDS
-        for is_of_dbt, due in self._due.items():
-            name = due[0] if due else "landing"
-            try:
-                spark = local.session(self._settings)
-                with local.only_build(self._settings) if is_of_dbt else nullcontext():
-                    if due:
-                        due.pop(0)
-                        if note := keep_up(spark, name, _RETAIN_HOURS).note:
-                            self._say(f"{name}: {note}")
-                        continue
-                    due += [name for name in delta_tables(spark) if _is_of_dbt(name) == is_of_dbt]
-                    if not is_of_dbt:
-                        self._ingestion.loads().forget_files()
-            except LockedError:
-                pass  # its turn comes again
-            except _FAILURES as error:
-                self._say(f"The upkeep of {name} failed: {first_line(error)}")
-
-
-def _is_of_dbt(table: str) -> bool:
-    return not table.startswith("bronze.") and table not in AUDIT_TABLES
+        told = (
+            f"load {load.load_id}: rows {sum(source.rows or 0 for source in load.sources)}, "
+            f"{time.monotonic() - began:.1f} s, lag {time.time() - oldest:.1f} s"
+        )
+        if load.failures:
+            told += f"; failed: {'; '.join(load.failures)}"
+        return [told, *(f"  {refusal}" for refusal in load.refusals)]
 
 
 class BuildsBeside:
@@ -296,7 +226,9 @@ def run_rounds(
     """
     with only_ingestion(settings.paths):
         ingestion = Ingestion(settings, local.declared_tables())
-        upkeep = Upkeep(settings, ingestion, say)
+        upkeep = TablesKeptUp(
+            settings, say, lambda: ingestion.loads().forget_files(), _RETAIN_HOURS
+        )
         builds = BuildsBeside(settings, build_every, say) if build_every is not None else None
         stop = Stop()
         say(f"A round every {every:g} s, as soon as something waits in {settings.paths.inbox}.")
@@ -304,13 +236,12 @@ def run_rounds(
             while (oldest := _wait(ingestion, upkeep, builds, stop)) is not None:
                 began = time.monotonic()
                 try:
-                    done = ingestion.take_in(oldest)
+                    lines = ingestion.take_in(oldest)
                 except _FAILURES as error:
-                    done = None
-                    say(f"The round failed: {first_line(error)}")
-                for line in done.lines() if done else ():
+                    lines = [f"The round failed: {first_line(error)}"]
+                for line in lines:
                     say(line)
-                if done and builds:
+                if lines and builds:
                     builds.tell()
                 upkeep.go_on()
                 while time.monotonic() < began + every and not stop.sign:
@@ -322,7 +253,7 @@ def run_rounds(
 
 
 def _wait(
-    ingestion: Ingestion, upkeep: Upkeep, builds: BuildsBeside | None, stop: Stop
+    ingestion: Ingestion, upkeep: TablesKeptUp, builds: BuildsBeside | None, stop: Stop
 ) -> float | None:
     """Waits for files, or until what failed is to be tried again; upkeep goes on meanwhile.
 

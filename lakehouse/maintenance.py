@@ -13,22 +13,28 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
+from ingestion.bronze import AUDIT_TABLES
 from ingestion.gate import GateError
 from ingestion.loads import LoadError, Loads, first_line, only_ingestion
+from ingestion.lock import LockedError
 from lakehouse.domains import JOURNAL, append_state, states_of, tables_of
 from lakehouse.engine import local
+from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings
 
 SCHEMAS = ("bronze", "silver", "snapshots", "gold_build", "audit")
 # How long versions are kept that nobody reads: for long queries, and for going back.
 RETAIN_HOURS = 168
+# How often a table has its turn in a loop.
+_TURN_SECONDS = 60.0
 _PINNED = re.compile(r"version as of (\d+)", re.IGNORECASE)
 _OF_VERSION = re.compile(r"\.?(\d{20})\.")
 
@@ -128,6 +134,62 @@ def keep_up(spark: SparkSession, table: str, retain_hours: int = RETAIN_HOURS) -
         spark.sql(f"vacuum {table} retain {hours} hours").collect()
         removed = before - _count(folder)
     return Upkeep(table, compacted, removed, clean_log(log, oldest, retain_hours), note)
+
+
+class TablesKeptUp:
+    """The upkeep of tables in a loop: one of each kind a minute.
+
+    Those of ingestion are one kind, which the loop alone writes; those that dbt writes have to wait
+    until no build is under way, and keep none of the others waiting.
+
+    Args:
+        settings: The installation.
+        say: Told what was left alone or failed.
+        forget_files: Archives the landed files that bronze has.
+        retain_hours: As in `keep_up`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        say: Callable[[str], None],
+        forget_files: Callable[[], object],
+        retain_hours: int,
+    ) -> None:
+        self._settings = settings
+        self._say = say
+        self._forget_files = forget_files
+        self._retain_hours = retain_hours
+        # By whether dbt writes them; the one whose turn is next first.
+        self._due: dict[bool, list[str]] = {False: [], True: []}
+        self._next_at = time.monotonic() + _TURN_SECONDS
+
+    def go_on(self) -> None:
+        """Sees to the next tables, if it is time; before ingestion's first, to the landed files."""
+        if time.monotonic() < self._next_at:
+            return
+        self._next_at = time.monotonic() + _TURN_SECONDS
+        for is_of_dbt, due in self._due.items():
+            name = due[0] if due else "landing"
+            try:
+                spark = local.session(self._settings)
+                with local.only_build(self._settings) if is_of_dbt else nullcontext():
+                    if due:
+                        due.pop(0)
+                        if note := keep_up(spark, name, self._retain_hours).note:
+                            self._say(f"{name}: {note}")
+                        continue
+                due += [name for name in delta_tables(spark) if _is_of_dbt(name) == is_of_dbt]
+                if not is_of_dbt:
+                    self._forget_files()
+            except LockedError:
+                pass  # its turn comes again
+            except (PySparkException, GateError, LoadError, LakehouseError, OSError) as error:
+                self._say(f"The upkeep of {name} failed: {first_line(error)}")
+
+
+def _is_of_dbt(table: str) -> bool:
+    return not table.startswith("bronze.") and table not in AUDIT_TABLES
 
 
 def _forget_superseded(spark: SparkSession) -> None:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +17,7 @@ from ingestion.lock import LockedError
 from lakehouse import live
 from lakehouse.build import Done
 from lakehouse.engine import local
-from lakehouse.live import BuildsBeside, Ingestion, Round, Upkeep
+from lakehouse.live import BuildsBeside, Ingestion
 from lakehouse.settings import Settings
 
 TABLES = [
@@ -84,7 +83,7 @@ def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
 
 def test_what_an_earlier_loop_left_is_taken_in_at_once(loop: Loop) -> None:
     assert loop.ingestion.due() == ([], True)
-    assert loop.ingestion.take_in(0) is not None
+    assert loop.ingestion.take_in(0)
     assert loop.ingestion.due() == ([], False)
 
 
@@ -160,64 +159,15 @@ def test_what_failed_is_tried_again() -> None:
     assert wait(SimpleNamespace(due=lambda: ([], True))) is not None
 
 
-def test_a_round_tells_of_failures_and_refused_files() -> None:
+def test_a_round_tells_of_failures_and_refused_files(loop: Loop) -> None:
     source = SourceLoad("a.b", landed=1, rows=3, quarantined=[("f.csv", "it is empty")])
-    done = Round(Load(7, [source, SourceLoad("a.c", failure="broken")]), 2.04, 2.5)
-    assert list(done.lines()) == [
-        "load 7: rows 3, 2.0 s, lag 2.5 s; failed: a.c: broken",
-        "  a.b: f.csv: it is empty",
-    ]
-
-
-class Minutes:
-    """Upkeep by a clock of its own, of tables of both kinds."""
-
-    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 0.0
-        self.seen: list[str] = []
-        self.is_building = False
-        tables = ["bronze.a", "silver.b", "gold_build.c", "audit.domains", "audit.loads"]
-        monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(local, "session", lambda _: None)
-        monkeypatch.setattr(local, "only_build", self._only_build)
-        monkeypatch.setattr(live, "delta_tables", lambda _: tables)
-        monkeypatch.setattr(live, "keep_up", self._keep_up)
-        loads = SimpleNamespace(forget_files=lambda: self.seen.append("landing"))
-        ingestion = SimpleNamespace(loads=lambda: loads)
-        self._upkeep = Upkeep(Settings(home=home), ingestion, self.seen.append)  # type: ignore[arg-type]
-
-    def _only_build(self, _: object) -> nullcontext[None]:
-        if self.is_building:
-            raise LockedError("Process 7 builds")
-        return nullcontext()
-
-    def _keep_up(self, _: object, table: str, hours: int) -> SimpleNamespace:
-        self.seen.append(f"{table} {hours}")
-        return SimpleNamespace(note="")
-
-    def after(self, minutes: int) -> list[str]:
-        """What was seen to in so many minutes."""
-        self.seen.clear()
-        for _ in range(minutes * 12):
-            self.now += 5
-            self._upkeep.go_on()
-        return self.seen.copy()
-
-
-def test_upkeep_of_what_builds_write_waits_for_them_and_that_of_the_rest_does_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    minutes = Minutes(tmp_path, monkeypatch)
-    minutes.is_building = True
-    of_ingestion = ["landing", "bronze.a 2", "audit.loads 2"]
-    assert minutes.after(6) == of_ingestion * 2
-    minutes.is_building = False
-    assert minutes.after(4) == [
-        "landing",
-        *("bronze.a 2", "silver.b 2"),
-        *("audit.loads 2", "gold_build.c 2"),
-        *("landing", "audit.domains 2"),
-    ]
+    load = Load(7, [source, SourceLoad("a.c", failure="broken")])
+    loop.loads.run = lambda _: load  # type: ignore[method-assign]
+    [told, refused] = loop.ingestion.take_in(time.time() - 2)
+    assert told == "load 7: rows 3, 0.0 s, lag 2.0 s; failed: a.c: broken"
+    assert refused == "  a.b: f.csv: it is empty"
+    loop.loads.run = lambda _: None  # type: ignore[method-assign]
+    assert loop.ingestion.take_in(0) == []
 
 
 def eventually(is_so: Callable[[], bool]) -> bool:
