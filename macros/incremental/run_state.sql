@@ -46,7 +46,9 @@
             null,
             null
         from {{ audit }}.loads
-        where source is not null
+        where
+            source is not null
+            and load_id <= (select max(load_id) from {{ audit }}.loads where status = 'closed')
         group by source
         union all
         select

@@ -121,9 +121,9 @@ def test_the_engine_listens_on_the_loopback_address_alone(lakehouse: Lakehouse) 
 def test_a_second_build_at_the_same_time_refuses(lakehouse: Lakehouse) -> None:
     with (
         local.only_build(lakehouse.settings),
-        pytest.raises(LakehouseError, match=f"Process {os.getpid()} builds this lakehouse"),
+        pytest.raises(AssertionError, match=f"Process {os.getpid()} builds this lakehouse"),
     ):
-        lakehouse.build("--select", "age_bands")
+        lakehouse.bare_dbt("build", "--select", "age_bands")
     lakehouse.build("--select", "age_bands")
 
 

@@ -161,7 +161,14 @@ class Lakehouse:
         log = self.settings.paths.logs / "live-test.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [Path(sys.executable).with_name("lakehouse"), "run", "--every", "1s"],
+                [
+                    Path(sys.executable).with_name("lakehouse"),
+                    "run",
+                    "--every",
+                    "1s",
+                    "--build-every",
+                    "1s",
+                ],
                 cwd=PROJECT,
                 stdout=output,
                 stderr=output,
@@ -171,10 +178,11 @@ class Lakehouse:
                 assert process.poll() is None, log.read_text()[-1000:]
                 yield process
             finally:
+                builds = psutil.Process(process.pid).children() if process.poll() is None else []
                 process.kill()
                 process.wait()
-                # The build of the rest ends by itself, and frees its lock.
-                wait_until(lambda: not rest_of(process.pid), 60)
+                # They end by themselves, and free their lock.
+                assert not psutil.wait_procs(builds, 60)[1]
 
     def has_nothing_waiting(self) -> bool:
         return not any(path.is_file() for path in self.settings.paths.inbox.rglob("*"))
@@ -288,14 +296,6 @@ def run(
     )
     assert not check or answer.returncode == 0, answer.stderr + answer.stdout
     return answer
-
-
-def rest_of(loop: int) -> list[psutil.Process]:
-    """The process that builds the rest of the models for a loop, if there is one."""
-    told = ["-m", "lakehouse.live", str(loop)]
-    return [
-        one for one in psutil.process_iter(["cmdline"]) if (one.info["cmdline"] or [])[1:4] == told
-    ]
 
 
 def wait_until(is_so: Callable[[], object], seconds: float = 180) -> None:

@@ -1,111 +1,148 @@
-"""What a domain consists of, as dbt's manifest and dbt_project.yml have it."""
+"""What there is to do for a domain, by what the engine tells."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
-import yaml
-from dbt.cli.main import dbtRunner
 
-from lakehouse.settings import PROJECT
+from lakehouse import domains
+from lakehouse.domains import Domain, News, State, domains_of, news_of
 
-VARS = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]
-DOMAINS: dict[str, list[str]] = VARS["domains"]
-# What names schemas, how statements run, and the report time, which a run that remembers refuses.
-NO_ANSWERS = {"domains", "environment", "small_work_rows", "as_of"}
-TOGETHER = {"rejects", "unmatched", "conflicts"}
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("dbt")
-    result = dbtRunner().invoke(
-        [
-            *("--log-level", "none", "parse", "--no-partial-parse"),
-            *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
-            *("--target-path", str(folder / "target"), "--log-path", str(folder / "logs")),
-        ]
-    )
-    assert result.success, result.exception
-    return result.result
+DOMAIN = Domain("network", frozenset({"silver.a", "gold_build.b"}), frozenset({"t.x", "t.y"}))
+WHOLE = State(9, 7, 7, {"marts": {"b": 3}, "gold": {"b": 3}, "pending": []})
+# load, source, status, rows
+Loads = list[tuple[int, str | None, str, int | None]]
+LOAD_8: Loads = [(8, "t.x", "finished", 5), (8, None, "closed", 5)]
 
 
-def of_type(manifest: Any, *types: str) -> list[Any]:
-    return [node for node in manifest.nodes.values() if node.resource_type in types]
+class Engine:
+    """An engine with these loads, rows and tables."""
+
+    def __init__(self, loads: Loads) -> None:
+        self.loads = loads
+
+    def sql(self, statement: str) -> SimpleNamespace:
+        [built] = re.findall(r"from audit.loads where load_id > (\d+)$", statement)
+        ours = re.findall(r"'(\w\.\w)'", statement)
+        loads = [load for load in self.loads if load[0] > int(built)]
+        closed = [load[0] for load in loads if load[2] == "closed"]
+        of_ours = [load for load in loads if load[1] in ours]
+        row = {
+            "cut": max(closed, default=None),
+            "num_closed": len(closed),
+            "first": min((load[0] for load in of_ours), default=None),
+            "num_rows": sum(load[3] or 0 for load in of_ours),
+        }
+        return SimpleNamespace(collect=lambda: [row])
 
 
-def domains_of(manifest: Any, node: Any) -> set[str | None]:
-    """The domains of a node and of what it reads; of a source those of the staging models on it."""
-    found = set()
-    for one in [*node.depends_on.nodes, getattr(node, "unique_id", "")]:
-        if one in manifest.sources:
-            readers = [
-                model for model in of_type(manifest, "model") if one in model.depends_on.nodes
-            ]
-            found |= {reader.config.meta.get("domain") for reader in readers}
-        elif one in manifest.nodes and manifest.nodes[one].resource_type != "test":
-            found.add(manifest.nodes[one].config.meta.get("domain"))
-    return found
+@pytest.fixture
+def news(monkeypatch: pytest.MonkeyPatch):
+    def news(
+        state: State | None, loads: Loads, tables: tuple[str, ...] = ("silver.a", "gold_build.b")
+    ) -> News | None:
+        monkeypatch.setattr(domains, "states_of", lambda _: {"network": state} if state else {})
+        monkeypatch.setattr(
+            domains,
+            "tables_of",
+            lambda _, schema: {table.split(".")[1] for table in tables if table.startswith(schema)},
+        )
+        return news_of(Engine(loads), [DOMAIN]).get("network")  # type: ignore[arg-type]
+
+    return news
 
 
-def test_every_node_has_a_domain_but_those_that_bring_domains_together(manifest: Any) -> None:
-    nodes = of_type(manifest, "model", "seed", "snapshot")
-    assert {node.name for node in nodes if "domain" not in node.config.meta} == TOGETHER
-    for domain in DOMAINS:
-        assert domain in {node.config.meta.get("domain") for node in nodes}
+@pytest.mark.parametrize(
+    ("loads", "found"),
+    [
+        ([], None),
+        (LOAD_8, News("load 8", is_small=True)),
+        ([(8, "o.z", "finished", 5), (8, None, "closed", 5)], None),
+        ([(8, "t.x", "begun", None)], None),
+        ([(8, "o.z", "finished", 5), (8, None, "closed", 5), (9, "t.x", "begun", None)], None),
+        ([(8, "t.y", "failed", 0), (8, None, "closed", 0)], News("load 8", is_small=True)),
+        ([(8, "t.y", "finished", 200_000), (8, None, "closed", 0)], News("load 8", is_small=True)),
+        ([(8, "t.y", "finished", 200_001), (8, None, "closed", 0)], News("load 8")),
+        (
+            [
+                *((8, "o.z", "finished", 10**6), (8, None, "closed", 10**6)),
+                *((9, "t.x", "finished", 1), (9, None, "closed", 1)),
+            ],
+            News("loads 8 to 9", is_small=True),
+        ),
+        # Load 8 broke off: how many rows came with it is not known.
+        ([(9, "t.x", "finished", 1), (9, None, "closed", 1)], News("loads 8 to 9")),
+    ],
+)
+def test_a_domain_has_news_when_a_source_took_part_in_a_closed_load(
+    news, loads: Loads, found: News | None
+) -> None:
+    before: Loads = [(7, "t.x", "finished", 10**6), (7, None, "closed", 10**6)]
+    assert news(WHOLE, before + loads) == found
 
 
-def test_no_node_reads_another_domains(manifest: Any) -> None:
-    nodes = [*of_type(manifest, "model", "snapshot", "test"), *manifest.unit_tests.values()]
-    found = {node.name: domains_of(manifest, node) for node in nodes if node.name not in TOGETHER}
-    assert {name: of for name, of in found.items() if of not in [{one} for one in DOMAINS]} == {}
+def test_a_domain_of_which_nothing_ever_came_has_no_news(news) -> None:
+    others: Loads = [(1, "o.z", "finished", 5), (1, None, "closed", 5)]
+    assert news(None, others, ()) is None
+    ours: Loads = [(2, "t.x", "finished", 5), (2, None, "closed", 5)]
+    assert news(None, others + ours, ()) == News("loads 1 to 2", is_small=True)
 
 
-def test_what_brings_domains_together_names_every_domain(manifest: Any) -> None:
-    for name in TOGETHER:
-        together = manifest.nodes[f"model.lakehouse.{name}"]
-        of_domains = [f"model.lakehouse.{domain}_{name}" for domain in DOMAINS]
-        assert together.depends_on.nodes == of_domains
-        for one in of_domains:
-            assert types(manifest.nodes[one]) == types(together)
+@pytest.mark.parametrize(
+    ("state", "tables", "found"),
+    [
+        (WHOLE, ("silver.a",), News("missing: gold_build.b")),
+        (
+            State(9, 7, 7, {"pending": ["a", "b"], "is_being_written": True}),
+            ("silver.a", "gold_build.b"),
+            News("to be built anew: a, b"),
+        ),
+        (
+            State(9, 7, 7, {"pending": [], "is_being_written": True}),
+            ("silver.a", "gold_build.b"),
+            News("written since it was last built whole", is_small=True),
+        ),
+        (State(1, None, None, {"pending": []}), (), News("never built whole", is_small=True)),
+        (State(9, 7, 6), ("silver.a", "gold_build.b"), News()),
+        (State(9, 7, None), ("silver.a", "gold_build.b"), News()),
+        (
+            State(9, 7, 7, {"marts": {"b": 4}, "gold": {"b": 3}}),
+            ("silver.a", "gold_build.b"),
+            News(),
+        ),
+    ],
+)
+def test_what_was_left_undone_is_news_without_a_load(
+    news, state: State, tables: tuple[str, ...], found: News
+) -> None:
+    assert news(state, [], tables) == found
 
 
-def types(node: Any) -> list[tuple[str, str]]:
-    return [(name, column.data_type) for name, column in node.columns.items()]
+def test_what_is_built_anew_is_no_small_work_however_few_rows_came(news) -> None:
+    assert news(WHOLE, LOAD_8, ("silver.a",)) == News("load 8; missing: gold_build.b")
 
 
-def texts(manifest: Any, nodes: list[Any]) -> Iterator[str]:
-    """The text of these nodes and of all macros of the project that they call."""
-    todo = [one for node in nodes for one in node.depends_on.macros]
-    seen = set()
-    while todo:
-        macro = manifest.macros[todo.pop()]
-        if macro.package_name == "lakehouse" and macro.unique_id not in seen:
-            seen.add(macro.unique_id)
-            todo += macro.depends_on.macros
-            yield macro.macro_sql
-    for node in nodes:
-        yield node.raw_code
+def test_what_belongs_to_a_domain_stands_in_the_project() -> None:
+    def node(domain: str | None, kind: str, name: str, *parents: str) -> SimpleNamespace:
+        return SimpleNamespace(
+            config=SimpleNamespace(meta={"domain": domain} if domain else {}, materialized=kind),
+            schema="silver",
+            alias=name,
+            depends_on_nodes=list(parents),
+        )
 
-
-@pytest.mark.parametrize("domain", DOMAINS)
-def test_a_domains_list_has_the_vars_that_its_nodes_read(manifest: Any, domain: str) -> None:
     nodes = [
-        node
-        for node in of_type(manifest, "model", "snapshot")
-        if node.config.meta.get("domain") == domain
+        node("retail", "seed", "s"),
+        node("network", "view", "stg", "source.lakehouse.t.x", "source.lakehouse.t.y"),
+        node("network", "incremental", "a", "model.lakehouse.stg"),
+        node("network", "snapshot", "b"),
+        node("network", "table", "c"),
+        node(None, "view", "rejects", "source.lakehouse.o.z"),
+        node(None, "test", "unique_a", "model.lakehouse.a"),
     ]
-    above = {one for node in nodes for one in node.depends_on.nodes}
-    sources = {manifest.sources[one].source_name for one in above & manifest.sources.keys()}
-    names = set()
-    for text in texts(manifest, nodes):
-        for start, name in re.findall(r"""\bvar\((source_name ~ )?['"](\w+)""", text):
-            names |= {f"{source}{name}" for source in sources} if start else {name}
-    assert sorted(DOMAINS[domain]) == sorted(names - NO_ANSWERS)
-
-
-def test_every_var_that_changes_answers_stands_in_a_list() -> None:
-    assert {name for names in DOMAINS.values() for name in names} == VARS.keys() - NO_ANSWERS
+    assert domains_of(nodes) == [
+        Domain("network", frozenset({"silver.a", "silver.b", "silver.c"}), DOMAIN.sources),
+        Domain("retail", frozenset({"silver.s"}), frozenset()),
+    ]
