@@ -15,8 +15,8 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 JOURNAL = "audit.domains"
-# How dbt keeps them: what is of another kind, such as a view, holds no rows of its own.
-_TABLES = ("incremental", "table", "snapshot", "seed")
+# How dbt keeps what others can read.
+_RELATIONS = ("incremental", "table", "snapshot", "seed", "view")
 # Up to so many new rows, to compile the statements that work on them costs more than they do.
 _SMALL_WORK_ROWS = 200_000
 
@@ -27,7 +27,7 @@ class Domain:
 
     Attributes:
         name: Its name.
-        tables: What its nodes keep: `<schema>.<table>`.
+        tables: What its nodes keep, views too: `<schema>.<table>`.
         sources: What they read: `<source>.<table>`.
     """
 
@@ -97,7 +97,7 @@ def domains_of(nodes: Iterable[Any]) -> list[Domain]:
         if name := (node.config.meta or {}).get("domain"):
             tables.setdefault(name, set())
             sources.setdefault(name, set())
-            if node.config.materialized in _TABLES:
+            if node.config.materialized in _RELATIONS:
                 tables[name].add(f"{node.schema}.{node.alias}")
             for parent in node.depends_on_nodes:
                 if parent.startswith("source."):
@@ -141,10 +141,16 @@ def append_state(spark: SparkSession, domain: str, state: State) -> None:
 
 def tables_of(spark: SparkSession, schema: str) -> set[str]:
     """The names of the tables, no views, of a schema, which need not be there."""
+    names = _names_in(spark, schema)
+    if not names:
+        return names
+    return names - {row["viewName"] for row in spark.sql(f"show views in {schema}").collect()}
+
+
+def _names_in(spark: SparkSession, schema: str) -> set[str]:
     if not spark.catalog.databaseExists(schema):
         return set()
-    views = {row["viewName"] for row in spark.sql(f"show views in {schema}").collect()}
-    return {row["tableName"] for row in spark.sql(f"show tables in {schema}").collect()} - views
+    return {row["tableName"] for row in spark.sql(f"show tables in {schema}").collect()}
 
 
 def news_of(spark: SparkSession, domains: Collection[Domain]) -> dict[str, News]:
@@ -172,7 +178,7 @@ def _news_of(spark: SparkSession, domain: Domain, state: State | None) -> News |
     is_anew = False
     if state:
         schemas = {table.split(".")[0] for table in domain.tables}
-        there = {f"{schema}.{name}" for schema in schemas for name in tables_of(spark, schema)}
+        there = {f"{schema}.{name}" for schema in schemas for name in _names_in(spark, schema)}
         missing = sorted(domain.tables - there)
         is_anew = state.built is not None and bool(missing or state.pending)
         if state.built is None:

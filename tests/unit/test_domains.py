@@ -46,7 +46,7 @@ def news(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(domains, "states_of", lambda _: {"network": state} if state else {})
         monkeypatch.setattr(
             domains,
-            "tables_of",
+            "_names_in",
             lambda _, schema: {table.split(".")[1] for table in tables if table.startswith(schema)},
         )
         return news_of(Engine(loads), [DOMAIN]).get("network")  # type: ignore[arg-type]
@@ -143,6 +143,10 @@ def test_what_belongs_to_a_domain_stands_in_the_project() -> None:
         node(None, "test", "unique_a", "model.lakehouse.a"),
     ]
     assert domains_of(nodes) == [
-        Domain("network", frozenset({"silver.a", "silver.b", "silver.c"}), DOMAIN.sources),
+        Domain(
+            "network",
+            frozenset({"silver.stg", "silver.a", "silver.b", "silver.c"}),
+            DOMAIN.sources,
+        ),
         Domain("retail", frozenset({"silver.s"}), frozenset()),
     ]
