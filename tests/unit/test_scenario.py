@@ -27,13 +27,15 @@ def test_every_file_comes_once_and_repeats_come_later(seed: int, num_files: int)
     steps = draw_steps(random.Random(seed), num_files, MODELS)
     come: list[int] = []
     for step in steps:
-        if step.do in (of.DELIVER, of.LIVE):
+        if step.do in (of.DELIVER, of.LIVE, of.LOAD_INSIDE):
             come += step.files
         elif step.do == of.AGAIN:
             assert set(step.files) <= set(come)
     assert sorted(come) == list(range(num_files))
     last_ingest = max(
-        number for number, step in enumerate(steps) if step.do in (of.INGEST, of.LIVE)
+        number
+        for number, step in enumerate(steps)
+        if step.do in (of.INGEST, of.LIVE, of.LOAD_INSIDE)
     )
     assert not any(step.files for step in steps[last_ingest + 1 :])
 
