@@ -30,7 +30,7 @@ from lakehouse.build import BUILD_UNTESTED, Dbt
 from lakehouse.engine import local
 from lakehouse.maintenance import keep_up
 from lakehouse.settings import PROJECT, Settings, load_settings
-from tests.support.domains import DOMAINS
+from tests.support.domains import DOMAINS, selected
 from tests.support.lakehouse import Lakehouse, plain
 from tests.support.set_1 import SET_1_FILES
 
@@ -63,7 +63,7 @@ class MeasuredLakehouse(Lakehouse):
 
     def build(self, *options: str) -> None:
         """Builds the wearables without their tests, which would be timed too."""
-        self.dbt(*BUILD_UNTESTED, *options, "--select", *WEARABLES.selectors)
+        super().build("--exclude-resource-type", "test", *options)
 
     def from_inbox_to_gold(self) -> None:
         """Takes in what waits, and builds."""
@@ -200,7 +200,7 @@ def what_dbt_adds(rounds: int = 10) -> dict[str, Any]:
             loads.run()
             dbt = Dbt(lakehouse.settings)
             dbt.parse()
-            build = (*BUILD_UNTESTED, "--select", "config.meta.domain:network")
+            build = (*BUILD_UNTESTED, *selected("network"))
             dbt(*build)
             in_dbt, in_statements, num_nodes = [], [], []
             for told in sets[half : half + rounds + 2]:

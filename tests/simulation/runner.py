@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
+from dataclasses import replace
 from io import StringIO
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,11 +16,13 @@ from pyspark.errors import PySparkException
 
 from ingestion.loads import LoadError, first_line
 from lakehouse.build import BUILD_UNTESTED
+from lakehouse.domains import JOURNAL, State, append_state
+from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT
 from tests.simulation import scenario as of
 from tests.simulation.scenario import Scenario, Step, draw_steps
-from tests.support.domains import DOMAINS
+from tests.support.domains import DOMAINS, selected
 from tests.support.lakehouse import Lakehouse, wait_until
 
 CHECKS = (
@@ -95,7 +98,7 @@ class Play:
             self._lakehouse.ingest()
             self.build()
             found = self.from_oracle()
-            self._lose_last_watermarks()
+            self._take_back_built()
             before, began = self._gold(), time.time()
             self.build()
             found += self._changes("another build", before) + self._rewritten(began)
@@ -104,14 +107,31 @@ class Play:
         except (LakehouseError, LoadError, PySparkException, AssertionError) as error:
             return [f"it broke off, {type(error).__name__}: {first_line(error)}"]
 
-    def _lose_last_watermarks(self) -> None:
+    def _take_back_built(self) -> None:
         """Leaves what a kill before the end leaves: the next build reads the last load again.
 
-        After upkeep without those of change feeds, of which it keeps what is yet to be read only.
+        After upkeep all but the change feeds, of which it keeps what is yet to be read only.
         """
-        last = self._lakehouse.value("select max(load_id) from audit.watermarks")
-        but_feeds = "and feed_version is null" if self._has(of.MAINTAIN) else ""
-        self._lakehouse.rows(f"delete from audit.watermarks where load_id = {last} {but_feeds}")
+        last = self._state()
+        earlier = self._lakehouse.rows(
+            f"select built, state from {JOURNAL} where domain = '{self._scenario.domain}' "
+            f"and built < {last.built} order by number desc limit 1"
+        )
+        built, told = 0, {}
+        for row in earlier:
+            built, told = row["built"], json.loads(row["state"])
+        taken_back = {"is_being_written": True, "as_of": told.get("as_of")}
+        if not self._has(of.MAINTAIN):
+            taken_back["feeds"] = told.get("feeds", {})
+        self._note(replace(last, built=built, details=last.details | taken_back))
+
+    def _state(self) -> State:
+        return self._lakehouse.state(self._scenario.domain)
+
+    def _note(self, state: State) -> None:
+        """Writes down that the domain stands there."""
+        spark = local.session(self._lakehouse.settings)
+        append_state(spark, self._scenario.domain, replace(state, number=state.number + 1))
 
     def steps(self) -> None:
         """Plays the steps alone."""
@@ -136,10 +156,10 @@ class Play:
                 self._live(step)
             case of.MAINTAIN:
                 self._maintain()
-            case of.FAILING_BUILD:
-                self._fail()
             case _ if not self._is_built or step.do == of.BUILD:
                 self.build()
+            case of.FAILING_BUILD:
+                self._fail()
             case of.BUILD_PART:
                 self.build(models=step.models)
             case of.REFRESH:
@@ -154,13 +174,19 @@ class Play:
         self._lakehouse.maintain()
 
     def _fail(self) -> None:
-        bad_var = json.dumps({self._domain.bad_var: "no_such_column"})
+        """A table in the middle refuses what is new to it."""
+        table = self._domain.middle
+        newest = self._lakehouse.value(f"select coalesce(max(_load_id), 0) from {table}")
+        self._lakehouse.rows(
+            f"alter table {table} add constraint as_it_was check (_load_id <= {newest})"
+        )
         with suppress(LakehouseError), redirect_stderr(StringIO()):
-            self.build("--vars", bad_var)
-            self._say("which had nothing to do, so it did not fail")
+            self.build()
+            self._say("which had nothing to do there, so it did not fail")
+        self._lakehouse.rows(f"alter table {table} drop constraint if exists as_it_was")
 
     def _kill(self, step: Step) -> None:
-        options = [*BUILD_UNTESTED[1:], "--select", *self._domain.selectors]
+        options = [*BUILD_UNTESTED[1:], *selected(self._scenario.domain)]
         is_engine = step.do == of.KILL_ENGINE
         if not self._lakehouse.kill_build(step.seconds, *options, engine_too=is_engine):
             self._say("which came when the build had ended")
@@ -182,8 +208,8 @@ class Play:
 
     def build(self, *options: str, models: tuple[str, ...] = ()) -> None:
         """Builds these models, or the domain."""
-        selected = models or self._domain.selectors
-        self._lakehouse.dbt(*(*BUILD_UNTESTED, *options, "--select", *selected))
+        asked = ("--select", *models) if models else selected(self._scenario.domain)
+        self._lakehouse.dbt(*BUILD_UNTESTED, *options, *asked)
         self._is_built = self._is_built or not models
 
     def _gold(self) -> dict[str, list[dict[str, Any]]]:

@@ -53,8 +53,7 @@ class Domain:
         marts: Its marts, as the answers name them.
         accepted: By entity, the table of its accepted events.
         rejects: The tables of rejected events.
-        selectors: What dbt selects to build the domain and nothing else.
-        bad_var: A var which, set to nonsense, makes a model in the middle fail.
+        middle: A table in the middle, into which nearly every load brings rows.
         seeds: Of the scenarios that the deep tests play.
         draw_story: The arguments of its generator.
         files: The files of a story, by seed and arguments.
@@ -65,8 +64,7 @@ class Domain:
     marts: tuple[str, ...]
     accepted: Mapping[str, str]
     rejects: tuple[str, ...]
-    selectors: tuple[str, ...]
-    bad_var: str
+    middle: str
     seeds: tuple[int, ...]
     draw_story: Callable[[random.Random], dict[str, float]]
     files: Callable[[int, dict[str, Any]], list[File]]
@@ -254,6 +252,11 @@ def _network_answers(files: Iterable[File]) -> dict[str, Any]:
     return of_network.answers(of_network.read_contents(contents), ingested_at=_INGESTED_AT)
 
 
+def selected(*domains: str) -> tuple[str, ...]:
+    """What dbt is told to take all of these domains, and nothing else."""
+    return ("--select", *(f"config.meta.domain:{domain}" for domain in domains))
+
+
 DOMAINS = {
     "wearables": Domain(
         marts=("workout_bpm_summary", "gym_summary", "gym_visits"),
@@ -265,13 +268,7 @@ DOMAINS = {
             "heart_rates": "silver.int_readings",
         },
         rejects=("silver.int_file_rejects", "silver.int_message_rejects"),
-        selectors=(
-            "path:models/*/sbit",
-            "path:models/*/wearables",
-            "path:seeds/wearables",
-            "path:snapshots/wearables",
-        ),
-        bad_var="max_bpm",
+        middle="silver.int_workouts_measured",
         seeds=(37,),
         draw_story=_wearables_story,
         files=_wearables_files,
@@ -292,8 +289,7 @@ DOMAINS = {
             "connections": "silver.int_connections",
         },
         rejects=("silver.int_connection_rejects", "silver.int_subscription_rejects"),
-        selectors=("path:models/*/telecom", "path:models/*/network", "path:seeds/network"),
-        bad_var="overloaded_from",
+        middle="silver.consolidated",
         seeds=(52,),
         draw_story=_network_story,
         files=_network_files,

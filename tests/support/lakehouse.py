@@ -22,18 +22,18 @@ import psutil
 from ingestion.loads import Load, Loads, only_ingestion
 from lakehouse import build, engine, maintenance
 from lakehouse.build import BUILD, Dbt
+from lakehouse.domains import State, states_of
 from lakehouse.engine import local
 from lakehouse.settings import PROJECT, Settings, load_settings
-from tests.support.domains import DOMAINS, File
+from tests.support.domains import DOMAINS, File, selected
 
 
 @dataclass
 class Lakehouse:
-    """One lakehouse, driven in this process; after its first build it builds its domains alone."""
+    """One lakehouse, driven in this process, which builds its domains and no other."""
 
     settings: Settings
     domains: tuple[str, ...] = ("wearables",)
-    is_built: bool = False
 
     def __post_init__(self) -> None:
         self._dbt = Dbt(self.settings)
@@ -94,10 +94,15 @@ class Lakehouse:
             yield Loads(session, self.settings.paths, local.declared_tables())
 
     def build(self, *options: str) -> None:
-        others = DOMAINS.keys() - set(self.domains) if self.is_built else ()
-        folders = [f"path:models/*/{domain}" for domain in others]
-        self.dbt(*BUILD, *options, *(("--exclude", *folders) if folders else ()))
-        self.is_built = True
+        self.dbt(*BUILD, *self._selecting(options))
+
+    def _selecting(self, options: tuple[str, ...]) -> tuple[str, ...]:
+        """The options, and its domains unless they select something else."""
+        return options if "--select" in options else (*options, *selected(*self.domains))
+
+    def state(self, domain: str) -> State:
+        """Where a domain stands."""
+        return states_of(local.session(self.settings))[domain]
 
     def dbt(self, *arguments: str) -> None:
         """On the project as it was at the first call: to read it each time takes a second."""
@@ -134,7 +139,7 @@ class Lakehouse:
         """
         process = subprocess.Popen(
             [
-                *(Path(sys.executable).with_name("dbt"), "build", *options),
+                *(Path(sys.executable).with_name("dbt"), "build", *self._selecting(options)),
                 *("--target-path", self.settings.paths.root / "killed"),
             ],
             cwd=PROJECT,

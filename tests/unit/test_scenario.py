@@ -94,7 +94,7 @@ def test_a_failing_scenario_takes_no_others_place(
 def test_a_build_that_breaks_off_is_a_failure_whenever_it_does(
     monkeypatch: pytest.MonkeyPatch, last: int
 ) -> None:
-    lakehouse = SimpleNamespace(ingest=lambda: None, value=lambda _: 0, rows=lambda _: [])
+    lakehouse = SimpleNamespace(ingest=lambda: None)
     play = Play(lakehouse, draw(3, "wearables"), print)
     builds = iter(range(1, 4))
 
@@ -104,7 +104,7 @@ def test_a_build_that_breaks_off_is_a_failure_whenever_it_does(
 
     monkeypatch.setattr(play, "build", build)
     monkeypatch.setattr(play, "_gold", dict)
-    for name in ("from_oracle", "_rewritten", "_changes"):
+    for name in ("from_oracle", "_take_back_built", "_rewritten", "_changes"):
         monkeypatch.setattr(play, name, lambda *_: [])
     monkeypatch.setattr(play, "steps", lambda: None)
     assert play.differences() == ["it broke off, LakehouseError: refused"]
