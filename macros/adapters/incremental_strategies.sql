@@ -40,13 +40,13 @@
     {% set touched = run_state()['touched'][model.unique_id] %}
     {% if not has_arrivals() or touched['literals'] == [] %}
         select 'nothing has arrived' as outcome
-    {% elif not touched['ranges'] or not (touched['literals'] or touched['is_whole']) %}
+    {% elif not touched['ranges'] or not touched['literals'] %}
         {{ merge_arrivals(arg_dict['target_relation'], arg_dict['temp_relation'], arg_dict['unique_key']) }}
     {% else %}
         insert into {{ arg_dict['target_relation'] }} by name
         replace where
             {{ in_ranges('', touched['ranges']) }}
-            {% if not touched['is_whole'] %}and ({{ is_touched(touched) }}){% endif %}
+            and ({{ is_touched(touched) }})
         select * from {{ arg_dict['temp_relation'] }}
     {% endif %}
 {% endmacro %}

@@ -41,20 +41,6 @@
     ) }}
 {% endmacro %}
 
-{#- The moment of the earliest event that has arrived for this model, as a literal. -#}
-{% macro earliest_arrival(events) %}
-    {% if not execute or cannot_ask() %}
-        {{ return('(select min(event_at) from ' ~ arrivals(events) ~ ')') }}
-    {% elif arrived_here(events) %}
-        {{ return(
-            run_state()['ranges'][events.identifier] | map(attribute=1) | min or 'cast(null as timestamp)'
-        ) }}
-    {% endif %}
-    {{ return(
-        run_query('select ' ~ literal_of('min(event_at)') ~ ' from ' ~ arrivals(events)).columns[0].values()[0]
-    ) }}
-{% endmacro %}
-
 {#- The report time at which this model was built last, as a literal. -#}
 {% macro as_of_before(events) %}
     {% if var('as_of') or not execute %}
