@@ -20,15 +20,6 @@
     {{ return(domain['as_of_reached']) }}
 {% endmacro %}
 
-{#- The moment of the earliest event that has arrived for this model, as a literal. -#}
-{% macro earliest_arrival(events) %}
-    {% set asked = 'select min(event_at) from ' ~ arrivals(events) %}
-    {% if not execute or cannot_ask() %}
-        {{ return('(' ~ asked ~ ')') }}
-    {% endif %}
-    {{ return(run_query(asked | replace('min(event_at)', literal_of('min(event_at)'), 1)).columns[0].values()[0]) }}
-{% endmacro %}
-
 {#- The report time up to which the domain was built before, as a literal. -#}
 {% macro as_of_before(events) %}
     {% if var('as_of') or not execute %}
