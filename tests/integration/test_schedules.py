@@ -466,6 +466,15 @@ def test_a_killed_build_is_read_again(settled: Toy) -> None:
     assert settled.numbers() == (settled.last, settled.last)
 
 
+def test_a_home_of_an_earlier_release_is_built_anew(settled: Toy) -> None:
+    """15: tables are there, and nothing tells how far they have come."""
+    settled.sql("drop table audit.domains")
+    settled.sql("update silver.int_entries set amount = 0")
+    settled.lakehouse.dbt("build")
+    settled.check()
+    assert settled.numbers() == (settled.last, settled.last)
+
+
 def test_built_in_the_end_as_in_one_go(settled: Toy) -> None:
     before = {mart: settled.seen(mart) for mart in ("account_sums", "day_sums", "other_sums")}
     settled.dbt("build", "--full-refresh")
