@@ -13,20 +13,11 @@
     {% set domain = run_state()['domains'][domain_of(model)] %}
     {% if 'as_of_reached' not in domain %}
         {% set latest = 'max(event_at)' if domain['as_of'] is none else 'greatest(' ~ domain['as_of'] ~ ', max(event_at))' %}
-        {% set since = ' and _load_id > ' ~ domain['built'] if domain['as_of'] is not none %}
-        {% set asked = 'select ' ~ literal_of(latest) ~ ' from ' ~ events ~ ' where _load_id <= ' ~ cut() ~ (since or '') %}
+        {% set since = ' and _load_id > ' ~ domain['built'] if domain['as_of'] is not none else '' %}
+        {% set asked = 'select ' ~ literal_of(latest) ~ ' from ' ~ events ~ ' where _load_id <= ' ~ cut() ~ since %}
         {% do domain.update({'as_of_reached': run_query(asked).columns[0].values()[0]}) %}
     {% endif %}
     {{ return(domain['as_of_reached']) }}
-{% endmacro %}
-
-{#- The moment of the earliest event that has arrived for this model, as a literal. -#}
-{% macro earliest_arrival(events) %}
-    {% set asked = 'select min(event_at) from ' ~ arrivals(events) %}
-    {% if not execute or cannot_ask() %}
-        {{ return('(' ~ asked ~ ')') }}
-    {% endif %}
-    {{ return(run_query(asked | replace('min(event_at)', literal_of('min(event_at)'), 1)).columns[0].values()[0]) }}
 {% endmacro %}
 
 {#- The report time up to which the domain was built before, as a literal. -#}

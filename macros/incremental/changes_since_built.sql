@@ -8,7 +8,7 @@
     {% set is_asked = execute and not cannot_ask() %}
     {% if is_asked %}
         {% set domain = run_state()['domains'][domain_of(model)] %}
-        {% set read = domain['feeds'].get(relation.identifier) if is_load_by_load() %}
+        {% set read = domain['feeds'].get(relation.identifier) if is_load_by_load() else none %}
         {% set newest = current_version(relation) %}
         {% do domain.setdefault('feeds_reached', {}).update({relation.identifier: newest}) %}
     {% endif %}

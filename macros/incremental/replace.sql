@@ -14,7 +14,7 @@
     every touched row changes. -#}
 {% macro get_incremental_replace_touched_sql(arg_dict) %}
     {% set touched = run_state()['touched'][model.unique_id] %}
-    {% if not touched['ranges'] or not (touched['literals'] or touched['is_whole']) %}
+    {% if not touched['ranges'] or not touched['literals'] %}
         {{ get_incremental_recompute_touched_sql(arg_dict) }}
     {% elif is_idle(touched) %}
         select 'nothing has arrived' as outcome
@@ -22,7 +22,7 @@
         insert into {{ arg_dict['target_relation'] }} by name
         replace where
             {{ in_ranges('', touched['ranges']) }}
-            {% if not touched['is_whole'] %}and ({{ is_touched(touched) }}){% endif %}
+            and ({{ is_touched(touched) }})
         select * from {{ arg_dict['temp_relation'] }}
     {% endif %}
 {% endmacro %}

@@ -247,9 +247,9 @@ def test_the_live_loop_stops_cleanly_and_survives_a_kill(told: tuple[Lakehouse, 
         wait_until(lakehouse.has_nothing_waiting)  # landed, so in the middle of it
         process.kill()
         process.wait(60)
-    deliver(305)
+    deliver(1500)  # by when all sessions are lost that were open
     with lakehouse.live() as process:
-        wait_until(lambda: published(305))
+        wait_until(lambda: published(1500))
         process.send_signal(signal.SIGINT)
         assert process.wait(120) == 130
     assert lakehouse.value(events) == 6

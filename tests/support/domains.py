@@ -237,9 +237,6 @@ def _by_skewed_clocks(file: File, seed: int, share: float) -> File:
     ]
     place = rows.schema.get_field_index("event_at")
     told_at = pc.add(rows["event_at"], pa.array(skews, pa.duration("us")))
-    # Else an event of just before `earliest_event_at` would open windows of many years.
-    is_of_story = pc.equal(pc.year(rows["event_at"]), network.START.year)
-    told_at = pc.if_else(is_of_story, told_at, rows["event_at"])
     content = BytesIO()
     pq.write_table(rows.set_column(place, rows.schema.field("event_at"), told_at), content)
     return file._replace(content=content.getvalue())

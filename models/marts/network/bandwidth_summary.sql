@@ -5,7 +5,7 @@
 ) }}
 
 {% set events = ref('int_connections') %}
-{% set as_of = as_of(events) %}
+{% set as_of, before = as_of(events), as_of_before(events) %}
 {% set query %}
     select
         explode(
@@ -22,10 +22,8 @@
     select
         explode(
             sequence(
-                {{ report_date(
-                    as_of_before(events) ~ ' - interval ' ~ var('session_timeout_seconds') ~ ' second'
-                ) }},
-                {{ report_date(as_of) }}
+                {{ report_date(before ~ ' - interval ' ~ var('session_timeout_seconds') ~ ' second') }},
+                {{ report_date(before ~ ' + interval ' ~ var('sample_seconds') ~ ' second') }}
             )
         ) as date
 {% endset %}
