@@ -197,7 +197,7 @@ def test_the_builds_end_with_their_loop(child: subprocess.Popen[bytes]) -> None:
     assert child.stdin
     child.stdin.write(b"\n")
     child.stdin.close()
-    assert child.wait(600) == 0
+    assert child.wait(60) == 0
 
 
 def test_the_builds_begin_anew_and_their_words_are_the_loops(
