@@ -12,7 +12,7 @@
             {% for name, domain in state['domains'].items() %}
                 {% do begin_domain(name, domain, selected) %}
             {% endfor %}
-            {% do show_published() %}
+            {% do show_published(is_begin=true) %}
         {% endif %}
     {% endif %}
 {% endmacro %}

@@ -56,7 +56,7 @@
     {% if (
         domain['built'] is none or domain['is_being_written']
         or (domain['published'] == domain['built'] and domain['gold'] == domain['marts'])
-        or tests | reject('in', done) | first is defined
+        or tests | reject('in', done) | first is defined or basis_of(name) != domain['basis']
     ) %}
         {{ return(false) }}
     {% endif %}

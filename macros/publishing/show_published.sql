@@ -1,38 +1,38 @@
 {#-
-  Lets readers see what is remembered as published: `gold.<mart>` is a view of the mart's version then. What a
-  run that was killed left behind is put right, and a view that no mart stands behind any more goes.
+  Lets readers see what is remembered as published: `gold.<mart>` is a view of the mart's version then. At the
+  begin of a run this puts right what one that was killed left behind, and nothing else: a mart may have got other
+  columns, which the version then has not. A view that no mart stands behind any more goes.
 -#}
-{% macro show_published() %}
+{% macro show_published(is_begin=false) %}
     {% set gold = generate_schema_name('gold', none) | trim %}
     {% set wanted = {} %}
-    {% set named = [] %}
+    {% set named = graph.nodes.values() | selectattr('schema', 'equalto', gold) | map(attribute='alias') | list %}
     {% for name, domain in run_state()['domains'].items() %}
         {% for mart in marts_of(name) %}
             {% do named.append(mart.alias) %}
-            {% if mart.name in domain['gold'] %}
-                {% do wanted.update({mart.alias: [mart, 'select ' ~ mart.columns.keys() | join(', ') ~ ' from '
-                    ~ mart.schema ~ '.' ~ mart.alias ~ ' version as of ' ~ domain['gold'][mart.name]]}) %}
-            {% endif %}
+            {% do wanted.update({mart.alias: [mart, domain['gold'][mart.name]]}) if mart.name in domain['gold'] %}
         {% endfor %}
-    {% endfor %}
-    {% for node in graph.nodes.values() if node.schema == gold %}
-        {% do named.append(node.alias) %}
     {% endfor %}
     {% if wanted %}
         {% do run_query('create schema if not exists ' ~ gold) %}
         {% set shown = {} %}
         {% for row in run_query('show table extended in ' ~ gold ~ " like '*'").rows %}
-            {% do shown.update({row[1]: row[3]}) %}
+            {% do shown.update({row[1]: modules.re.findall('View Text: (.*)', row[3]) | first}) %}
             {% do run_query('drop view ' ~ gold ~ '.' ~ row[1]) if row[1] not in named %}
         {% endfor %}
-        {% for alias, (mart, query) in wanted.items() %}
+        {% for alias, (mart, version) in wanted.items() %}
+            {% set query = 'select ' ~ mart.columns.keys() | join(', ') ~ ' from ' ~ mart.schema ~ '.' ~ mart.alias
+                ~ ' version as of ' ~ version %}
             {% if alias not in shown %}
                 {% do run_query(
                     'create view ' ~ gold ~ '.' ~ alias ~ " comment '" ~ quoted(mart.description) ~ "' as " ~ query
                 ) %}
-            {# Altered, since to replace a view Spark drops it for a moment. #}
-            {% elif query not in shown[alias] %}
-                {% do run_query('alter view ' ~ gold ~ '.' ~ alias ~ ' as ' ~ query) %}
+            {% else %}
+                {% if is_begin %}
+                    {% set query = modules.re.sub('version as of \\d+$', 'version as of ' ~ version, shown[alias]) %}
+                {% endif %}
+                {# Altered, since to replace a view Spark drops it for a moment. #}
+                {% do run_query('alter view ' ~ gold ~ '.' ~ alias ~ ' as ' ~ query) if query != shown[alias] %}
             {% endif %}
         {% endfor %}
     {% endif %}
