@@ -23,6 +23,8 @@ from tests.support.lakehouse import Lakehouse, plain, wait_until
 
 NETWORK = DOMAINS["network"]
 STORY = {"minutes": 30, "late": 0.1, "duplicates": 0.1, "corrupt": 0.01, "reversed_": True}
+# A build under way with its tests, and the next: a minute on a machine that does nothing else.
+BUILDS_SECONDS = 900
 
 
 @pytest.fixture(scope="module")
@@ -237,19 +239,19 @@ def test_the_live_loop_stops_cleanly_and_survives_a_kill(told: tuple[Lakehouse, 
     events = "select count(*) from silver.int_connections where event_id > 1000000000000"
     with lakehouse.live() as process:
         deliver(1)
-        wait_until(lambda: published(1))
+        wait_until(lambda: published(1), BUILDS_SECONDS)
         deliver(301, server=999)  # the next window
-        wait_until(lambda: published(301))
+        wait_until(lambda: published(301), BUILDS_SECONDS)
         deliver(302, earlier=timedelta(days=1))
         deliver(303, earlier=timedelta(hours=3))
-        wait_until(lambda: lakehouse.value(events) == 4)
+        wait_until(lambda: lakehouse.value(events) == 4, BUILDS_SECONDS)
         deliver(304)
         wait_until(lakehouse.has_nothing_waiting)  # landed, so in the middle of it
         process.kill()
         process.wait(60)
     deliver(1500)  # by when all sessions are lost that were open
     with lakehouse.live() as process:
-        wait_until(lambda: published(1500))
+        wait_until(lambda: published(1500), BUILDS_SECONDS)
         process.send_signal(signal.SIGINT)
         assert process.wait(120) == 130
     assert lakehouse.value(events) == 6
