@@ -22,11 +22,13 @@
 {#- The part of the state that the audit tables know. -#}
 {% macro asked_state() %}
     {% set audit = generate_schema_name('audit', none) | trim %}
-    {% do run_query('create schema if not exists ' ~ audit) %}
-    {% do run_query(
-        'create table if not exists ' ~ audit ~ '.domains (domain string, number bigint, built bigint, '
-        ~ 'published bigint, state string, invocation_id string, recorded_at timestamp) using delta'
-    ) %}
+    {% if not load_cached_relation(api.Relation.create(schema=audit, identifier='domains')) %}
+        {% do run_query('create schema if not exists ' ~ audit) %}
+        {% do run_query(
+            'create table if not exists ' ~ audit ~ '.domains (domain string, number bigint, built bigint, '
+            ~ 'published bigint, state string, invocation_id string, recorded_at timestamp) using delta'
+        ) %}
+    {% endif %}
     {% set asked %}
         select
             'cut' as kind,
