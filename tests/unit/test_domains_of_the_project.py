@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-from dbt.cli.main import dbtRunner
 
 from lakehouse.settings import PROJECT
 
@@ -17,20 +16,6 @@ DOMAINS: dict[str, list[str]] = VARS["domains"]
 # What names schemas, how statements run, and the report time, which a run that remembers refuses.
 NO_ANSWERS = {"domains", "environment", "as_of"}
 TOGETHER = {"rejects", "unmatched", "conflicts"}
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("dbt")
-    result = dbtRunner().invoke(
-        [
-            *("--log-level", "none", "parse", "--no-partial-parse"),
-            *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
-            *("--target-path", str(folder / "target"), "--log-path", str(folder / "logs")),
-        ]
-    )
-    assert result.success, result.exception
-    return result.result
 
 
 def of_type(manifest: Any, *types: str) -> list[Any]:
