@@ -6,6 +6,7 @@ All that is drawn goes in as one round, a file each, so that a difference names 
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -198,14 +199,19 @@ def same(text: str | None, value: Any) -> bool:
 
 
 def as_json(value: Any) -> str:
-    """Of pairs and dicts alike; a number as its double."""
+    """Of pairs and dicts alike; a number as its double, as Java has it where that is infinite."""
     if isinstance(value, Pairs | dict):
         value = dict(value)
         return json.dumps({key: as_json(one) for key, one in value.items()}, sort_keys=True)
     if isinstance(value, list):
         return json.dumps([as_json(one) for one in value])
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return repr(float(value))
+        number = float(repr(value))
+        return (
+            repr(number)
+            if math.isfinite(number)
+            else json.dumps("Infinity" if number > 0 else "-Infinity")
+        )
     return json.dumps(value)
 
 
