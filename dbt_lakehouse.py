@@ -20,7 +20,7 @@ from dbt_common.exceptions import DbtRuntimeError
 
 # These read files only.
 _WITHOUT_ENGINE = {"clean", "debug", "deps", "init", "list", "parse", "serve"}
-_READS = {"compile", "generate", "freshness", "show", "test"}
+_READS = {"compile", "generate", "freshness", "show"}
 # These have no on-run-start, where every other command hears of what it reads and no build has made
 # (see `refuse_what_is_not_built`), or can do nothing at all before the first build.
 _READS_BUILT = {"compile", "generate", "show", "snapshot"}
@@ -74,9 +74,7 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
                 _tell_reasons_alone()
                 _end_in_order()
                 if flags.WHICH not in _READS:
-                    build_claim.enter_context(
-                        only_build(settings, os.environ.get("LAKEHOUSE_PACE", ""))
-                    )
+                    build_claim.enter_context(only_build(settings))
         except (LakehouseError, LockedError) as error:
             raise DbtRuntimeError(str(error)) from None
 
@@ -89,6 +87,13 @@ def _refuse_partial_work(flags: Any) -> None:
         )
     asked = _asked(flags)
     if asked["which"] in _READS:
+        return
+    if (asked.get("vars") or {}).get("as_of"):
+        raise DbtRuntimeError(
+            "as_of: the report time of what is kept is the data's. Ask for another with: "
+            "dbt show, or dbt compile"
+        )
+    if asked["which"] == "test":  # it writes down that readers may see what is built, nothing else
         return
     for option in _READS_LESS:
         # A run that is repeated takes these from the environment, too.

@@ -61,7 +61,7 @@ MEASURES = {
         "5 s and 10 s",
     ),
     "d": Measure(
-        "what dbt adds to a round of the live loop",
+        "what dbt adds to a build of a domain, a set of 5 s each",
         measures.what_dbt_adds,
         "{dbt_s_a_node} s a node, {dbt_share:.0%}",
         "0.15 s, 30 %",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import re
 import shutil
 import statistics
 import subprocess
@@ -27,12 +26,11 @@ from benchmarks import multiplied
 from generators.network import story as network
 from ingestion.loads import Load, Loads, only_ingestion
 from lakehouse import engine
-from lakehouse.build import BUILD_UNTESTED
+from lakehouse.build import BUILD_UNTESTED, Dbt
 from lakehouse.engine import local
-from lakehouse.live import LiveModels
 from lakehouse.maintenance import keep_up
 from lakehouse.settings import PROJECT, Settings, load_settings
-from tests.support.domains import DOMAINS
+from tests.support.domains import DOMAINS, selected
 from tests.support.lakehouse import Lakehouse, plain
 from tests.support.set_1 import SET_1_FILES
 
@@ -65,7 +63,7 @@ class MeasuredLakehouse(Lakehouse):
 
     def build(self, *options: str) -> None:
         """Builds the wearables without their tests, which would be timed too."""
-        self.dbt(*BUILD_UNTESTED, *options, "--select", *WEARABLES.selectors)
+        super().build("--exclude-resource-type", "test", *options)
 
     def from_inbox_to_gold(self) -> None:
         """Takes in what waits, and builds."""
@@ -190,7 +188,7 @@ def bytes_per_event(days: int = 10) -> dict[str, Any]:
 
 
 def what_dbt_adds(rounds: int = 10) -> dict[str, Any]:
-    """(d) The rounds of the live loop's models through dbt, and of that their statements alone."""
+    """(d) The builds of a domain through dbt, and of that their statements alone."""
     with empty_lakehouse() as lakehouse:
         home = lakehouse.settings.paths
         sets = list(network.sets(1, minutes=3, every=5.0))
@@ -200,21 +198,20 @@ def what_dbt_adds(rounds: int = 10) -> dict[str, Any]:
             for told in sets[:half]:
                 _deliver(lakehouse, told)
             loads.run()
-            lakehouse.dbt(*BUILD_UNTESTED)
-            live = CountedModels(lakehouse.settings)
-            live.owed |= {table.full_name for table in local.declared_tables()}
-            live.build(None)
+            dbt = Dbt(lakehouse.settings)
+            dbt.parse()
+            build = (*BUILD_UNTESTED, *selected("network"))
+            dbt(*build)
             in_dbt, in_statements, num_nodes = [], [], []
             for told in sets[half : half + rounds + 2]:
                 _deliver(lakehouse, told)
-                load = loads.run()
+                loads.run()
                 began = time.monotonic()
                 with statements() as spans:
-                    live.build(load)
+                    num_nodes.append(dbt(*build).total())
                 in_dbt.append(time.monotonic() - began)
                 in_statements.append(_covered(spans))
-                num_nodes.append(live.num_nodes)
-    # The first rounds ask what the later ones are told, and warm up.
+    # The first rounds warm up.
     wall, bare = statistics.median(in_dbt[2:]), statistics.median(in_statements[2:])
     nodes = statistics.median(num_nodes[2:])
     return {
@@ -224,17 +221,6 @@ def what_dbt_adds(rounds: int = 10) -> dict[str, Any]:
         "dbt_s_a_node": _round((wall - bare) / nodes),
         "dbt_share": _round((wall - bare) / wall),
     }
-
-
-class CountedModels(LiveModels):
-    """Live models that know how many of them the last round built."""
-
-    num_nodes = 0
-
-    def _hear(self, message: str) -> None:
-        if match := re.match(r"\d+ of (\d+) OK", message):
-            self.num_nodes = int(match[1])
-        super()._hear(message)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -152,8 +152,11 @@ class Loads:
             ).collect()
         }
 
-    def run(self) -> Load | None:
+    def run(self, but: Collection[str] = ()) -> Load | None:
         """Takes in all that waits and closes the load.
+
+        Args:
+            but: The sources that take no part in it.
 
         Returns:
             The load; None, and none is opened, where nothing waits.
@@ -161,13 +164,16 @@ class Loads:
         Raises:
             PySparkException: The engine failed outside any one source.
         """
-        load = self.take_in()
+        load = self.take_in(but)
         if load:
             self.close(load)
         return load
 
-    def take_in(self) -> Load | None:
+    def take_in(self, but: Collection[str] = ()) -> Load | None:
         """Takes in all that waits: when it returns, bronze has all rows of the load.
+
+        Args:
+            but: The sources that take no part in it.
 
         Returns:
             The load, which `close` has to close; None, and none is opened, where nothing waits.
@@ -176,10 +182,11 @@ class Loads:
             PySparkException: The engine failed outside any one source.
         """
         faults: dict[str, str] = {}
-        inspections = [found for table in self._tables for found in self._inspect(table, faults)]
+        taking_part = [table for table in self._tables if table.full_name not in but]
+        inspections = [found for table in taking_part for found in self._inspect(table, faults)]
         inspections = self._without_seen_paths(inspections, faults)
         names = {found.table.full_name for found in inspections} | self._unfinished | set(faults)
-        tables = [table for table in self._tables if table.full_name in names]
+        tables = [table for table in taking_part if table.full_name in names]
         if not tables:
             return None
         self._await_earlier_queries()
@@ -188,8 +195,8 @@ class Loads:
             table.full_name: SourceLoad(table.full_name, failure=faults.get(table.full_name))
             for table in tables
         }
+        names = {table.full_name for table in tables}
         was_whole = names - self._unfinished
-        is_known = not self._unfinished
         self._unfinished |= names
         fates = self._fates(inspections)
         self._record_fates(load_id, fates)
@@ -197,7 +204,7 @@ class Loads:
             self._record_loads([(load_id, name, "begun", None, None) for name in sorted(names)])
         expected, left = self._move(fates, loads)
         self._record_fates(load_id, [(found, "left") for found in left])
-        is_small = is_known and sum(expected.values()) <= _SMALL_WORK_ROWS
+        is_small = was_whole == names and sum(expected.values()) <= _SMALL_WORK_ROWS
         with interpreted(self._spark, is_wanted=is_small):
             self._ingest(tables, loads, expected, load_id)
         self._await_earlier_queries()  # a client may lose a query that goes on in the engine
@@ -238,11 +245,11 @@ class Loads:
             ]
             + [(load.load_id, None, "closed", num_rows, None)]
         )
-        self._unfinished = {source.source for source in load.sources if source.failure}
+        self._unfinished -= {source.source for source in load.sources if not source.failure}
 
     @property
     def unfinished(self) -> set[str]:
-        """The sources that the last load could not take in whole."""
+        """The sources that their last load could not take in whole."""
         return self._unfinished
 
     def _inspect(self, table: SourceTable, faults: dict[str, str]) -> Iterator[Inspection]:

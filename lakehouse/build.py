@@ -1,13 +1,21 @@
-"""dbt in this process, on the warm engine."""
+"""dbt in this process, on the warm engine, and what `lakehouse run` builds with it.
+
+domain with news --build--> `built` moves --test--> `published` moves, readers see it
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lakehouse.domains import Domain, News, domains_of, news_of, states_of
+from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings
 
@@ -19,9 +27,10 @@ if TYPE_CHECKING:
 # them.
 BUILD = ("build", "--exclude-resource-type", "unit_test")
 BUILD_UNTESTED = (*BUILD, "--exclude-resource-type", "test")
+TEST = ("test", "--exclude-resource-type", "unit_test")
 
-# How the macro `run_state` names its part of dbt's graph; the invocation's id follows.
-_RUN_STATE = "lakehouse_run_state_"
+_FIRST_RETRY_SECONDS = 60.0
+_LAST_RETRY_SECONDS = 1800.0
 
 
 class Dbt:
@@ -29,16 +38,11 @@ class Dbt:
 
     Args:
         settings: The installation.
-        pace: `live` or `rest` where two builds share the work, as `lakehouse run --every` has it:
-            each takes its own part of the models (see `dbt_lakehouse.EnginePlugin`); else empty.
-        heard: Called with each message of dbt's log, also those that are not printed.
+        heard: Called with each event of dbt.
     """
 
-    def __init__(
-        self, settings: Settings, pace: str = "", heard: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, heard: Callable[[Any], None] | None = None) -> None:
         self._settings = settings
-        self._pace = pace
         self._heard = heard
         self._manifest: Manifest | None = None
 
@@ -51,27 +55,26 @@ class Dbt:
         self._manifest = None  # dbt would give back the one that it is handed
         self._manifest = self._invoke("parse").result
 
-    def models(self) -> list[Any]:
-        """The models of the project, as `parse` has read it."""
-        nodes = self._manifest.nodes.values() if self._manifest else ()
-        return [node for node in nodes if node.unique_id.startswith("model.")]
+    def domains(self) -> list[Domain]:
+        """The domains of the project, as `parse` has read it."""
+        return domains_of(self._manifest.nodes.values() if self._manifest else ())
 
-    def __call__(self, *arguments: str) -> str:
+    def __call__(self, *arguments: str) -> Counter[str]:
         """Runs a command.
 
         Args:
             arguments: The command and its options, as on dbt's command line.
 
         Returns:
-            What was done, in a line: how many nodes had which outcome.
+            How many nodes had which outcome.
 
         Raises:
             LakehouseError: The command failed, and dbt has printed why.
         """
-        outcome = self._invoke(*arguments)
-        results = getattr(outcome.result, "results", [])
-        counts = Counter(str(result.status) for result in results)
-        return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        results = getattr(self._invoke(*arguments).result, "results", [])
+        # The project's hooks are among them.
+        nodes = [result for result in results if result.node.resource_type != "operation"]
+        return Counter(str(result.status) for result in nodes)
 
     def _invoke(self, *arguments: str) -> Any:
         # dbt takes a second to import, and most commands need none.
@@ -79,33 +82,30 @@ class Dbt:
 
         from dbt_lakehouse import build_claim  # noqa: PLC0415
 
-        suffix = f"-{self._pace}" if self._pace else ""
-        logs = self._settings.paths.logs / f"dbt{suffix}"
-        target = self._settings.paths.root / f"target{suffix}"
+        logs = self._settings.paths.logs / "dbt"
+        target = self._settings.paths.root / "target"
         for path in (logs, target):
             path.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("DBT_PROFILES_DIR", str(PROJECT))
-        os.environ["LAKEHOUSE_PACE"] = self._pace
         errors: list[str] = []
-        # The console's level would be the file's too.
-        level = () if "--log-level-file" in arguments else ("--log-level-file", "debug")
 
         def hear(event: Any) -> None:
             if event.info.level == "error" and event.info.name != "MainStackTrace":
                 errors.append(event.info.msg)
             if self._heard:
-                self._heard(event.info.msg)
+                self._heard(event)
 
         try:
             outcome = dbtRunner(self._manifest, [hear]).invoke(
                 [
-                    *("--log-level", "none", *arguments, *level, "--project-dir", str(PROJECT)),
+                    # The console's level would be the file's too.
+                    *("--log-level", "none", *arguments, "--log-level-file", "debug"),
+                    *("--project-dir", str(PROJECT)),
                     *("--target-path", str(target), "--log-path", str(logs)),
                 ]
             )
         finally:
             build_claim.close()
-            self._forget_runs()
         if isinstance(outcome.exception, (KeyboardInterrupt, SystemExit)):
             raise outcome.exception  # without `errors`: what broke off is none
         if errors:
@@ -119,8 +119,150 @@ class Dbt:
             )
         return outcome
 
-    def _forget_runs(self) -> None:
-        """Takes out of the project what each run leaves in it: a loop has thousands a day."""
-        graph = self._manifest.flat_graph if self._manifest else {}
-        for key in [key for key in graph if key.startswith(_RUN_STATE)]:
-            del graph[key]
+
+class Retries:
+    """When what has failed is tried again: a minute later, then two, four, at last thirty."""
+
+    def __init__(self) -> None:
+        self._failed: dict[str, tuple[float, float]] = {}
+
+    def is_due(self, name: str) -> bool:
+        """Whether it may be tried now."""
+        _, at = self._failed.get(name, (0.0, 0.0))
+        return time.monotonic() >= at
+
+    def note(self, name: str, *, is_done: bool) -> None:
+        """Takes down how it went."""
+        last, _ = self._failed.pop(name, (_FIRST_RETRY_SECONDS / 2, 0.0))
+        if not is_done:
+            seconds = min(2 * last, _LAST_RETRY_SECONDS)
+            self._failed[name] = seconds, time.monotonic() + seconds
+
+
+@dataclass
+class Done:
+    """What was done for a domain.
+
+    Attributes:
+        domain: Its name.
+        has_news: Whether there was anything to do.
+        did: What was done, in words.
+        failure: What failed; else empty.
+    """
+
+    domain: str
+    has_news: bool
+    did: list[str] = field(default_factory=list)
+    failure: str = ""
+
+    def lines(self) -> Iterator[str]:
+        """What was done in a line, and what failed in another."""
+        if self.did:
+            yield f"{self.domain}: {', '.join(self.did)}"
+        if self.failure:
+            yield f"{self.domain}: {self.failure}"
+
+
+class Builds:
+    """Builds, tests and publishes the domains that have news, one after another.
+
+    A domain whose build fails holds up none of the others, nor do red tests hold up its next build;
+    where the same object is asked again, what failed is left out for a while.
+
+    Args:
+        settings: The installation.
+        show: Told, again and again, how far it is.
+    """
+
+    def __init__(self, settings: Settings, show: Callable[[str], None] = lambda _: None) -> None:
+        self._settings = settings
+        self._show = show
+        self._dbt = Dbt(settings, self._hear)
+        self._retries = Retries()
+        self._title = self._verb = ""
+        self._num_finished = 0
+
+    def bring_up_to_date(self) -> Iterator[Done]:
+        """Does all that there is to do.
+
+        Yields:
+            What was done for each domain, as soon as it is.
+
+        Raises:
+            LakehouseError: The engine cannot be started, or the project cannot be read.
+            LockedError: Another process builds at the moment.
+        """
+        with local.only_build(self._settings):
+            self._show("Reading the project ...")
+            self._dbt.parse()
+            domains = self._dbt.domains()
+            news = news_of(local.session(self._settings), domains)
+            for domain in domains:
+                done = Done(domain.name, has_news=domain.name in news)
+                try:
+                    if done.has_news:
+                        self._do(news[domain.name], done)
+                except LakehouseError as error:
+                    done.failure = str(error)
+                yield done
+
+    def _do(self, news: News, done: Done) -> None:
+        """Builds a domain, if that is its news, and tests it, each unless it has failed just now.
+
+        Raises:
+            LakehouseError: dbt failed, and has printed why.
+        """
+        steps = [("built", BUILD_UNTESTED)] if news.reason else []
+        for verb, command in [*steps, ("tested", TEST)]:
+            step = f"{done.domain} {verb}"
+            if not self._retries.is_due(step):
+                return
+            self._title, self._verb, self._num_finished = done.domain, verb, 0
+            self._show(f"{step}: {news.reason or 'readers do not see yet what is built'} ...")
+            try:
+                with _interpreted(is_wanted=verb == "built" and news.is_small):
+                    counts = self._dbt(*command, "--select", f"config.meta.domain:{done.domain}")
+                self._check(done, verb, counts)
+            except LakehouseError:
+                self._retries.note(step, is_done=False)
+                raise
+            self._retries.note(step, is_done=True)
+
+    def _check(self, done: Done, verb: str, counts: Counter[str]) -> None:
+        """Tells what was done, if it stands in `audit.domains`.
+
+        Raises:
+            LakehouseError: It does not; without a word it would be done again and again.
+        """
+        state = states_of(local.session(self._settings)).get(done.domain)
+        if verb == "built":
+            done.did.append(f"{counts.total()} nodes built")
+            if state is None or state.built is None or state.pending or state.is_being_written:
+                left = f"; to be built anew: {', '.join(state.pending)}" if state else ""
+                raise LakehouseError(f"All nodes are built, but not the domain{left}")
+        else:
+            warned = f" ({counts['warn']} with a warning)" if counts["warn"] else ""
+            done.did.append(f"{counts.total()} tests green{warned}")
+            if state is None or not state.is_published:
+                raise LakehouseError("All tests are green, but nothing is published")
+            done.did.append(f"published up to load {state.published}")
+
+    def _hear(self, event: Any) -> None:
+        if event.info.name == "NodeFinished":
+            self._num_finished += 1
+        elif event.info.name == "LogStartLine":
+            self._show(
+                f"{self._title}: {self._num_finished} of {event.data.total} {self._verb}, "
+                f"now {event.data.node_info.node_name}"
+            )
+
+
+@contextmanager
+def _interpreted(*, is_wanted: bool) -> Iterator[None]:
+    """Has the engine interpret dbt's statements for a while (see profiles.yml)."""
+    if is_wanted:
+        os.environ["LAKEHOUSE_INTERPRETS"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("LAKEHOUSE_INTERPRETS", None)

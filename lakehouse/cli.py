@@ -7,12 +7,14 @@ import errno
 import itertools
 import json
 import logging
+import math
 import os
 import re
 import shutil
 import sys
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from enum import StrEnum
@@ -64,6 +66,10 @@ _CONTROL = re.compile(
 )
 
 
+# How often a log, which no line changes in, is told how far something is.
+_PROGRESS_SECONDS = 10.0
+
+
 class Output:
     """Where a command's words go: people's to the error stream, answers to standard output."""
 
@@ -81,6 +87,28 @@ class Output:
         """Tells people what happens; silent with `--quiet`."""
         if not self.quiet:
             self._people.print(message)
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[str], None]]:
+        """How far something is: one line that changes; where that cannot be, one every 10 s."""
+        if self.quiet:
+            yield lambda _: None
+        elif self._people.is_terminal:
+            with self._people.status("") as line:
+                yield lambda message: line.update(Text(message))
+        else:
+            yield self._now_and_then()
+
+    def _now_and_then(self) -> Callable[[str], None]:
+        said_at = -math.inf
+
+        def show(message: str) -> None:
+            nonlocal said_at
+            if time.monotonic() >= said_at + _PROGRESS_SECONDS:
+                said_at = time.monotonic()
+                self.say(message)
+
+        return show
 
     def fail(self, message: str) -> None:
         """Tells people what went wrong, also with `--quiet`."""
@@ -357,26 +385,27 @@ def ingest(
     """Take what waits in the inbox into bronze."""
     settings = _settings()
     if every is not None:
-        _run_rounds(settings, once, every, build=False)
+        _run_rounds(settings, once, every, build_every=None)
     with only_ingestion(settings.paths):
         _end(_load(settings), [])
 
 
-def _run_rounds(settings: Settings, once: bool, every: str, *, build: bool) -> None:
+def _run_rounds(settings: Settings, once: bool, every: str, *, build_every: str | None) -> None:
     """Runs the live loop and ends the process with the signal that ended it."""
     from lakehouse.live import run_rounds  # noqa: PLC0415 - dbt takes a second
 
     if once:
         raise LakehouseError("--once and --every exclude each other.", exit_code=2)
     seconds = _seconds(every)
+    pace = None if build_every is None else _seconds(build_every, "--build-every")
     _session(settings)
     _tell_strays(settings, local.declared_tables())
-    sign = run_rounds(settings, seconds, output.say, build=build)
+    sign = run_rounds(settings, seconds, output.say, build_every=pace)
     output.say("Stopped.")
     sys.exit(128 + sign)
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str, option: str = "--every") -> float:
     """The seconds of `5`, `5s` or `0.5s`."""
     try:
         seconds = float(text.removesuffix("s"))
@@ -384,7 +413,7 @@ def _seconds(text: str) -> float:
         seconds = 0
     if not 0.1 <= seconds <= 86_400:
         raise LakehouseError(
-            f"--every {text} is no time from 0.1s to 86400s, for example 5s.", exit_code=2
+            f"{option} {text} is no time from 0.1s to 86400s, for example 5s.", exit_code=2
         )
     return seconds
 
@@ -435,23 +464,31 @@ def _session(settings: Settings) -> SparkSession:
 def run(
     once: Annotated[bool, typer.Option("--once", help="One round; the default.")] = False,
     every: Every = None,
+    build_every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="With --every: how long after the end of the builds the next begin; 60s.",
+        ),
+    ] = None,
 ) -> None:
-    """Ingest, then build and test what the arrivals touch, and publish it."""
-    from lakehouse.build import BUILD, Dbt  # noqa: PLC0415 - dbt takes a second, needed here alone
+    """Ingest, then build, test and publish the domains that have news."""
+    from lakehouse.build import Builds  # noqa: PLC0415 - needed here alone
 
     settings = _settings()
     if every is not None:
-        _run_rounds(settings, once, every, build=True)
+        _run_rounds(settings, once, every, build_every=build_every or "60s")
+    if build_every is not None:
+        raise LakehouseError("--build-every goes with --every.", exit_code=2)
     with only_ingestion(settings.paths):
         load = _load(settings)
-        output.say("Building and testing what has arrived ...")
         failures = []
-        try:
-            outcome = Dbt(settings)(*BUILD)
-            what = "what could be taken in" if load and load.failures else "all that has come"
-            output.say(f"Built and tested {what}: {outcome}")
-        except LakehouseError as error:
-            failures.append(str(error))
+        with output.progress() as show:
+            for done in Builds(settings, show).bring_up_to_date():
+                if done.did or not done.failure:
+                    output.say(f"{done.domain}: {', '.join(done.did) or 'nothing new'}")
+                if done.failure:
+                    failures.append(f"{done.domain}: {done.failure}")
         _end(load, failures)
 
 

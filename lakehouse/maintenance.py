@@ -1,35 +1,40 @@
 """Upkeep of the tables: small files made large, old files and old log entries removed.
 
-What somebody still reads is kept: the version of a mart that `gold` shows, and the versions of a
-change feed that a model has yet to read. Delta's VACUUM and its own log clean-up know nothing of
-either, and the clean-up works by whole days, which the 17,000 commits of a day of the live loop
-outgrow; so it is off (see `lakehouse.engine.process`), and this does it.
+What somebody still reads is kept: the versions of a mart that `gold` shows and that was built last,
+and the versions of a change feed that a model has yet to read. Delta's VACUUM and its own log
+clean-up know nothing of them, and the clean-up works by whole days, which the 17,000 commits of a
+day of the live loop outgrow; so it is off (see `lakehouse.engine.process`), and this does it.
+
+A mart of which readers see the newest version is compacted, and readers are shown the compacted
+one; any other is left as it is until it is published.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
+from ingestion.bronze import AUDIT_TABLES
 from ingestion.gate import GateError
 from ingestion.loads import LoadError, Loads, first_line, only_ingestion
+from ingestion.lock import LockedError
+from lakehouse.domains import JOURNAL, append_state, states_of, tables_of
 from lakehouse.engine import local
+from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings
 
 SCHEMAS = ("bronze", "silver", "snapshots", "gold_build", "audit")
 # How long versions are kept that nobody reads: for long queries, and for going back.
 RETAIN_HOURS = 168
-# Of these, builds read the last row of each name: the name's column and the moment's.
-_JOURNALS = {
-    "audit.watermarks": ("model", "recorded_at"),
-    "audit.publications": ("mart", "published_at"),
-}
+# How often a table has its turn in a loop.
+_TURN_SECONDS = 60.0
 _PINNED = re.compile(r"version as of (\d+)", re.IGNORECASE)
 _OF_VERSION = re.compile(r"\.?(\d{20})\.")
 
@@ -73,6 +78,7 @@ def maintain(
     spark = local.session(settings)
     done, archived, failures = [], 0, []
     with only_ingestion(settings.paths), local.only_build(settings):
+        align_views(spark)
         for table in delta_tables(spark):
             try:
                 done.append(keep_up(spark, table, retain_hours))
@@ -87,39 +93,37 @@ def maintain(
 
 def delta_tables(spark: SparkSession) -> list[str]:
     """Every Delta table of the lakehouse, `<schema>.<table>`."""
-    tables = []
-    for schema in SCHEMAS:
-        if spark.catalog.databaseExists(schema):
-            views = {row["viewName"] for row in spark.sql(f"show views in {schema}").collect()}
-            names = {row["tableName"] for row in spark.sql(f"show tables in {schema}").collect()}
-            tables += [f"{schema}.{name}" for name in sorted(names - views)]
-    return tables
+    return [f"{schema}.{name}" for schema in SCHEMAS for name in sorted(tables_of(spark, schema))]
 
 
 def keep_up(spark: SparkSession, table: str, retain_hours: int = RETAIN_HOURS) -> Upkeep:
-    """Compacts a table and removes what it no longer has; of a journal, rows that are superseded.
+    """Compacts a table and removes what it no longer has; of a journal, rows long superseded.
 
     Args:
         spark: A session on the engine.
         table: `<schema>.<table>`.
         retain_hours: How long files are kept that the table no longer has, longer where
             somebody reads them; at most `RETAIN_HOURS`, since for longer Delta does not remember
-            them. Superseded rows of a journal are kept for `RETAIN_HOURS`.
+            them. Superseded rows of the journal are kept for `RETAIN_HOURS`.
 
     Raises:
         PySparkException: The engine failed; readers of the table find what they found.
     """
-    if table in _JOURNALS:
-        _forget_superseded(spark, table)
+    if table == JOURNAL:
+        _forget_superseded(spark)
     [detail] = spark.sql(f"describe detail {table}").collect()
     folder = Path(detail["location"].removeprefix("file:"))
     log = folder / "_delta_log"
     live, compacted = detail["numFiles"], 0
-    if live > 1:
+    read = set(_versions_read(spark, table))
+    if live > 1 and (not table.startswith("gold_build.") or read <= {_newest(spark, table)}):
         [[metrics]] = spark.sql(f"optimize {table}").select("metrics").collect()
         compacted = metrics["numFilesRemoved"]
         live += metrics["numFilesAdded"] - compacted
-    oldest = min(_versions_read(spark, table), default=None)
+        if compacted and table.startswith("gold_build."):
+            _pin_anew(spark, table)
+            read = set(_versions_read(spark, table))
+    oldest = min(read, default=None)
     removed, note = 0, ""
     since = None if oldest is None else _hours_since_replaced(log, oldest)
     # What a reader needs was removed after its version; an hour or two to spare.
@@ -132,15 +136,70 @@ def keep_up(spark: SparkSession, table: str, retain_hours: int = RETAIN_HOURS) -
     return Upkeep(table, compacted, removed, clean_log(log, oldest, retain_hours), note)
 
 
-def _forget_superseded(spark: SparkSession, table: str) -> None:
-    """Deletes the rows of a journal that others of their name have superseded long ago."""
-    name, moment = _JOURNALS[table]
+class TablesKeptUp:
+    """The upkeep of tables in a loop: one of each kind a minute.
+
+    Those of ingestion are one kind, which the loop alone writes; those that dbt writes have to wait
+    until no build is under way, and keep none of the others waiting.
+
+    Args:
+        settings: The installation.
+        say: Told what was left alone or failed.
+        forget_files: Archives the landed files that bronze has.
+        retain_hours: As in `keep_up`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        say: Callable[[str], None],
+        forget_files: Callable[[], object],
+        retain_hours: int,
+    ) -> None:
+        self._settings = settings
+        self._say = say
+        self._forget_files = forget_files
+        self._retain_hours = retain_hours
+        # By whether dbt writes them; the one whose turn is next first.
+        self._due: dict[bool, list[str]] = {False: [], True: []}
+        self._next_at = time.monotonic() + _TURN_SECONDS
+
+    def go_on(self) -> None:
+        """Sees to the next tables, if it is time; before ingestion's first, to the landed files."""
+        if time.monotonic() < self._next_at:
+            return
+        self._next_at = time.monotonic() + _TURN_SECONDS
+        for is_of_dbt, due in self._due.items():
+            name = due[0] if due else "landing"
+            try:
+                spark = local.session(self._settings)
+                with local.only_build(self._settings) if is_of_dbt else nullcontext():
+                    if due:
+                        due.pop(0)
+                        if note := keep_up(spark, name, self._retain_hours).note:
+                            self._say(f"{name}: {note}")
+                        continue
+                due += [name for name in delta_tables(spark) if _is_of_dbt(name) == is_of_dbt]
+                if not is_of_dbt:
+                    self._forget_files()
+            except LockedError:
+                pass  # its turn comes again
+            except (PySparkException, GateError, LoadError, LakehouseError, OSError) as error:
+                self._say(f"The upkeep of {name} failed: {first_line(error)}")
+
+
+def _is_of_dbt(table: str) -> bool:
+    return not table.startswith("bronze.") and table not in AUDIT_TABLES
+
+
+def _forget_superseded(spark: SparkSession) -> None:
+    """Deletes the rows of the journal that others of their domain have superseded long ago."""
     spark.sql(
-        f"merge into {table} as row using ("
-        f"select {name}, max({moment}) as superseded_at from {table} "
-        f"where {moment} < timestampadd(hour, -{RETAIN_HOURS}, current_timestamp()) "
-        f"group by {name}) as last "
-        f"on row.{name} = last.{name} and row.{moment} < last.superseded_at "
+        f"merge into {JOURNAL} as row using ("
+        f"select domain, max(number) as number from {JOURNAL} "
+        f"where recorded_at < timestampadd(hour, -{RETAIN_HOURS}, current_timestamp()) "
+        "group by domain) as last "
+        "on row.domain = last.domain and row.number < last.number "
         "when matched then delete"
     ).collect()
 
@@ -174,19 +233,55 @@ def clean_log(log: Path, oldest_read: int | None, retain_hours: int) -> int:
 
 
 def _versions_read(spark: SparkSession, table: str) -> Iterator[int]:
-    """The versions of a table that its readers ask for by number."""
+    """The versions of a table that its readers ask for by number, and of a mart the one built."""
     schema, name = table.split(".")
-    if schema == "gold_build" and spark.catalog.tableExists(f"gold.{name}"):
-        [[statement]] = spark.sql(f"show create table gold.{name}").collect()
-        if pinned := _PINNED.search(statement):
-            yield int(pinned[1])
-    properties = spark.sql(f"show tblproperties {table}").collect()
-    if ("delta.enableChangeDataFeed", "true") in [tuple(row) for row in properties]:
-        for row in spark.sql(
-            "select max_by(feed_version, recorded_at) as version from audit.watermarks "
-            "where feed_version is not null group by model"
-        ).collect():
-            yield row["version"]
+    kinds = {"gold_build": ("gold", "marts"), "silver": ("feeds",)}.get(schema, ())
+    for state in states_of(spark).values() if kinds else ():
+        yield from (state.versions(kind)[name] for kind in kinds if name in state.versions(kind))
+    if schema == "gold_build" and (pinned := _PINNED.search(_view_text(spark, name))):
+        yield int(pinned[1])
+
+
+def _newest(spark: SparkSession, table: str) -> int:
+    [row] = spark.sql(f"describe history {table} limit 1").collect()
+    version: int = row["version"]
+    return version
+
+
+def _view_text(spark: SparkSession, mart: str) -> str:
+    """The query of the view in which readers see a mart; empty where there is none."""
+    if not spark.catalog.tableExists(f"gold.{mart}"):
+        return ""
+    rows = spark.sql(f"describe table extended gold.{mart}").collect()
+    return next((row["data_type"] for row in rows if row["col_name"] == "View Text"), "")
+
+
+def _pin(spark: SparkSession, mart: str, version: int) -> None:
+    """Shows readers this version of a mart, unless they see it."""
+    text = _view_text(spark, mart)
+    pinned = _PINNED.search(text)
+    if pinned and int(pinned[1]) != version:
+        spark.sql(f"alter view gold.{mart} as {_PINNED.sub(f'version as of {version}', text)}")
+
+
+def _pin_anew(spark: SparkSession, table: str) -> None:
+    """Writes down that a mart's newest version, which holds the same rows, is the published one."""
+    mart = table.split(".")[1]
+    for domain, state in states_of(spark).items():
+        if mart in state.versions("gold"):
+            version = _newest(spark, table)
+            details = state.details | {
+                of: state.versions(of) | {mart: version} for of in ("gold", "marts")
+            }
+            append_state(spark, domain, replace(state, number=state.number + 1, details=details))
+            _pin(spark, mart, version)
+
+
+def align_views(spark: SparkSession) -> None:
+    """Shows readers what is written down as published, should a kill have come in between."""
+    for state in states_of(spark).values():
+        for mart, version in state.versions("gold").items():
+            _pin(spark, mart, version)
 
 
 def _hours_since_replaced(log: Path, version: int) -> float | None:

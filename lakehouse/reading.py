@@ -31,6 +31,7 @@ from pyspark.sql.types import (
 from ingestion.declaration import SourceTable
 from ingestion.gate import waiting_files
 from ingestion.home import Home
+from lakehouse.domains import JOURNAL
 
 # What Arrow has no type for, or bytes instead of a text.
 _ASKED_FOR_AS_TEXT = (CalendarIntervalType, TimeType, VariantType, YearMonthIntervalType)
@@ -229,16 +230,13 @@ def status(
 
     Returns:
         `sources`: per source files waiting, taken in, doubled and refused, their rows, rejects,
-        unmatched events, the last load and the seconds since it; `marts`: per mart the load that
-        readers see and when it was published; `failing`: per source that no round has taken in
-        since when, and what its last round said.
+        unmatched events, the last load and the seconds since it; `domains`: up to which load each
+        is built and readers see it, since when that is not the same or something is left to build,
+        and how many nodes have to be built anew; `marts`: per mart the load that readers see and
+        when it was published; `failing`: per source that no round has taken in since when, and what
+        its last round said.
     """
-    marts = _records(
-        spark,
-        "select mart, max_by(load_id, published_at) as load_id, max(published_at) as published_at "
-        "from audit.publications group by mart order by mart",
-        "audit.publications",
-    )
+    domains, marts = _domains(spark), _marts(spark)
     files = _by_source(
         spark,
         """
@@ -320,7 +318,87 @@ def status(
         """,
         "audit.loads",
     )
-    return {"sources": sources, "marts": marts, "failing": failing}
+    return {"sources": sources, "domains": domains, "marts": marts, "failing": failing}
+
+
+def _domains(spark: SparkSession) -> list[dict[str, Any]]:
+    return _records(
+        spark,
+        """
+        with steps as (
+            select
+                *,
+                greatest(size(details.pending), 0) as num_pending
+            from (
+                select
+                    *,
+                    from_json(
+                        state,
+                        'is_being_written boolean, pending array<string>, '
+                        'marts map<string, bigint>, gold map<string, bigint>'
+                    ) as details
+                from audit.domains
+            )
+        ),
+
+        judged as (
+            select
+                *,
+                max(
+                    if(
+                        built = published
+                        and num_pending = 0
+                        and not coalesce(details.is_being_written, false)
+                        and array_sort(map_entries(details.marts))
+                        <=> array_sort(map_entries(details.gold)),
+                        number,
+                        0
+                    )
+                ) over (partition by domain) as up_to_date
+            from steps
+        )
+
+        select
+            domain,
+            max_by(built, number) as built,
+            max_by(published, number) as published,
+            min(recorded_at) filter (where number > up_to_date) as behind_since,
+            max_by(num_pending, number) as pending
+        from judged
+        group by domain
+        order by domain
+        """,
+        JOURNAL,
+    )
+
+
+def _marts(spark: SparkSession) -> list[dict[str, Any]]:
+    return _records(
+        spark,
+        """
+        with present as (
+            select
+                domain,
+                max_by(published, number) as load_id,
+                max_by(from_json(state, 'gold map<string, bigint>').gold, number) as gold
+            from audit.domains
+            group by domain
+        )
+
+        select
+            mart,
+            load_id,
+            (
+                select min(recorded_at)
+                from audit.domains as steps
+                where steps.domain = present.domain and steps.published = present.load_id
+            ) as published_at
+        from present
+        lateral view explode(map_keys(gold)) as mart
+        order by mart
+        """,
+        JOURNAL,
+    )
 
 
 def _by_source(spark: SparkSession, sql: str, table: str) -> dict[str, dict[str, Any]]:

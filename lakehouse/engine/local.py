@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -66,31 +66,25 @@ def session(settings: Settings) -> SparkSession:
 
 
 @contextmanager
-def only_build(settings: Settings, pace: str = "") -> Iterator[None]:
+def only_build(settings: Settings) -> Iterator[None]:
     """Holds the right to build in this home; it frees itself when the process ends.
 
-    The models tagged `live` and the rest of them are two rights: the live loop holds the one, the
-    build beside it the other, and every other build both.
-
-    Args:
-        settings: The installation.
-        pace: `live`, `rest`, or nothing for both.
+    A process that holds it may ask for it again, so that several commands of dbt are one build.
 
     Raises:
         LockedError: Another process builds at the moment.
     """
-    with ExitStack() as held:
-        for part in ("live", "rest"):
-            if pace in ("", part):
-                held.enter_context(locked(_claim(settings, part), "builds this lakehouse"))
+    claim = settings.paths.root / "engine" / "build.lock"
+    if claim in _held:
         yield
+        return
+    with locked(claim, "builds this lakehouse"):
+        _held.add(claim)
+        try:
+            yield
+        finally:
+            _held.remove(claim)
 
 
-def last_builder(settings: Settings, pace: str) -> int | None:
-    """The process that last held the right to build `live` or `rest`; None if nobody ever did."""
-    claim = _claim(settings, pace)
-    return int(claim.read_text() or 0) if claim.exists() else None
-
-
-def _claim(settings: Settings, pace: str) -> Path:
-    return settings.paths.root / "engine" / f"build-{pace}.lock"
+# The claims that this process holds.
+_held: set[Path] = set()

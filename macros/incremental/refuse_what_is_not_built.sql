@@ -1,11 +1,13 @@
 {#- Ends the run, before it has written anything, if it reads what no build has made. A test that a build
     takes along fails for itself; a round of the live loop has a whole build before it; what --defer finds
-    elsewhere may be missing here. -#}
+    elsewhere may be missing here; a view that brings domains together names those that are built. -#}
 {% macro refuse_what_is_not_built() %}
     {% set missing = [] %}
     {% set seen = {} %}
     {% for node in graph.nodes.values() if node.unique_id in selected_resources %}
-        {% set parents = node.depends_on.nodes if node.resource_type != 'test' or flags.WHICH == 'test' else [] %}
+        {% set is_exempt = (node.resource_type == 'test' and flags.WHICH != 'test')
+            or (node.resource_type == 'model' and not node.config.meta.domain) %}
+        {% set parents = [] if is_exempt else node.depends_on.nodes %}
         {% for parent_id in parents if parent_id not in selected_resources and parent_id not in seen %}
             {% do seen.update({parent_id: true}) %}
             {% set parent = graph.nodes.get(parent_id) %}

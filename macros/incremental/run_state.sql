@@ -1,111 +1,106 @@
 {#-
-  What the models of one invocation share: the build's cut, how far each model has come and with what
-  report time, when each source last took part in a load and how many rows came, and the keys that each
-  model finds touched.
-  dbt hands every node the same `graph`, so the audit tables are asked once an invocation, not once a
-  model; the live loop, which knows, hands the answer in (LAKEHOUSE_RUN_STATE). Where it cannot be
-  asked, load 1 has been seen and load 2 come.
+  What the nodes of one invocation share, the one thing of ours in dbt's `graph`, which dbt hands to every
+  node: the cut, the last load of each source, where each domain stands (the newest row of `audit.domains`),
+  and the keys that each model finds touched. Asked once, before any node runs; where no hook has run
+  (`compile`, `show`, `docs`) by the first node that needs it. Where it cannot be asked, load 1 has been
+  built and load 2 come.
 -#}
 {% macro run_state() %}
     {% if cannot_ask() %}
-        {{ return({'cut': 2, 'watermarks': {}, 'touched': graph.setdefault('touched', {})}) }}
+        {{ return({'cut': 2, 'touched': graph.setdefault('lakehouse', {}).setdefault('touched', {}), 'idle': []}) }}
     {% endif %}
-    {% set key = 'lakehouse_run_state_' ~ invocation_id %}
-    {% if key not in graph %}
-        {% set handed_in = env_var('LAKEHOUSE_RUN_STATE', '') %}
-        {% set state = fromjson(handed_in) if handed_in else asked_state() %}
+    {% if graph.get('lakehouse', {}).get('invocation_id') != invocation_id %}
+        {% set state = asked_state() %}
         {% do state.update({
-            'cuts': {}, 'touched': {}, 'last_news': {}, 'as_of': {}, 'as_ofs_reached': {},
-            'versions': {}, 'feeds_reached': {}, 'ranges': {}, 'loaded': {},
-            'interpreted': {},
-            'watermarks_before': state['watermarks'].copy(),
+            'invocation_id': invocation_id, 'last_loads': {}, 'touched': {}, 'versions': {}, 'idle': []
         }) %}
-        {# Two threads may have asked at once; the first answer counts for both. #}
-        {% do graph.setdefault(key, state) %}
+        {% do graph.update({'lakehouse': state}) %}
     {% endif %}
-    {{ return(graph[key]) }}
+    {{ return(graph['lakehouse']) }}
 {% endmacro %}
 
 {#- The part of the state that the audit tables know. -#}
 {% macro asked_state() %}
-    {% do create_audit_tables() %}
     {% set audit = generate_schema_name('audit', none) | trim %}
+    {% if not load_cached_relation(api.Relation.create(schema=audit, identifier='domains')) %}
+        {% do run_query('create schema if not exists ' ~ audit) %}
+        {% do run_query(
+            'create table if not exists ' ~ audit ~ '.domains (domain string, number bigint, built bigint, '
+            ~ 'published bigint, state string, invocation_id string, recorded_at timestamp) using delta'
+        ) %}
+    {% endif %}
     {% set asked %}
         select
             'cut' as kind,
-            'all' as name,
-            coalesce(max(load_id), 0) as load_id,
-            cast(null as string) as as_of,
-            cast(null as bigint) as feed_version
-        from {{ audit }}.loads
-        where
-            status = 'closed'
-            and recorded_at < timestamp '{{ run_started_at.strftime("%Y-%m-%d %H:%M:%S.%f") }}+00:00'
-        union all
-        select
-            'sources',
-            source,
-            max(load_id),
-            null,
-            null
-        from {{ audit }}.loads
-        where source is not null
-        group by source
-        union all
-        select
-            'watermarks',
-            model,
-            max_by(load_id, recorded_at),
-            max_by({{ literal_of('as_of') }}, recorded_at),
-            max_by(feed_version, recorded_at)
-        from {{ audit }}.watermarks
-        group by model
-        union all
-        select
-            'all rows',
-            null,
-            {# Of a load that was not closed nobody knows. #}
-            if(count(*) = max(load_id), sum(num_rows), null),
-            null,
-            null
+            cast(null as string) as name,
+            max(load_id) as number,
+            cast(null as bigint) as built,
+            cast(null as bigint) as published,
+            cast(null as string) as state
         from {{ audit }}.loads
         where status = 'closed'
         union all
         select
-            'rows of load',
-            cast(load_id as string),
-            num_rows,
+            'source',
+            source,
+            max(load_id),
+            null,
             null,
             null
-        from (
-            select
-                load_id,
-                num_rows
-            from {{ audit }}.loads
-            where status = 'closed'
-            order by load_id desc
-            limit 100
-        )
+        from {{ audit }}.loads
+        where
+            source is not null
+            and load_id <= (select max(load_id) from {{ audit }}.loads where status = 'closed')
+        group by source
+        union all
+        select
+            'domain',
+            domain,
+            number,
+            built,
+            published,
+            state
+        from {{ audit }}.domains
+        qualify row_number() over (partition by domain order by number desc, recorded_at desc) = 1
     {% endset %}
-    {% set state = {
-        'cut': 0, 'sources': {}, 'watermarks': {}, 'as_ofs': {}, 'feeds': {}, 'num_rows': none, 'recent_rows': []
-    } %}
-    {% for kind, name, load_id, as_of, feed_version in run_query(asked).rows %}
+    {% set state = {'cut': 0, 'sources': {}, 'domains': {}} %}
+    {% for domain in var('domains') %}
+        {% do state['domains'].update({domain: {
+            'number': 0, 'built': none, 'published': none, 'basis': {}, 'is_being_written': false,
+            'pending': [], 'as_of': none, 'feeds': {}, 'marts': {}, 'gold': {}, 'is_whole': false
+        }}) %}
+    {% endfor %}
+    {% for kind, name, number, built, published, remembered in run_query(asked).rows %}
         {% if kind == 'cut' %}
-            {% do state.update({'cut': load_id | int}) %}
-        {% elif kind == 'sources' %}
-            {% do state['sources'].update({name: load_id | int}) %}
-        {% elif kind == 'all rows' %}
-            {% do state.update({'num_rows': load_id | int if load_id is not none else none}) %}
-        {% elif kind == 'rows of load' %}
-            {% do state['recent_rows'].append([name | int, load_id | int]) %}
-        {% else %}
-            {% do state['watermarks'].update({name: load_id | int}) %}
-            {% do state['as_ofs'].update({name: as_of}) %}
-            {% do state['feeds'].update({name: feed_version | int if feed_version is not none else none}) %}
+            {% do state.update({'cut': (number or 0) | int}) %}
+        {% elif kind == 'source' %}
+            {% do state['sources'].update({name: number | int}) %}
+        {% elif name in state['domains'] %}
+            {% do state['domains'][name].update(fromjson(remembered)) %}
+            {% do state['domains'][name].update({
+                'number': number | int,
+                'built': built | int if built is not none else none,
+                'published': published | int if published is not none else none
+            }) %}
         {% endif %}
     {% endfor %}
     {{ return(state) }}
+{% endmacro %}
+
+{#- Appends where a domain stands now, in one row. -#}
+{% macro record(name) %}
+    {% set domain = run_state()['domains'][name] %}
+    {% do domain.update({'number': domain['number'] + 1}) %}
+    {% set remembered = {} %}
+    {% for part in ['basis', 'is_being_written', 'pending', 'as_of', 'feeds', 'marts', 'gold'] %}
+        {% do remembered.update({part: domain[part]}) %}
+    {% endfor %}
+    {% do run_query(
+        'insert into ' ~ generate_schema_name('audit', none) | trim ~ ".domains values ('" ~ name ~ "', "
+        ~ domain['number'] ~ ', ' ~ (domain['built'] if domain['built'] is not none else 'null') ~ ', '
+        ~ (domain['published'] if domain['published'] is not none else 'null') ~ ", '"
+        ~ quoted(tojson(remembered)) ~ "', '" ~ invocation_id ~ "', current_timestamp())"
+    ) %}
 {% endmacro %}
 
 {#- Whether the SQL is made where the database cannot be asked: for a unit test, whose inputs are CTEs,

@@ -2,22 +2,19 @@
   Works out the keys that the arrivals touch, once: up to 1,000 of them become literals, which prune
   files and cost nothing to read again; more stay a query. `only_touched()` reads them, and so does the
   merge, which removes what a touched key no longer yields. Where the model's layout columns are keys,
-  the ranges of the keys by layout are known too, and prune however many the keys are. `ranges` may be
-  handed in where all keys in them count as touched: nothing is asked then.
+  the ranges of the keys by layout are known too, and prune however many the keys are.
 -#}
-{% macro touch(keys, query, ranges=none) %}
+{% macro touch(keys, query) %}
     {% if execute and is_load_by_load() %}
-        {% do interpret_small_work() %}
         {# Delta does not find the columns of a change feed where its table is read beside it. #}
         {% set most = 1000000 if 'table_changes(' in query else 1000 %}
         {% set touched = {
             'keys': keys,
-            'rows': query if ranges else 'select distinct ' ~ keys | join(', ') ~ ' from (' ~ query ~ ')',
+            'rows': 'select distinct ' ~ keys | join(', ') ~ ' from (' ~ query ~ ')',
             'literals': none,
-            'ranges': ranges,
-            'is_whole': ranges is not none,
+            'ranges': none,
         } %}
-        {% if cannot_ask() or ranges %}
+        {% if cannot_ask() %}
             {# the query is all there is #}
         {% elif not has_arrivals() %}
             {% do touched.update({'literals': []}) %}

@@ -5,7 +5,7 @@
 {% macro pieces_by_day(samples, as_of) %}
     select
         *,
-        unix_micros(least(stood_until, {{ day_start('date + interval 1 day') }}))
+        unix_micros(least(stood_until, {{ as_of }}, {{ day_start('date + interval 1 day') }}))
         - unix_micros(greatest(event_at, {{ day_start('date') }})) as micros
     from (
         select
@@ -13,17 +13,11 @@
             explode(
                 sequence(
                     {{ report_date('event_at') }},
-                    {{ report_date('stood_until - interval 1 microsecond') }}
+                    {{ report_date('least(stood_until, ' ~ as_of ~ ') - interval 1 microsecond') }}
                 )
             ) as date
-        from (
-            select
-                *,
-                least({{ stands_until(open_until(as_of)) }}, {{ as_of }}) as stood_until
-            from {{ samples }}
-            where event_type = 'usage' and event_at <= {{ as_of }}
-        ) as standing
-        where stood_until > event_at
+        from ({{ open_times(samples, as_of) }}) as standing
+        where event_type = 'usage' and event_at < least(stood_until, {{ as_of }})
     ) as dated
 {% endmacro %}
 

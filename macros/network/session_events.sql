@@ -33,23 +33,3 @@
 {% macro timeout_after(moment) -%}
     {{ moment }} + interval {{ var('session_timeout_seconds') }} second
 {%- endmacro %}
-
-{#- When the open time ends that an event of `session_events` begins: at the next event; the end of time
-    while the timeout has not passed; or at once, since the session is lost. -#}
-{% macro open_until(as_of) -%}
-    case
-        when event_type = 'disconnect' then event_at
-        when next_at is not null then next_at
-        when {{ as_of }} < {{ timeout_after('event_at') }} then {{ end_of_time() }}
-        else event_at
-    end
-{%- endmacro %}
-
-{#- Until when a usage sample stands, given the end of the open time that it begins. -#}
-{% macro stands_until(open_until) -%}
-    case
-        when event_type = 'usage'
-            then least({{ open_until }}, event_at + interval {{ var('sample_seconds') }} second)
-        else event_at
-    end
-{%- endmacro %}

@@ -3,16 +3,20 @@
     timestamp_seconds(unix_seconds({{ moment }}) div 300 * 300)
 {%- endmacro %}
 
-{#- How many windows the session timeout reaches, into the past and the future of an event. -#}
-{% macro windows_of_timeout() -%}
-    {{ return((var('session_timeout_seconds') + 299) // 300) }}
+{#- The starts of the windows from one moment to another, of both their windows too. -#}
+{% macro windows_between(moment, later_moment) -%}
+    sequence({{ window_of(moment) }}, {{ window_of(later_moment) }}, interval 300 second)
 {%- endmacro %}
 
-{#- The starts of the windows that lie at most the session timeout from a window, itself included. -#}
-{% macro windows_around(window_start) -%}
-    sequence(
-        {{ window_start }} - interval {{ 300 * windows_of_timeout() }} second,
-        {{ window_start }} + interval {{ 300 * windows_of_timeout() }} second,
-        interval 300 second
-    )
+{#- The starts of the windows that lie at most the session timeout from a moment. -#}
+{% macro windows_around(moment) -%}
+    {{ windows_between(
+        moment ~ ' - interval ' ~ seconds_around() ~ ' second',
+        moment ~ ' + interval ' ~ seconds_around() ~ ' second'
+    ) }}
+{%- endmacro %}
+
+{#- The session timeout in seconds, made up to whole windows. -#}
+{% macro seconds_around() -%}
+    {{ return((var('session_timeout_seconds') + 299) // 300 * 300) }}
 {%- endmacro %}

@@ -39,7 +39,11 @@ FILES = {
     "telecom.servers": ["base-servers.parquet", "latin-1-servers.parquet"],
     "telecom.customers": ["base-customers.parquet"],
     "telecom.devices": ["base-devices.parquet"],
-    "telecom.connections": ["base-connections.parquet", "byte-stream-split.parquet"],
+    "telecom.connections": [
+        "base-connections.parquet",
+        "byte-stream-split.parquet",
+        "clock-of-2015.parquet",
+    ],
 }
 REFUSED = {"latin-1-servers.parquet", "byte-stream-split.parquet"}
 # File, level, reason: how many.
@@ -74,7 +78,9 @@ def test_the_round_is_done_and_ends_with_the_names_of_what_was_refused(
     _, answer = taken_in
     assert answer.returncode == 0, answer.stderr
     told = answer.stderr.splitlines()
-    assert "Built and tested all that has come" in told[-3]
+    published = [line for line in told if line.endswith(" published up to load 1")]
+    assert [line.split(":")[0] for line in published] == ["network", "wearables"]
+    assert told[-3] == published[-1]
     assert all(line.startswith("Refused, and kept in quarantine: telecom.") for line in told[-2:])
     assert {name for name in REFUSED for line in told[-2:] if name in line} == REFUSED
     assert "BYTE_STREAM_SPLIT" in answer.stderr
@@ -133,6 +139,16 @@ def test_everything_else_is_in_gold(
         found = plain(lakehouse.rows(f"select {columns} from gold.{mart}"))
         assert found == sorted(expected[mart], key=repr), mart
     assert lakehouse.miscounts(expected, NETWORK.accepted) == []
+
+
+def test_years_in_which_nothing_happens_cost_nothing(
+    taken_in: tuple[Lakehouse, subprocess.CompletedProcess[str]],
+) -> None:
+    lakehouse, _ = taken_in
+    events = lakehouse.value("select count(*) from silver.int_connections")
+    # An event opens its session for at most 15 minutes: its own window and three more.
+    assert lakehouse.value("select count(*) from gold.server_load") <= 4 * events
+    assert lakehouse.value("select min(year(window_start)) from gold.server_load") == 2015
 
 
 def test_only_a_null_in_so_many_words_deletes_a_profile(

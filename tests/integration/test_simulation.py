@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from lakehouse.errors import LakehouseError
 from tests.simulation import scenario as of
 from tests.simulation.__main__ import CORPUS
-from tests.simulation.mistakes import MISTAKES, planted
+from tests.simulation.mistakes import MISTAKES, OF_ORDER, planted
 from tests.simulation.runner import Play, draw
 from tests.simulation.scenario import Scenario, Step
 from tests.support.domains import DOMAINS
@@ -36,20 +37,43 @@ def test_a_scenario_ends_as_plain_python_says(lakehouse: Lakehouse, scenario: Sc
     assert not found, f"make it smaller: python -m tests.simulation {how}"
 
 
+STORY = {"minutes": 90, "users": 9, "twisted": 20}
+NUM_FILES = len(DOMAINS["wearables"].files(3, STORY))
+
+
+@pytest.mark.parametrize("name", OF_ORDER)
+def test_a_planted_mistake_of_order_is_noticed(
+    lakehouse: Lakehouse, name: str, tmp_path: Path
+) -> None:
+    mistake, of_second_half = OF_ORDER[name]
+    steps = (
+        Step(of.DELIVER, files=tuple(range(1, NUM_FILES, 2))),
+        Step(of.INGEST),
+        Step(of.BUILD),
+        *(
+            replace(step, files=tuple(range(0, NUM_FILES, 2)))
+            if step.do in (of.DELIVER, of.LOAD_INSIDE)
+            else step
+            for step in of_second_half
+        ),
+    )
+    play = Play(lakehouse, Scenario("wearables", 3, STORY, steps), print)
+    with planted(mistake, tmp_path):
+        assert play.steps() or play.from_oracle()
+
+
 @pytest.fixture(scope="module")
 def play(lakehouse: Lakehouse) -> Play:
     """A story with every other file built, and all of it taken in."""
-    story = {"minutes": 90, "users": 9, "twisted": 20}
-    number = len(DOMAINS["wearables"].files(3, story))
     steps = (
-        Step(of.DELIVER, files=tuple(range(1, number, 2))),
+        Step(of.DELIVER, files=tuple(range(1, NUM_FILES, 2))),
         Step(of.INGEST),
         Step(of.BUILD),
-        Step(of.DELIVER, files=tuple(range(0, number, 2))),
+        Step(of.DELIVER, files=tuple(range(0, NUM_FILES, 2))),
         Step(of.INGEST),
     )
-    play = Play(lakehouse, Scenario("wearables", 3, story, steps), print)
-    play.steps()
+    play = Play(lakehouse, Scenario("wearables", 3, STORY, steps), print)
+    assert play.steps() == []
     return play
 
 

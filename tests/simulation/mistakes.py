@@ -11,6 +11,9 @@ from typing import NamedTuple
 import pytest
 
 from lakehouse.settings import PROJECT
+from tests.simulation import scenario as of
+from tests.simulation.runner import models_of
+from tests.simulation.scenario import Step
 
 _PARTS = ("dbt_project.yml", "profiles.yml", "macros", "models", "seeds", "snapshots", "tests/dbt")
 
@@ -65,6 +68,62 @@ MISTAKES = {
         "models/staging/sbit/stg_sbit__messages.sql",
         "            when array_contains(missing, 'value') then 'value is missing'\n",
         "",
+    ),
+}
+
+_BUILT_ALL = (Step(of.DELIVER), Step(of.INGEST), Step(of.BUILD))
+
+
+def _built_in_parts(*models: str) -> tuple[Step, ...]:
+    part = Step(of.BUILD_PART, models=models)
+    return (Step(of.DELIVER), Step(of.INGEST), part, Step(of.BUILD))
+
+
+# Mistakes that only an order of events brings to light, each with what happens to the second half
+# of a story's files.
+OF_ORDER = {
+    "the cut asked anew at the end of a run": (
+        Mistake(
+            "macros/incremental/end_run.sql",
+            "'built': run_state()['cut'],",
+            "'built': asked_state()['cut'],",
+        ),
+        (Step(of.LOAD_INSIDE), Step(of.BUILD)),
+    ),
+    "built moved by a partial build": (
+        Mistake(
+            "macros/incremental/end_run.sql",
+            "not (domain['is_whole'] and domain['is_being_written']) %}\n"
+            "        {{ return(false) }}\n"
+            "    {% endif %}\n"
+            "    {% for node in nodes_of(name, ['model', 'snapshot', 'seed']) "
+            "if node.unique_id not in done %}\n"
+            "        {% if node.name in domain['pending'] or node in tables_of(name) %}\n",
+            "not domain['is_being_written'] %}\n"
+            "        {{ return(false) }}\n"
+            "    {% endif %}\n"
+            "    {% for node in nodes_of(name, ['model', 'snapshot', 'seed']) "
+            "if node.unique_id not in done %}\n"
+            "        {% if node.name in domain['pending'] %}\n",
+        ),
+        _built_in_parts("int_workouts"),
+    ),
+    "no marks for removed rows": (
+        Mistake(
+            "macros/incremental/merge_arrivals.sql",
+            "source._is_removed and not target._is_deleted then update set\n"
+            "        target._is_deleted = true, target._load_id = {{ cut() }}\n",
+            "source._is_removed then delete\n",
+        ),
+        _BUILT_ALL,
+    ),
+    "the snapshot left out of what must be green": (
+        Mistake(
+            "macros/incremental/domains.sql",
+            "nodes_of(name, ['model', 'snapshot']) | rejectattr",
+            "nodes_of(name, ['model']) | rejectattr",
+        ),
+        _built_in_parts(*models_of("wearables")),
     ),
 }
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
+from dataclasses import replace
 from io import StringIO
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,19 +16,24 @@ from typing import Any
 from pyspark.errors import PySparkException
 
 from ingestion.loads import LoadError, first_line
-from lakehouse.build import BUILD_UNTESTED
+from lakehouse.build import BUILD_UNTESTED, TEST, Dbt
+from lakehouse.domains import JOURNAL, State, append_state, states_of
+from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT
 from tests.simulation import scenario as of
 from tests.simulation.scenario import Scenario, Step, draw_steps
-from tests.support.domains import DOMAINS
+from tests.support.domains import DOMAINS, selected
 from tests.support.lakehouse import Lakehouse, wait_until
 
 CHECKS = (
-    "gold = oracle, events in = accepted + duplicates + rejects, building the last load again "
+    "after each step what readers see = oracle of the published load; in the end gold = oracle, "
+    "events in = accepted + duplicates + rejects, building the last load again "
     "changes nothing and writes no row, full refresh changes nothing"
 )
 
+# The steps that show readers what is published, should a kill have come in between.
+_ALIGN = (of.BUILD, of.BUILD_PART, of.FAILING_BUILD, of.REFRESH, of.LOAD_INSIDE, of.MAINTAIN)
 _WRITTEN = ("numTargetRowsInserted", "numTargetRowsUpdated", "numTargetRowsDeleted")
 
 
@@ -86,16 +93,19 @@ class Play:
         self._files = self._domain.files(scenario.seed, scenario.story)
         self._num_again = 0
         self._is_built = False
+        # The load that readers see, and what plain Python makes of all up to it.
+        self._published: tuple[int, dict[str, Any]] | None = None
 
     def differences(self) -> list[str]:
         """Plays it all; returns what is wrong in the end, a line each."""
         try:
-            self.steps()
+            if found := self.steps():
+                return found
             self._say("the checks")
             self._lakehouse.ingest()
             self.build()
             found = self.from_oracle()
-            self._lose_last_watermarks()
+            self._take_back_built()
             before, began = self._gold(), time.time()
             self.build()
             found += self._changes("another build", before) + self._rewritten(began)
@@ -104,21 +114,44 @@ class Play:
         except (LakehouseError, LoadError, PySparkException, AssertionError) as error:
             return [f"it broke off, {type(error).__name__}: {first_line(error)}"]
 
-    def _lose_last_watermarks(self) -> None:
+    def _take_back_built(self) -> None:
         """Leaves what a kill before the end leaves: the next build reads the last load again.
 
-        After upkeep without those of change feeds, of which it keeps what is yet to be read only.
+        After upkeep all but the change feeds, of which it keeps what is yet to be read only.
         """
-        last = self._lakehouse.value("select max(load_id) from audit.watermarks")
-        but_feeds = "and feed_version is null" if self._has(of.MAINTAIN) else ""
-        self._lakehouse.rows(f"delete from audit.watermarks where load_id = {last} {but_feeds}")
+        last = self._state()
+        earlier = self._lakehouse.rows(
+            f"select built, state from {JOURNAL} where domain = '{self._scenario.domain}' "
+            f"and built < {last.built} order by number desc limit 1"
+        )
+        built, told = 0, {}
+        for row in earlier:
+            built, told = row["built"], json.loads(row["state"])
+        taken_back = {"is_being_written": True, "as_of": told.get("as_of")}
+        if not self._has(of.MAINTAIN):
+            taken_back["feeds"] = told.get("feeds", {})
+        self._note(replace(last, built=built, details=last.details | taken_back))
 
-    def steps(self) -> None:
-        """Plays the steps alone."""
+    def _state(self) -> State:
+        return self._lakehouse.state(self._scenario.domain)
+
+    def _note(self, state: State) -> None:
+        """Writes down that the domain stands there."""
+        spark = local.session(self._lakehouse.settings)
+        append_state(spark, self._scenario.domain, replace(state, number=state.number + 1))
+
+    def steps(self) -> list[str]:
+        """Plays the steps alone, up to one after which readers see something wrong; tells what."""
         self._lakehouse.empty()
+        are_aligned = True
         for step in self._scenario.steps:
             self._say(str(step))
             self._do(step)
+            # A loop that is killed when it has published may leave the views to the next build.
+            are_aligned = step.do in _ALIGN or (are_aligned and step.do != of.LIVE)
+            if are_aligned and (found := self._from_published()):
+                return [f"{line} (after {step})" for line in found]
+        return []
 
     def _do(self, step: Step) -> None:
         lakehouse = self._lakehouse
@@ -134,12 +167,21 @@ class Play:
                 lakehouse.lose_commit()
             case of.LIVE:
                 self._live(step)
+            case of.LOAD_INSIDE:
+                self._load_inside(step)
             case of.MAINTAIN:
                 self._maintain()
-            case of.FAILING_BUILD:
-                self._fail()
+            case _:
+                self._do_to_what_is_built(step)
+
+    def _do_to_what_is_built(self, step: Step) -> None:
+        match step.do:
             case _ if not self._is_built or step.do == of.BUILD:
                 self.build()
+            case of.FAILING_BUILD:
+                self._fail()
+            case of.TEST:
+                self._test()
             case of.BUILD_PART:
                 self.build(models=step.models)
             case of.REFRESH:
@@ -154,13 +196,19 @@ class Play:
         self._lakehouse.maintain()
 
     def _fail(self) -> None:
-        bad_var = json.dumps({self._domain.bad_var: "no_such_column"})
+        """A table in the middle refuses what is new to it."""
+        table = self._domain.middle
+        newest = self._lakehouse.value(f"select coalesce(max(_load_id), 0) from {table}")
+        self._lakehouse.rows(
+            f"alter table {table} add constraint as_it_was check (_load_id <= {newest})"
+        )
         with suppress(LakehouseError), redirect_stderr(StringIO()):
-            self.build("--vars", bad_var)
-            self._say("which had nothing to do, so it did not fail")
+            self.build()
+            self._say("which had nothing to do there, so it did not fail")
+        self._lakehouse.rows(f"alter table {table} drop constraint if exists as_it_was")
 
     def _kill(self, step: Step) -> None:
-        options = [*BUILD_UNTESTED[1:], "--select", *self._domain.selectors]
+        options = [*BUILD_UNTESTED[1:], *selected(self._scenario.domain)]
         is_engine = step.do == of.KILL_ENGINE
         if not self._lakehouse.kill_build(step.seconds, *options, engine_too=is_engine):
             self._say("which came when the build had ended")
@@ -172,6 +220,34 @@ class Play:
             wait_until(self._lakehouse.has_nothing_waiting)
             time.sleep(step.seconds)
 
+    def _load_inside(self, step: Step) -> None:
+        """A load that is closed between the begin and the end of a build is none of its own."""
+        numbers = list(step.files)
+
+        def hear(event: Any) -> None:
+            if event.info.name == "LogStartLine" and numbers:
+                while numbers:
+                    self._deliver(numbers.pop(), is_again=False)
+                self._lakehouse.ingest()
+
+        Dbt(self._lakehouse.settings, hear)(*BUILD_UNTESTED, *selected(self._scenario.domain))
+        self._is_built = True
+
+    def _test(self) -> None:
+        """What is built whole is green, and published; a part may be red, and is not."""
+        before = self._state()
+        try:
+            self._lakehouse.dbt(*TEST, *selected(self._scenario.domain))
+        except LakehouseError:
+            if not before.is_being_written:
+                raise
+            self._say("which is red")
+        after = self._state()
+        if before.is_being_written:
+            assert (after.published, after.number) == (before.published, before.number)
+        else:
+            assert after.is_published
+
     def _deliver(self, number: int, *, is_again: bool) -> None:
         file = self._files[number]
         name = PurePosixPath(file.name)
@@ -182,8 +258,8 @@ class Play:
 
     def build(self, *options: str, models: tuple[str, ...] = ()) -> None:
         """Builds these models, or the domain."""
-        selected = models or self._domain.selectors
-        self._lakehouse.dbt(*(*BUILD_UNTESTED, *options, "--select", *selected))
+        asked = ("--select", *models) if models else selected(self._scenario.domain)
+        self._lakehouse.dbt(*BUILD_UNTESTED, *options, *asked)
         self._is_built = self._is_built or not models
 
     def _gold(self) -> dict[str, list[dict[str, Any]]]:
@@ -223,16 +299,36 @@ class Play:
         """In what the marts and the accounts differ from plain Python, a line each."""
         come = [self._files[number] for number in sorted(self._scenario.delivered())]
         expected = self._domain.answers(come)
+        return self._unlike(expected, self._gold()) + self._lakehouse.miscounts(
+            expected, self._domain.accepted, self._domain.rejects
+        )
+
+    def _from_published(self) -> list[str]:
+        """In what readers see something else than plain Python makes of the published load."""
+        state = states_of(local.session(self._lakehouse.settings)).get(self._scenario.domain)
+        if state is None or state.published is None:
+            return []
+        if self._published is None or self._published[0] != state.published:
+            named = self._lakehouse.rows(
+                "select distinct concat(source, '/', name) as name from audit.files "
+                f"where load_id <= {state.published}"
+            )
+            names = {re.sub(r"again-\d+-(?=[^/]*$)", "", row["name"]) for row in named}
+            come = [file for file in self._files if file.full_name in names]
+            self._published = state.published, self._domain.answers(come)
+        seen = self._lakehouse.gold("gold", self._domain.marts)
+        return [f"readers' {line}" for line in self._unlike(self._published[1], seen)]
+
+    @staticmethod
+    def _unlike(expected: dict[str, Any], gold: dict[str, list[dict[str, Any]]]) -> list[str]:
         found = []
-        for mart, rows in self._gold().items():
+        for mart, rows in gold.items():
             told = sorted(expected[mart], key=repr)
             columns = told[0].keys() if told else ()
             held = sorted(({key: row[key] for key in columns} for row in rows), key=repr)
             if held != told:
                 found.append(f"{mart}: {first_difference(told, held)}")
-        return found + self._lakehouse.miscounts(
-            expected, self._domain.accepted, self._domain.rejects
-        )
+        return found
 
 
 def first_difference(expected: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:

@@ -13,14 +13,15 @@ from dataclasses import asdict, dataclass, replace
 
 # What a step does. `deliver`, `deliver again` and `live` are of files, `build part` and `refresh`
 # of models; `kill build` and `kill engine` come some seconds after a build has begun, and `live`,
-# the live loop, is killed some seconds after the files have landed.
+# the live loop, is killed some seconds after the files have landed; the files of `load in a build`
+# come and are taken in when its first node begins.
 DELIVER, AGAIN, INGEST = "deliver", "deliver again", "ingest"
 BUILD, BUILD_PART, FAILING_BUILD, REFRESH = "build", "build part", "failing build", "refresh"
 KILL_BUILD, KILL_ENGINE, LOSE_COMMIT = "kill build", "kill engine", "lose commit"
-LIVE, MAINTAIN = "live", "maintain"
+LIVE, MAINTAIN, TEST, LOAD_INSIDE = "live", "maintain", "test", "load in a build"
 KINDS = frozenset(
     {DELIVER, AGAIN, INGEST, BUILD, BUILD_PART, FAILING_BUILD, REFRESH}
-    | {KILL_BUILD, KILL_ENGINE, LOSE_COMMIT, LIVE, MAINTAIN}
+    | {KILL_BUILD, KILL_ENGINE, LOSE_COMMIT, LIVE, MAINTAIN, TEST, LOAD_INSIDE}
 )
 
 _MOST_BATCHES = 5
@@ -34,6 +35,7 @@ _WAYS = {
     KILL_ENGINE: 1,
     LOSE_COMMIT: 1,
     LIVE: 1,
+    LOAD_INSIDE: 1,
     MAINTAIN: 1,
     "": 4,
 }
@@ -121,6 +123,9 @@ def draw_steps(dice: random.Random, num_files: int, models: tuple[str, ...]) -> 
         if way == LIVE and batch:
             steps.append(Step(LIVE, files=batch, seconds=round(dice.uniform(0, 10), 1)))
             continue
+        if way == LOAD_INSIDE and batch:
+            steps.append(Step(LOAD_INSIDE, files=batch))
+            continue
         steps.append(Step(DELIVER, files=batch))
         if come and dice.random() < 0.4:
             again = dice.sample(come, dice.randint(1, min(len(come), 8)))
@@ -132,8 +137,10 @@ def draw_steps(dice: random.Random, num_files: int, models: tuple[str, ...]) -> 
             steps.append(Step(way, models=tuple(sorted(some))))
         elif way in (KILL_BUILD, KILL_ENGINE):
             steps.append(Step(way, seconds=round(dice.uniform(3, 20), 1)))
-        elif way and way != LIVE:
+        elif way and way not in (LIVE, LOAD_INSIDE):
             steps.append(Step(way))
+        if dice.random() < 0.4:
+            steps.append(Step(TEST))
     return tuple(step for step in steps if step.do != DELIVER or step.files)
 
 

@@ -53,8 +53,7 @@ class Domain:
         marts: Its marts, as the answers name them.
         accepted: By entity, the table of its accepted events.
         rejects: The tables of rejected events.
-        selectors: What dbt selects to build the domain and nothing else.
-        bad_var: A var which, set to nonsense, makes a model in the middle fail.
+        middle: A table in the middle, into which nearly every load brings rows.
         seeds: Of the scenarios that the deep tests play.
         draw_story: The arguments of its generator.
         files: The files of a story, by seed and arguments.
@@ -65,8 +64,7 @@ class Domain:
     marts: tuple[str, ...]
     accepted: Mapping[str, str]
     rejects: tuple[str, ...]
-    selectors: tuple[str, ...]
-    bad_var: str
+    middle: str
     seeds: tuple[int, ...]
     draw_story: Callable[[random.Random], dict[str, float]]
     files: Callable[[int, dict[str, Any]], list[File]]
@@ -239,9 +237,6 @@ def _by_skewed_clocks(file: File, seed: int, share: float) -> File:
     ]
     place = rows.schema.get_field_index("event_at")
     told_at = pc.add(rows["event_at"], pa.array(skews, pa.duration("us")))
-    # Else an event of just before `earliest_event_at` would open windows of many years.
-    is_of_story = pc.equal(pc.year(rows["event_at"]), network.START.year)
-    told_at = pc.if_else(is_of_story, told_at, rows["event_at"])
     content = BytesIO()
     pq.write_table(rows.set_column(place, rows.schema.field("event_at"), told_at), content)
     return file._replace(content=content.getvalue())
@@ -252,6 +247,11 @@ def _network_answers(files: Iterable[File]) -> dict[str, Any]:
         table: [file.content for file in of_table] for table, of_table in _let_in(files).items()
     }
     return of_network.answers(of_network.read_contents(contents), ingested_at=_INGESTED_AT)
+
+
+def selected(*domains: str) -> tuple[str, ...]:
+    """What dbt is told to take all of these domains, and nothing else."""
+    return ("--select", *(f"config.meta.domain:{domain}" for domain in domains))
 
 
 DOMAINS = {
@@ -265,14 +265,8 @@ DOMAINS = {
             "heart_rates": "silver.int_readings",
         },
         rejects=("silver.int_file_rejects", "silver.int_message_rejects"),
-        selectors=(
-            "path:models/*/sbit",
-            "path:models/*/wearables",
-            "path:seeds/wearables",
-            "path:snapshots/wearables",
-        ),
-        bad_var="max_bpm",
-        seeds=(37,),
+        middle="silver.int_workouts_measured",
+        seeds=(20,),
         draw_story=_wearables_story,
         files=_wearables_files,
         answers=_wearables_answers,
@@ -292,9 +286,8 @@ DOMAINS = {
             "connections": "silver.int_connections",
         },
         rejects=("silver.int_connection_rejects", "silver.int_subscription_rejects"),
-        selectors=("path:models/*/telecom", "path:models/*/network", "path:seeds/network"),
-        bad_var="overloaded_from",
-        seeds=(52,),
+        middle="silver.consolidated",
+        seeds=(13,),
         draw_story=_network_story,
         files=_network_files,
         answers=_network_answers,

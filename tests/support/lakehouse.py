@@ -22,18 +22,18 @@ import psutil
 from ingestion.loads import Load, Loads, only_ingestion
 from lakehouse import build, engine, maintenance
 from lakehouse.build import BUILD, Dbt
+from lakehouse.domains import State, states_of
 from lakehouse.engine import local
 from lakehouse.settings import PROJECT, Settings, load_settings
-from tests.support.domains import DOMAINS, File
+from tests.support.domains import DOMAINS, File, selected
 
 
 @dataclass
 class Lakehouse:
-    """One lakehouse, driven in this process; after its first build it builds its domains alone."""
+    """One lakehouse, driven in this process, which builds its domains and no other."""
 
     settings: Settings
     domains: tuple[str, ...] = ("wearables",)
-    is_built: bool = False
 
     def __post_init__(self) -> None:
         self._dbt = Dbt(self.settings)
@@ -94,10 +94,15 @@ class Lakehouse:
             yield Loads(session, self.settings.paths, local.declared_tables())
 
     def build(self, *options: str) -> None:
-        others = DOMAINS.keys() - set(self.domains) if self.is_built else ()
-        folders = [f"path:models/*/{domain}" for domain in others]
-        self.dbt(*BUILD, *options, *(("--exclude", *folders) if folders else ()))
-        self.is_built = True
+        self.dbt(*BUILD, *self._selecting(options))
+
+    def _selecting(self, options: tuple[str, ...]) -> tuple[str, ...]:
+        """The options, and its domains unless they select something else."""
+        return options if "--select" in options else (*options, *selected(*self.domains))
+
+    def state(self, domain: str) -> State:
+        """Where a domain stands."""
+        return states_of(local.session(self.settings))[domain]
 
     def dbt(self, *arguments: str) -> None:
         """On the project as it was at the first call: to read it each time takes a second."""
@@ -134,7 +139,7 @@ class Lakehouse:
         """
         process = subprocess.Popen(
             [
-                *(Path(sys.executable).with_name("dbt"), "build", *options),
+                *(Path(sys.executable).with_name("dbt"), "build", *self._selecting(options)),
                 *("--target-path", self.settings.paths.root / "killed"),
             ],
             cwd=PROJECT,
@@ -161,7 +166,14 @@ class Lakehouse:
         log = self.settings.paths.logs / "live-test.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [Path(sys.executable).with_name("lakehouse"), "run", "--every", "1s"],
+                [
+                    Path(sys.executable).with_name("lakehouse"),
+                    "run",
+                    "--every",
+                    "1s",
+                    "--build-every",
+                    "1s",
+                ],
                 cwd=PROJECT,
                 stdout=output,
                 stderr=output,
@@ -171,10 +183,11 @@ class Lakehouse:
                 assert process.poll() is None, log.read_text()[-1000:]
                 yield process
             finally:
+                builds = psutil.Process(process.pid).children() if process.poll() is None else []
                 process.kill()
                 process.wait()
-                # The build of the rest ends by itself, and frees its lock.
-                wait_until(lambda: not rest_of(process.pid), 60)
+                # They end by themselves, and free their lock.
+                assert not psutil.wait_procs(builds, 60)[1]
 
     def has_nothing_waiting(self) -> bool:
         return not any(path.is_file() for path in self.settings.paths.inbox.rglob("*"))
@@ -288,14 +301,6 @@ def run(
     )
     assert not check or answer.returncode == 0, answer.stderr + answer.stdout
     return answer
-
-
-def rest_of(loop: int) -> list[psutil.Process]:
-    """The process that builds the rest of the models for a loop, if there is one."""
-    told = ["-m", "lakehouse.live", str(loop)]
-    return [
-        one for one in psutil.process_iter(["cmdline"]) if (one.info["cmdline"] or [])[1:4] == told
-    ]
 
 
 def wait_until(is_so: Callable[[], object], seconds: float = 180) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 from unittest import mock
 
 import pytest
+from dbt.cli.main import dbtRunner
 from hypothesis import HealthCheck, settings
+
+from lakehouse.settings import PROJECT
 
 OF_THE_PROJECT = ("LAKEHOUSE_", "DBT_")
 OF_TERMINALS = ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "NO_COLOR", "TERMINAL_WIDTH")
@@ -36,3 +40,18 @@ def variables_of_its_own() -> Iterator[None]:
             if name.startswith(OF_THE_PROJECT):
                 del os.environ[name]
         yield
+
+
+@pytest.fixture(scope="session")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The project as dbt reads it."""
+    folder = tmp_path_factory.mktemp("dbt")
+    result = dbtRunner().invoke(
+        [
+            *("--log-level", "none", "parse", "--no-partial-parse"),
+            *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
+            *("--target-path", str(folder / "target"), "--log-path", str(folder / "logs")),
+        ]
+    )
+    assert result.success, result.exception
+    return result.result

@@ -10,7 +10,9 @@ import pytest
 
 from ingestion.gate import waiting_files
 from ingestion.home import Home
+from ingestion.loads import Load, SourceLoad
 from lakehouse import cli
+from lakehouse.build import Builds, Done
 from lakehouse.cli import Format, Output, _options_first
 from lakehouse.engine.local import declared_tables
 from lakehouse.errors import LakehouseError
@@ -348,6 +350,79 @@ def test_an_interval_that_is_no_time_is_wrong_use(text: str) -> None:
 
 def test_an_interval_is_seconds_with_or_without_their_unit() -> None:
     assert [cli._seconds(text) for text in ("5", "5s", "0.5s")] == [5, 5, 0.5]
+
+
+def run_once(home: Path, monkeypatch: pytest.MonkeyPatch, load: Load | None, *done: Done) -> None:
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(home))
+    monkeypatch.setattr(cli, "_load", lambda _: load)
+    monkeypatch.setattr(Builds, "bring_up_to_date", lambda _: iter(done))
+    cli.app(["run"], standalone_mode=False)
+
+
+def test_a_run_tells_what_it_did_for_each_domain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    did = ["35 nodes built", "77 tests green", "published up to load 3"]
+    done = [Done("network", has_news=False), Done("wearables", has_news=True, did=did)]
+    run_once(tmp_path, monkeypatch, None, *done)
+    assert capsys.readouterr().err.splitlines() == [
+        "network: nothing new",
+        "wearables: 35 nodes built, 77 tests green, published up to load 3",
+    ]
+
+
+def test_a_run_ends_with_what_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = [
+        Done("network", has_news=True, failure="dbt build failed"),
+        Done("wearables", has_news=True, did=["35 nodes built"], failure="dbt test failed"),
+    ]
+    load = Load(1, [SourceLoad("a.b", failure="broken")])
+    with pytest.raises(LakehouseError) as error:
+        run_once(tmp_path, monkeypatch, load, *done)
+    assert str(error.value) == (
+        "network: dbt build failed; wearables: dbt test failed; a.b: broken"
+    )
+    assert capsys.readouterr().err == "wearables: 35 nodes built\n"
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    output = Output()
+    with output.progress() as show:
+        for second in range(25):
+            now = 100.0 + second
+            show(f"{second} of 25 built")
+    assert capsys.readouterr().err.splitlines() == [f"{n} of 25 built" for n in (0, 10, 20)]
+    output.quiet = True
+    with output.progress() as show:
+        show("1 of 25 built")
+    assert capsys.readouterr().err == ""
+
+
+def test_the_pace_of_builds_goes_with_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path))
+    monkeypatch.setattr(cli, "_session", lambda _: None)
+    paces = []
+    monkeypatch.setattr(
+        "lakehouse.live.run_rounds",
+        lambda _, every, __, build_every: paces.append((every, build_every)) or 2,
+    )
+    for options in (["run"], ["run", "--build-every", "5s"], ["ingest"]):
+        with pytest.raises(SystemExit) as end:
+            cli.app([*options, "--every", "1s"], standalone_mode=False)
+        assert end.value.code == 130
+    assert paces == [(1, 60), (1, 5), (1, None)]
+    for wrong in (["--build-every", "5s"], ["--every", "1s", "--build-every", "0s"]):
+        with pytest.raises(LakehouseError, match="--build-every") as error:
+            cli.app(["run", *wrong], standalone_mode=False)
+        assert error.value.exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -1,266 +1,268 @@
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from ingestion.declaration import Column, SourceTable
-from ingestion.loads import Load, SourceLoad
+from ingestion.loads import Load, LoadError, SourceLoad
+from ingestion.lock import LockedError
 from lakehouse import live
+from lakehouse.build import Done
 from lakehouse.engine import local
-from lakehouse.errors import LakehouseError
-from lakehouse.live import LiveModels, RestOfTheModels, Round
+from lakehouse.live import BuildsBeside, Ingestion
 from lakehouse.settings import Settings
 
-TABLE = SourceTable("a", "b", "a_b", (Column("x", "string"),), "csv", ("x",), "refuse")
-STATE = {"cut": 1, "sources": {"a.b": 1}, "watermarks": {}, "as_ofs": {}, "feeds": {}}
+TABLES = [
+    SourceTable("a", name, f"a_{name}", (Column("x", "string"),), "csv", ("x",), "refuse")
+    for name in ("b", "c")
+]
 
 
-class FakeDbt:
-    """Tells its state as dbt does, unless it has nothing to do or fails."""
+class FakeLoads:
+    """Takes in every source that may take part; some fail, or the engine does."""
 
-    def __init__(self, settings: Settings, pace: str, heard) -> None:
-        self.settings = settings
-        self.heard = heard
-        self.parses = 0
-        self.runs: list[tuple[list[str], dict | None]] = []
-        self.fate = "done"
+    def __init__(self) -> None:
+        self.made = 0
+        self.taken_in: list[list[str]] = []
+        self.unfinished: set[str] = set()
+        self.failing: set[str] = set()
+        self.engine_fails = False
 
-    def parse(self) -> None:
-        self.parses += 1
+    def __call__(self, *_: object) -> FakeLoads:
+        self.made += 1
+        return self
 
-    def __call__(self, *arguments: str) -> None:
-        with local.only_build(self.settings, "live"):
-            pass
-        given = os.environ.get("LAKEHOUSE_RUN_STATE")
-        sources = [argument for argument in arguments if argument.startswith("source:")]
-        self.runs.append((sources, json.loads(given) if given else None))
-        if self.fate != "nothing to do":
-            self.heard("run state: " + json.dumps(STATE))
-        if self.fate == "failed":
-            raise LakehouseError("dbt build failed")
+    def run(self, but: set[str]) -> Load | None:
+        if self.engine_fails:
+            raise LoadError("no engine")
+        sources = [table.full_name for table in TABLES if table.full_name not in but]
+        self.taken_in.append(sources)
+        self.unfinished -= set(sources)
+        self.unfinished |= self.failing & set(sources)
+        return Load(
+            len(self.taken_in),
+            [
+                SourceLoad(name, failure="broken" if name in self.failing else None)
+                for name in sources
+            ],
+        )
+
+
+class Loop:
+    """The ingestion of a loop, by a clock of its own."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.home = home
+        self.now = 1000.0
+        self.session = "one"
+        self.loads = FakeLoads()
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(local, "session", lambda _: self.session)
+        monkeypatch.setattr(live, "Loads", self.loads)
+        self.ingestion = Ingestion(Settings(home=home), TABLES)
+
+    def deliver(self, source: str) -> Path:
+        file = self.home / "inbox" / source / "f.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("x\n1\n")
+        return file
 
 
 @pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LiveModels:
-    monkeypatch.setattr(live, "Dbt", FakeDbt)
-    return LiveModels(Settings(home=tmp_path))
+def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
+    return Loop(tmp_path, monkeypatch)
 
 
-def load(number: int, *sources: str) -> Load:
-    return Load(number, [SourceLoad(source) for source in sources])
+def test_what_an_earlier_loop_left_is_taken_in_at_once(loop: Loop) -> None:
+    assert loop.ingestion.due() == ([], True)
+    assert loop.ingestion.take_in(0)
+    assert loop.ingestion.due() == ([], False)
 
 
-def test_the_state_of_a_run_is_handed_to_the_next_with_its_load(models: LiveModels) -> None:
-    models.build(load(1, "a.b"))
-    models.build(load(2, "a.b"))
-    [first, second] = models._dbt.runs
-    assert first[1] is None
-    assert second[1] == STATE | {"cut": 2, "sources": {"a.b": 2}}
-
-
-def test_what_failed_is_owed_and_the_next_run_asks(models: LiveModels) -> None:
-    models.build(load(1, "a.b"))
-    models._dbt.fate = "failed"
-    with pytest.raises(LakehouseError):
-        models.build(load(2, "a.c"))
-    assert models.owed == {"a.c"}
-    assert not models.is_informed
-    models._dbt.fate = "done"
-    models.build(load(3, "a.b"))
-    assert models._dbt.runs[-1] == (["source:a.b+,tag:live", "source:a.c+,tag:live"], None)
-    assert models.owed == set()
-
-
-def test_a_source_without_live_models_loses_no_state(models: LiveModels) -> None:
-    models.build(load(1, "a.b"))
-    models._dbt.fate = "nothing to do"
-    models.build(load(2, "a.c"))
-    models._dbt.fate = "done"
-    models.build(load(3, "a.b"))
-    assert models._dbt.runs[-1][1] == STATE | {"cut": 3, "sources": {"a.b": 3, "a.c": 2}}
-
-
-def test_after_a_build_by_somebody_else_the_next_run_asks_of_the_project_as_it_is(
-    models: LiveModels,
+def test_a_source_that_fails_is_left_out_longer_and_longer_and_the_others_go_on(
+    loop: Loop,
 ) -> None:
-    models.build(load(1, "a.b"))
-    parses = models._dbt.parses
-    models.build(load(2, "a.b"))
-    assert models._dbt.parses == parses
-    home = models._dbt.settings.paths.root
-    by_hand = (
-        "from lakehouse.engine import local; from lakehouse import settings\n"
-        "home = settings.load_settings()\n"
-    )
-    subprocess.run(
-        [sys.executable, "-c", f"{by_hand}with local.only_build(home): pass"],
-        env=os.environ | {"LAKEHOUSE_HOME": str(home)},
-        check=True,
-    )
-    models.heed_others()
-    with local.only_build(models._dbt.settings, "live"):
-        pass  # as upkeep has it
-    assert not models.is_informed
-    models.build(load(3, "a.b"))
-    assert models._dbt.runs[-1][1] is None
-    assert models._dbt.parses == parses + 1
-    assert models.is_informed
+    files = {source: loop.deliver(source) for source in ("a.b", "a.c")}
+    loop.loads.failing = {"a.b"}
+    loop.ingestion.take_in(0)
+    assert loop.ingestion.due() == ([files["a.c"]], False)
+    loop.ingestion.take_in(0)
+    assert loop.loads.taken_in == [["a.b", "a.c"], ["a.c"]]
+    tried = []
+    for minute in range(1, 20):
+        loop.now += 60
+        if loop.ingestion.due()[1]:
+            loop.ingestion.take_in(0)
+            tried.append(minute)
+    assert tried == [1, 3, 7, 15]
+    loop.loads.failing = set()
+    loop.now += 3600
+    loop.ingestion.take_in(0)
+    assert loop.ingestion.due() == (list(files.values()), False)
 
 
-class FakeTables:
-    """Tables to keep up, by a clock of its own."""
-
-    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 0.0
-        self.seen: list[str] = []
-        self.heeded: list[float] = []
-        tables = ["silver.slow", "bronze.a", "gold_build.live", "silver.other"]
-        monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(local, "session", lambda _: None)
-        monkeypatch.setattr(live, "delta_tables", lambda _: tables)
-        monkeypatch.setattr(live, "keep_up", self._keep_up)
-        loads = SimpleNamespace(forget_files=lambda: self.seen.append("landing"))
-        now = SimpleNamespace(now=lambda: loads)
-        models = SimpleNamespace(
-            tables=lambda: {"gold_build.live"}, heed_others=lambda: self.heeded.append(self.now)
-        )
-        self._upkeep = live.TablesKeptUp(Settings(home=home), now, models, self.seen.append)
-
-    def _keep_up(self, _: object, table: str, hours: int) -> SimpleNamespace:
-        self.seen.append(f"{table} {hours}")
-        return SimpleNamespace(note="")
-
-    def after(self, minutes: int, *, rest_is_idle: bool) -> list[str]:
-        """What was seen to in so many minutes."""
-        self.seen.clear()
-        for _ in range(minutes * 12):
-            self.now += 5
-            self._upkeep.go_on(rest_is_idle=rest_is_idle)
-        return self.seen
+def test_a_failure_of_the_engine_is_tried_again_with_what_the_tables_say(loop: Loop) -> None:
+    loop.deliver("a.b")
+    loop.ingestion.take_in(0)
+    loop.ingestion.take_in(0)
+    assert loop.loads.made == 1
+    loop.loads.engine_fails = True
+    with pytest.raises(LoadError):
+        loop.ingestion.take_in(0)
+    assert loop.ingestion.due() == ([], False)
+    loop.loads.engine_fails = False
+    loop.now += 60
+    assert loop.ingestion.due()[1]
+    loop.ingestion.take_in(0)
+    assert loop.loads.made == 2
 
 
-def test_the_tables_of_rounds_have_upkeep_however_long_the_rest_is_built(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tables = FakeTables(tmp_path, monkeypatch)
-    turn = ["landing", "bronze.a 2", "gold_build.live 2"]
-    assert tables.after(6, rest_is_idle=False) == turn * 2
-    assert len(tables.heeded) == 4  # before each claim
+def test_loads_are_made_anew_for_another_session(loop: Loop) -> None:
+    loop.ingestion.take_in(0)
+    loop.session = "another"
+    loop.ingestion.take_in(0)
+    assert loop.loads.made == 2
 
 
-def test_where_the_rest_is_idle_both_kinds_of_tables_take_turns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tables = FakeTables(tmp_path, monkeypatch)
-    seen = tables.after(6, rest_is_idle=True)
-    assert seen == [
-        *("landing", "bronze.a 2", "silver.slow 168"),
-        *("gold_build.live 2", "silver.other 168"),
-    ]
-
-
-def test_loads_are_made_anew_for_another_session_and_no_other_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sessions = ["one", "one", "another", "another"]
-    made = []
-    monkeypatch.setattr(local, "session", lambda _: sessions.pop(0))
-    monkeypatch.setattr(live, "Loads", lambda *arguments: made.append(arguments) or len(made))
-    settings = Settings(home=tmp_path)
-    loads = live.LoadsOfTheLoop(settings, [TABLE])
-    assert [loads.now(), loads.now(), loads.now()] == [1, 2, 2]
-    assert made == [("one", settings.paths, [TABLE]), ("another", settings.paths, [TABLE])]
-
-
-def wait(home: Path, *, sign: int = 0, unfinished: set[str] | None = None) -> float | None:
+def wait(ingestion: object, sign: int = 0) -> float | None:
     return live._wait(
-        Settings(home=home),
-        [TABLE],
-        loads=SimpleNamespace(unfinished=unfinished or set()),
-        live=None,
-        stop=SimpleNamespace(sign=sign),
-        rest=SimpleNamespace(go_on=lambda: None, is_idle=True),
-        upkeep=SimpleNamespace(go_on=lambda rest_is_idle: None),
+        ingestion,  # type: ignore[arg-type]
+        SimpleNamespace(go_on=lambda: None),  # type: ignore[arg-type]
+        None,
+        SimpleNamespace(sign=sign),  # type: ignore[arg-type]
     )
 
 
-def test_a_file_of_any_age_is_news(tmp_path: Path) -> None:
+def test_a_file_of_any_age_is_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "inbox" / "a.b" / "old.csv"
     file.parent.mkdir(parents=True)
     file.write_text("x\n1\n")
     os.utime(file, (0, 0))
     came = file.stat().st_ctime
     assert came > 0
-    assert wait(tmp_path) == came
+    assert wait(Ingestion(Settings(home=tmp_path), TABLES)) == came
 
 
-def test_a_stop_ends_the_wait(tmp_path: Path) -> None:
-    assert wait(tmp_path, sign=2) is None
+def test_a_stop_ends_the_wait() -> None:
+    assert wait(SimpleNamespace(due=lambda: ([], True)), sign=2) is None
 
 
-def test_what_failed_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "_RETRY_SECONDS", 0)
-    assert wait(tmp_path, unfinished={"a.b"}) is not None
+def test_what_failed_is_tried_again() -> None:
+    assert wait(SimpleNamespace(due=lambda: ([], True))) is not None
 
 
-def test_a_round_tells_of_failures_and_refused_files() -> None:
+def test_a_round_tells_of_failures_and_refused_files(loop: Loop) -> None:
     source = SourceLoad("a.b", landed=1, rows=3, quarantined=[("f.csv", "it is empty")])
-    done = Round(Load(7, [source]), 2.04, 1.0, 2.5, "a.b: broken")
-    assert list(done.lines()) == [
-        "load 7: rows 3, 2.0 s (ingest 1.0), lag 2.5 s; failed: a.b: broken",
-        "  a.b: f.csv: it is empty",
-    ]
-
-
-@pytest.mark.parametrize(
-    "handler", [signal.SIG_DFL, signal.SIG_IGN], ids=["by hand", "by a script"]
-)
-def test_a_build_of_the_rest_whose_loop_is_gone_already_ends(
-    tmp_path: Path, handler: signal.Handlers
-) -> None:
-    with subprocess.Popen(["true"]) as loop:
-        pass
-    child = subprocess.run(
-        [sys.executable, "-m", "lakehouse.live", str(loop.pid), "sbit.gym_logins"],
-        env=os.environ | {"LAKEHOUSE_HOME": str(tmp_path)},
-        timeout=600,
-        check=False,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, handler),
-    )
-    assert child.returncode == 130
-    assert not (tmp_path / "engine").exists()
-
-
-def is_held(process: subprocess.Popen[bytes]) -> bool:
-    return Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+    load = Load(7, [source, SourceLoad("a.c", failure="broken")])
+    loop.loads.run = lambda _: load  # type: ignore[method-assign]
+    [told, refused] = loop.ingestion.take_in(time.time() - 2)
+    assert told == "load 7: rows 3, 0.0 s, lag 2.0 s; failed: a.c: broken"
+    assert refused == "  a.b: f.csv: it is empty"
+    loop.loads.run = lambda _: None  # type: ignore[method-assign]
+    assert loop.ingestion.take_in(0) == []
 
 
 def eventually(is_so: Callable[[], bool]) -> bool:
     return any(is_so() or time.sleep(0.01) for _ in range(6000))
 
 
-def test_the_rest_is_held_for_a_round_and_gets_its_share(
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The builds beside the loop; the home is locked, so that they have nothing to do."""
+    claim = tmp_path / "engine" / "build.lock"
+    claim.parent.mkdir()
+    with live.local.only_build(Settings(home=tmp_path)):
+        as_a_script_begins_it = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+        process = subprocess.Popen(
+            [*as_a_script_begins_it, sys.executable, "-m", "lakehouse.live", "60"],
+            env=os.environ | {"LAKEHOUSE_HOME": str(tmp_path)},
+            stdin=subprocess.PIPE,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_the_builds_end_with_their_loop(child: subprocess.Popen[bytes]) -> None:
+    assert child.stdin
+    child.stdin.write(b"\n")
+    child.stdin.close()
+    assert child.wait(60) == 0
+
+
+def test_the_builds_begin_anew_and_their_words_are_the_loops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    rest = RestOfTheModels(Settings(home=tmp_path), say=print)
-    with subprocess.Popen(["sleep", "60"]) as child:
-        try:
-            rest._child, rest._started = child, 90.0
-            for seconds, held in ((30.0, True), (30.0, True), (5.0, False), (5.0, True)):
-                with rest.held():
-                    assert eventually(lambda expected=held: is_held(child) == expected)
-                    now += seconds
-                assert eventually(lambda: not is_held(child))
-        finally:
-            child.kill()
+    said: list[str] = []
+    words = "import os; print('told', os.environ['LAKEHOUSE_HOME'], flush=True); os.read(0, 9)"
+    popen = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda _, **how: popen([sys.executable, "-c", words], **how)
+    )
+    builds = BuildsBeside(Settings(home=tmp_path), 60, said.append)
+    builds.look_after()
+    assert eventually(lambda: said == [f"told {tmp_path}"])
+    builds.tell()
+    child = builds._child
+    assert child
+    assert child.wait(60) == 0
+    builds.look_after()
+    builds.look_after()
+    assert said[1:] == ["The builds have ended, status 0; they begin anew."]
+    assert builds._child is None
+    monkeypatch.setattr(builds._retries, "is_due", lambda _: True)
+    builds.look_after()
+    assert builds._child is not child
+    builds.stop()
+    assert builds._child
+    assert builds._child.returncode == 0
+
+
+def test_the_builds_pause_after_their_work_and_else_wait_for_news(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    did: list[str] = []
+    passes: list[list[Done] | Exception] = [
+        [Done("network", has_news=True, did=["2 nodes built"], failure="dbt test failed")],
+        [Done("network", has_news=True)],
+        [Done("network", has_news=False)],
+        LockedError("Process 7 builds"),
+        LoadError("no engine"),
+    ]
+
+    def bring_up_to_date(_: object) -> list[Done]:
+        if not passes:
+            raise KeyboardInterrupt
+        done = passes.pop(0)
+        if isinstance(done, Exception):
+            raise done
+        return done
+
+    event = SimpleNamespace(clear=lambda: None, wait=lambda seconds: did.append(f"wait {seconds}"))
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path))
+    monkeypatch.setattr(live.threading, "Event", lambda: event)
+    monkeypatch.setattr(live.threading, "Thread", lambda **_: SimpleNamespace(start=lambda: None))
+    monkeypatch.setattr(time, "sleep", lambda seconds: did.append(f"sleep {seconds}"))
+    monkeypatch.setattr(live.Builds, "bring_up_to_date", bring_up_to_date)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            live._build_beside(40)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert did == ["sleep 40", "sleep 40", "wait 60.0", "sleep 5.0", "sleep 40"]
+    assert capsys.readouterr().out.splitlines() == [
+        "network: 2 nodes built",
+        "network: dbt test failed",
+        "The builds failed: no engine",
+    ]

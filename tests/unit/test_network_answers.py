@@ -1,4 +1,4 @@
-"""The network's oracle against the cases T1 to T8 and its rules, each worked out by hand."""
+"""The network's oracle against the cases T1 to T9 and its rules, each worked out by hand."""
 
 from __future__ import annotations
 
@@ -324,11 +324,12 @@ def test_t7_each_instant_against_its_own_capacity() -> None:
     assert picked(row, "capacity_mbps", "location") == (200.0, "B")
 
 
-def test_t7_a_capacity_that_holds_twice_is_divided_by_once() -> None:
+def test_t7_the_share_of_each_instant_is_rounded() -> None:
     servers = [server(1, 0.7), server(1, 0.9, at("10:00:05")), server(1, 0.7, at("10:00:10"))]
     events = [usage("10:00:00", 0.1), usage("10:00:05", 0.2), usage("10:00:10", 0.4)]
     (row,) = work_out(events, servers=servers)["server_load"]
-    # 0.5 / 0.7 and 0.2 / 0.9, each at 17 decimals: 0.71428571428571429 + 0.22222222222222222.
+    # 0.1 / 0.7, 0.2 / 0.9 and 0.4 / 0.7, each at 17 decimals: 0.14285714285714286 +
+    # 0.22222222222222222 + 0.57142857142857143.
     assert row["usage_rate"] == 0.93650793650793651 / 3
 
 
@@ -397,13 +398,7 @@ def test_a_lost_session_was_open_to_its_last_event() -> None:
     found = work_out(events)
     names = ("devices_connected", "devices_peak", "bandwidth_used_mbps")
     # The sample of 10:02 stands for nothing, that of 10:20:00 at the one instant of its window.
-    assert column(found, "server_load", *names) == [
-        (0, 1, 0.0),
-        (0, 0, 0.0),
-        (0, 0, 0.0),
-        (0, 0, 0.0),
-        (1, 1, 5.0),
-    ]
+    assert column(found, "server_load", *names) == [(0, 1, 0.0), (1, 1, 5.0)]
     assert unmatched(found)[3] == 1
 
 
@@ -471,7 +466,7 @@ def test_connected_is_who_is_open_in_the_last_microsecond(end: str, connected: l
 # --- server_load
 
 
-def test_empty_windows_are_rows_too() -> None:
+def test_a_window_in_which_a_session_is_open_is_a_row_without_an_event_too() -> None:
     found = work_out([usage("10:02:00", 6.5), connect("10:16:00", server=2)])
     rows = [row for row in found["server_load"] if row["server_id"] == 1]
     names = ("window_start", "bandwidth_used_mbps", "devices_connected", "last_event_at")
@@ -484,6 +479,44 @@ def test_empty_windows_are_rows_too() -> None:
     ]
     (other,) = (row for row in found["server_load"] if row["server_id"] == 2)
     assert other["window_start"] == "2026-03-02T10:15:00.000000Z"
+
+
+def windows(found: Row) -> list[tuple[str, int]]:
+    """Of each window in `server_load` the minute of its day, and the devices connected."""
+    rows = column(found, "server_load", "window_start", "devices_connected")
+    return [(start[11:16], connected) for start, connected in rows]
+
+
+def test_a_silent_session_says_connected_until_it_is_lost() -> None:
+    events = [usage("10:00:00", 5.0)]
+    still_open = [("10:00", 1), ("10:05", 1), ("10:10", 1)]
+    assert windows(work_out(events, as_of="10:14:00")) == still_open
+    assert windows(work_out(events, as_of="10:15:00")) == [("10:00", 0)]
+    assert windows(work_out(events, as_of="10:20:00")) == [("10:00", 0)]
+
+
+@pytest.mark.parametrize(
+    ("end", "starts"),
+    [
+        ("10:09:59.999999", ["10:00", "10:05"]),
+        ("10:10:00", ["10:00", "10:05", "10:10"]),  # open no longer, but it has the event
+    ],
+)
+def test_a_window_is_there_from_the_connect_to_the_disconnect(end: str, starts: list[str]) -> None:
+    found = work_out([connect("10:00:00"), disconnect(end)], as_of="10:30:00")
+    assert [start for start, _ in windows(found)] == starts
+
+
+def test_t9_years_between_two_events_are_no_rows() -> None:
+    longest_ago = datetime(2015, 1, 1, tzinfo=UTC)
+    found = work_out([usage(longest_ago, 5.0), connect("10:00:00")], servers=[server(1, 100.0)])
+    assert column(found, "server_load", "window_start") == [
+        "2015-01-01T00:00:00.000000Z",
+        "2026-03-02T10:00:00.000000Z",
+    ]
+    # 8,640 windows, of which one has a row.
+    names = ("usage_rate_p95", "reason")
+    assert column(found, "server_upgrade_candidates", *names) == [(0.0, "fine")]
 
 
 def test_p95_between_two_values() -> None:
@@ -575,14 +608,49 @@ def test_overloaded_windows_and_their_days() -> None:
 
 
 def test_windows_of_30_days() -> None:
-    for report, windows in (("10:00:00", 1), ("10:00:01", 0)):
+    for report, windows in (("09:59:59.999999", 1), ("10:00:00", 0)):
         found = work_out(
             [usage("10:00:00", 90.0), disconnect("10:01:00")],
             servers=[server(1, 1.0)],
             as_of=at(report, 30),
         )
-        # The window of 10:00 begins 30 days before the first report, and a second too early.
+        # 8,640 windows up to that of 09:55 thirty days on begin with that of 10:00.
         assert column(found, "server_upgrade_candidates", "overloaded_windows") == [windows]
+
+
+def test_a_window_without_a_row_counts_as_zero() -> None:
+    events = [*steady(90.0, "10:00:00", "10:04:59"), disconnect("10:04:59.999999")]
+    servers = [server(1, 100.0)]
+    for report, p95 in (("10:04:59", 0.9), ("10:09:59", 0.855), ("10:14:59", 0.81)):
+        (row,) = work_out(events, servers=servers, as_of=report)["server_upgrade_candidates"]
+        # 0.9 alone; then beside one zero, 0.95 of it; then beside two, 0.9 of it: place 0.95 * 2.
+        assert row["usage_rate_p95"] == pytest.approx(p95, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("change", "p95"),
+    [
+        # Of the windows of 10:00, 10:05 and 10:10 the last two have no row.
+        (server(1, None, at("10:05:00.000001")), 0.855),  # known still when that of 10:05 begins
+        (server(1, None, at("10:05:00")), 0.9),
+        (server(1, 0.0, at("10:05:00")), 0.9),
+        (server(1, 50.0, at("10:05:00")), 0.81),
+    ],
+)
+def test_a_window_without_a_row_counts_where_the_capacity_was_known(
+    change: Row, p95: float
+) -> None:
+    events = [*steady(90.0, "10:00:00", "10:04:59"), disconnect("10:04:59.999999")]
+    (row,) = work_out(events, servers=[server(1, 100.0), change], as_of="10:14:59")[
+        "server_upgrade_candidates"
+    ]
+    assert row["usage_rate_p95"] == pytest.approx(p95, rel=1e-14)
+
+
+def test_without_a_window_that_counts_there_is_no_p95() -> None:
+    found = work_out([usage("10:00:00", 5.0)], servers=[server(1, None)], as_of=at("10:00:00", 2))
+    names = ("usage_rate_p95", "overloaded_windows")
+    assert column(found, "server_upgrade_candidates", *names) == [(None, 0)]
 
 
 # --- heavy_users

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from dbt.cli.main import dbtRunner
 
 from dbt_lakehouse import reason
+from ingestion.lock import locked
 from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings
@@ -69,6 +71,37 @@ def test_so_is_what_the_environment_asks_for(
     monkeypatch.setenv(variable, value)
     option = "--" + variable.rsplit("_", 1)[1].lower()
     assert refusal(home, "run").startswith(f"{option} would leave tables without rows")
+
+
+@pytest.mark.parametrize("command", ["build", "run", "seed", "snapshot", "test"])
+def test_what_is_kept_has_the_report_time_of_the_data(home: Path, command: str) -> None:
+    line = refusal(home, command, "--vars", "{as_of: '2026-01-01 00:00:00+00:00'}")
+    assert line.startswith("as_of: the report time of what is kept is the data's. Ask for another")
+
+
+def test_a_retry_with_a_report_time_is_refused_too(home: Path) -> None:
+    target = home.parent / "target"
+    target.mkdir()
+    results = {"args": {"which": "run", "vars": {"as_of": "2026-01-01"}}}
+    (target / "run_results.json").write_text(json.dumps(results))
+    assert refusal(home, "retry").startswith("as_of: the report time")
+
+
+@pytest.mark.parametrize("command", ["show", "compile"])
+def test_who_asks_may_name_a_report_time(home: Path, command: str) -> None:
+    line = refusal(home, command, "--inline", "select 1", "--vars", "{as_of: '2026-01-01'}")
+    assert line == "The engine would have been started."
+
+
+@pytest.mark.parametrize("command", ["build", "test"])
+def test_what_writes_waits_for_no_other_build(
+    home: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(local, "start", lambda _: None)
+    other = locked(home.parent / "build.lock", "builds")
+    monkeypatch.setattr(local, "only_build", lambda _: locked(home.parent / "build.lock", "builds"))
+    with other:
+        assert refusal(home, command).startswith(f"Process {os.getpid()} builds at the moment")
 
 
 def test_a_retry_is_what_it_repeats(home: Path) -> None:

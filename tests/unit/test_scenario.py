@@ -27,13 +27,15 @@ def test_every_file_comes_once_and_repeats_come_later(seed: int, num_files: int)
     steps = draw_steps(random.Random(seed), num_files, MODELS)
     come: list[int] = []
     for step in steps:
-        if step.do in (of.DELIVER, of.LIVE):
+        if step.do in (of.DELIVER, of.LIVE, of.LOAD_INSIDE):
             come += step.files
         elif step.do == of.AGAIN:
             assert set(step.files) <= set(come)
     assert sorted(come) == list(range(num_files))
     last_ingest = max(
-        number for number, step in enumerate(steps) if step.do in (of.INGEST, of.LIVE)
+        number
+        for number, step in enumerate(steps)
+        if step.do in (of.INGEST, of.LIVE, of.LOAD_INSIDE)
     )
     assert not any(step.files for step in steps[last_ingest + 1 :])
 
@@ -94,7 +96,7 @@ def test_a_failing_scenario_takes_no_others_place(
 def test_a_build_that_breaks_off_is_a_failure_whenever_it_does(
     monkeypatch: pytest.MonkeyPatch, last: int
 ) -> None:
-    lakehouse = SimpleNamespace(ingest=lambda: None, value=lambda _: 0, rows=lambda _: [])
+    lakehouse = SimpleNamespace(ingest=lambda: None)
     play = Play(lakehouse, draw(3, "wearables"), print)
     builds = iter(range(1, 4))
 
@@ -104,7 +106,7 @@ def test_a_build_that_breaks_off_is_a_failure_whenever_it_does(
 
     monkeypatch.setattr(play, "build", build)
     monkeypatch.setattr(play, "_gold", dict)
-    for name in ("from_oracle", "_rewritten", "_changes"):
+    for name in ("from_oracle", "_take_back_built", "_rewritten", "_changes"):
         monkeypatch.setattr(play, name, lambda *_: [])
     monkeypatch.setattr(play, "steps", lambda: None)
     assert play.differences() == ["it broke off, LakehouseError: refused"]

@@ -8,9 +8,23 @@
 ) }}
 
 {% set events = ref('int_connections') %}
-{% do touch(keys=['event_date', 'server_id', 'window_start'], query=windows_of_changed_events(
-    events, ref('int_device_customers'), ref('int_customer_plans'), ref('int_server_versions')
-)) %}
+{% set keys = ['event_date', 'server_id', 'window_start'] %}
+{% set moment = ['event_at', 'event_at + interval 1 microsecond'] %}
+{% set query %}
+    select
+        cast(window_start as date) as event_date,
+        server_id,
+        window_start
+    from {{ arrivals(events) }} as events
+    lateral view explode({{ windows_around('event_at') }}) around as window_start
+    union all
+    {{ rows_of_changed(ref('int_device_customers'), 'device_id', keys, *moment) }}
+    union all
+    {{ rows_of_changed(ref('int_customer_plans'), 'customer_id', keys, *moment) }}
+    union all
+    {{ rows_of_changed(ref('int_server_versions'), 'server_id', keys, *moment) }}
+{% endset %}
+{% do touch(keys=keys, query=query) %}
 
 with
 

@@ -1,4 +1,5 @@
 {{ config(
+    incremental_strategy='merge_arrivals',
     unique_key=[
         'event_id',
         'session_id',
@@ -14,7 +15,6 @@
     meta={'layout': 'event_date', 'range': 'event_at'},
     tblproperties={'delta.autoOptimize.autoCompact': 'true'},
     skip_matched_step=true,
-    tags=['live'],
 ) }}
 
 with

@@ -1,4 +1,5 @@
 {{ config(
+    incremental_strategy='merge_arrivals',
     unique_key=[
         'customer_id', 'kind', 'name', 'address', 'plan_bps', 'is_plan_invalid', 'valid_from'
     ],

@@ -1,4 +1,5 @@
 {{ config(
+    incremental_strategy='merge_arrivals',
     unique_key=['device_id', 'customer_id', 'device_type', 'ipv4', 'registered_at'],
     skip_matched_step=true,
 ) }}

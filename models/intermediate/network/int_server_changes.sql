@@ -1,7 +1,7 @@
 {{ config(
+    incremental_strategy='merge_arrivals',
     unique_key=['server_id', 'location', 'capacity_bps', 'valid_from'],
     skip_matched_step=true,
-    tags=['live'],
 ) }}
 
 with

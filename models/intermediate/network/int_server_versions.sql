@@ -1,6 +1,5 @@
 {{ config(
     unique_key=['server_id', 'location', 'capacity_bps', 'valid_from', 'valid_to'],
-    tags=['live'],
 ) }}
 
 {% set query %}

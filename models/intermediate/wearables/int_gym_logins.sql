@@ -1,4 +1,5 @@
 {{ config(
+    incremental_strategy='merge_arrivals',
     unique_key=['gym', 'mac_address', 'login_at', 'logout_at'],
     skip_matched_step=true,
 ) }}

@@ -1,4 +1,5 @@
 {{ config(
+    incremental_strategy='merge_arrivals',
     unique_key=['user_id', 'changed_at', 'change_type', 'payload_sha256'],
     skip_matched_step=true,
 ) }}

@@ -1,4 +1,5 @@
 {{ config(
+    incremental_strategy='merge_arrivals',
     unique_key=['device_id', 'reading_at'],
     partition_by=['reading_date'],
     meta={'layout': 'reading_date', 'range': 'reading_at'},

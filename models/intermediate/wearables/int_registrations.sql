@@ -1,4 +1,5 @@
 {{ config(
+    incremental_strategy='merge_arrivals',
     unique_key=['user_id', 'device_id', 'mac_address', 'registered_at'],
     skip_matched_step=true,
 ) }}

@@ -1,4 +1,5 @@
 {{ config(
+    incremental_strategy='merge_arrivals',
     unique_key=['user_id', 'workout_id', 'session_id', 'action', 'event_at'],
     skip_matched_step=true,
 ) }}

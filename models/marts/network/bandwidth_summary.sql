@@ -5,7 +5,7 @@
 ) }}
 
 {% set events = ref('int_connections') %}
-{% set as_of = as_of(events) %}
+{% set as_of, before = as_of(events), as_of_before(events) %}
 {% set query %}
     select
         explode(
@@ -14,19 +14,16 @@
                 {{ report_date('event_at + interval ' ~ var('sample_seconds') ~ ' second') }}
             )
         ) as date
-    from {{ changes_since(
+    from {{ changes_since_built(
         ref('consolidated'),
-        ['server_id', 'session_id', 'device_id', 'event_id', 'event_type', 'event_at', 'customer_id'],
-        feed_version(ref('consolidated'))
+        ['server_id', 'session_id', 'device_id', 'event_id', 'event_type', 'event_at', 'customer_id']
     ) }}
     union all
     select
         explode(
             sequence(
-                {{ report_date(
-                    as_of_before(events) ~ ' - interval ' ~ var('session_timeout_seconds') ~ ' second'
-                ) }},
-                {{ report_date(as_of) }}
+                {{ report_date(before ~ ' - interval ' ~ var('session_timeout_seconds') ~ ' second') }},
+                {{ report_date(before ~ ' + interval ' ~ var('sample_seconds') ~ ' second') }}
             )
         ) as date
 {% endset %}

@@ -3,71 +3,74 @@
     unique_key=['server_id', 'window_start'],
     partition_by=['window_date'],
     meta={'layout': 'window_date', 'range': 'window_start'},
-    tags=['live'],
 ) }}
 
-{% set events = ref('int_connections') %}
-{% set as_of = as_of(events) %}
-{% set arrived = [events, ref('int_server_versions'), as_of, as_of_before(events)] %}
-{% set recent = recent_windows(*arrived) %}
-{% do touch(
-    keys=['window_date', 'window_start', 'server_id'],
-    query=windows_in_ranges('latest', recent) if recent else touched_windows(*arrived),
-    ranges=recent,
-) %}
+{% set windows, versions = ref('int_server_windows'), ref('int_server_versions') %}
+{% set query %}
+    select
+        window_date,
+        window_start,
+        server_id
+    from {{ arrivals(windows) }}
+    union all
+    {{ rows_of_changed(
+        versions, 'server_id', ['window_date', 'window_start', 'server_id'],
+        'window_start', 'window_start + interval 300 second'
+    ) }}
+{% endset %}
+{% do touch(keys=['window_date', 'window_start', 'server_id'], query=query) %}
 
 with
 
-events as (
-    select * from {{ events_around_touched(events) }}
-    where event_at <= {{ as_of }}
-),
-
-sessions as (
-    {{ session_events('events') }}
-),
-
-pieces as (
-    {{ pieces_by_window('sessions', as_of) }}
-),
-
-latest as (
+instants as (
     select
-        server_id,
-        window_start,
-        max(event_at) as last_event_at
-    from pieces
-    group by server_id, window_start
+        *,
+        window_start + position * interval 5 second as instant
+    from {{ only_touched(windows) }}
+        lateral view posexplode(used_bps) grid as position, bps
+    where not _is_deleted
 ),
 
-windows as (
-    {{ windows_to_work_out(events, as_of) }}
-),
-
-devices as (
-    {{ devices_in_windows('pieces', as_of) }}
-),
-
-used as (
-    {{ bandwidth_at_instants('pieces') }}
+versions as (
+    select * from {{ versions }}
+    where not _is_deleted
 ),
 
 loads as (
-    {{ loads_of_windows('windows', 'used', ref('int_server_versions')) }}
-),
-
-measured as (
     select
-        loads.*,
-        coalesce(devices.devices_connected, 0) as devices_connected,
-        coalesce(devices.devices_peak, 0) as devices_peak,
-        {{ hundredfold_percentile('loads.used_bps', 'loads.num_instants', 95) }} as p95_hundredfold,
-        latest.last_event_at
-    from loads
-    left join latest
-        on loads.server_id = latest.server_id and loads.window_start = latest.window_start
-    left join devices
-        on loads.server_id = devices.server_id and loads.window_start = devices.window_start
+        instants.server_id,
+        instants.window_start,
+        instants.window_date,
+        instants.devices_connected,
+        instants.devices_peak,
+        instants.last_event_at,
+        count(*) as num_instants,
+        sum(instants.bps) as sum_bps,
+        {{ hundredfold_percentile('array_sort(collect_list(instants.bps))', 95) }}
+            as p95_hundredfold,
+        max_by(versions.location, instants.instant) as location,
+        max_by(versions.capacity_bps, instants.instant) as capacity_bps,
+        case
+            when bool_or(versions.capacity_bps is null) then 'unknown'
+            when bool_or(versions.capacity_bps = 0) then 'zero'
+        end as capacity_fault,
+        sum(
+            cast(instants.bps as decimal(20, 0))
+            / cast(nullif(versions.capacity_bps, 0) as decimal(16, 0))
+        ) as sum_rate
+    from instants
+    left join versions
+        on
+            instants.server_id = versions.server_id
+            and instants.instant >= versions.valid_from
+            and instants.instant < versions.valid_to
+    group by
+        instants.server_id,
+        instants.window_start,
+        instants.window_date,
+        instants.devices_connected,
+        instants.devices_peak,
+        instants.last_event_at
 )
 
 select
@@ -89,4 +92,4 @@ select
     ) as is_overloaded,
     last_event_at,
     window_date
-from measured
+from loads

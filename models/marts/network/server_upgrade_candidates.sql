@@ -1,35 +1,77 @@
-{{ config(unique_key=['server_id']) }}
+{{ config(incremental_strategy='merge_arrivals', unique_key=['server_id']) }}
 
 {% set as_of = as_of(ref('int_connections')) %}
+{#- What begins after this moment counts. -#}
+{% set since = window_of(as_of) ~ ' - interval ' ~ var('upgrade_days') ~ ' day' %}
 
 with
 
-windows as (
+versions as (
+    select * from {{ ref('int_server_versions') }}
+    where not _is_deleted
+),
+
+seen as (
+    select
+        server_id,
+        greatest({{ window_of('first_event_at') }}, {{ since }} + interval 5 minute) as counted_from
+    from {{ ref('int_servers_seen') }}
+    where first_event_at <= {{ as_of }}
+),
+
+loads as (
     select * from {{ ref('server_load') }}
     where
-        window_date >= cast({{ as_of }} - interval {{ var('upgrade_days') }} day as date)
-        and window_start >= {{ as_of }} - interval {{ var('upgrade_days') }} day
+        window_date >= cast({{ since }} as date)
+        and window_start > {{ since }}
         and window_start <= {{ as_of }}
 ),
 
-present as (
-    select * from {{ ref('int_server_versions') }}
-    where
-        not _is_deleted
-        and valid_from <= {{ as_of }}
-        and valid_to > {{ as_of }}
+counted as (
+    select
+        server_id,
+        window_start,
+        usage_rate,
+        bandwidth_used_mbps,
+        is_overloaded,
+        1 as num_windows
+    from loads
+    union all
+    -- The windows without a row that begin while a capacity is known.
+    select
+        seen.server_id,
+        null as window_start,
+        0 as usage_rate,
+        0 as bandwidth_used_mbps,
+        false as is_overloaded,
+        unix_micros(least(versions.valid_to - interval 1 microsecond, {{ as_of }})) div 300000000
+        - (unix_micros(greatest(versions.valid_from, seen.counted_from)) - 1) div 300000000
+        - count(loads.window_start) as num_windows
+    from seen
+    inner join versions
+        on
+            seen.server_id = versions.server_id
+            and versions.capacity_bps > 0
+            and versions.valid_from <= {{ as_of }}
+            and seen.counted_from < versions.valid_to
+    left join loads
+        on
+            seen.server_id = loads.server_id
+            and versions.valid_from <= loads.window_start
+            and versions.valid_to > loads.window_start
+    group by seen.server_id, seen.counted_from, versions.valid_from, versions.valid_to
 ),
 
 measured as (
     select
         server_id,
-        percentile(usage_rate, 0.95) as usage_rate_p95,
-        percentile(bandwidth_used_mbps, 0.95) filter (where usage_rate is not null)
+        percentile(usage_rate, 0.95, num_windows) as usage_rate_p95,
+        percentile(bandwidth_used_mbps, 0.95, num_windows) filter (where usage_rate is not null)
             as used_p95_mbps,
         count_if(is_overloaded) as overloaded_windows,
         count(distinct if(is_overloaded, {{ report_date('window_start') }}, null))
             as days_overloaded
-    from windows
+    from counted
     group by server_id
 ),
 
@@ -45,7 +87,7 @@ steps as (
 
 judged as (
     select
-        coalesce(present.server_id, measured.server_id) as server_id,
+        coalesce(present.server_id, seen.server_id) as server_id,
         present.location,
         {{ mbps_of('present.capacity_bps') }} as capacity_mbps,
         measured.usage_rate_p95,
@@ -58,22 +100,19 @@ judged as (
             when measured.usage_rate_p95 is null then 'no traffic'
             when measured.usage_rate_p95 < {{ var('overloaded_from') }} then 'fine'
             when steps.step_mbps is null then 'overloaded beyond the largest step'
-            when steps.step_mbps <= {{ mbps_of('present.capacity_bps') }}
-                then 'the capacity has been raised'
+            when steps.step_mbps <= capacity_mbps then 'the capacity has been raised'
             else 'overloaded'
         end as reason
-    from present
-    full outer join measured on present.server_id = measured.server_id
-    left join steps on measured.server_id = steps.server_id
+    from (
+        select * from versions
+        where valid_from <= {{ as_of }} and valid_to > {{ as_of }}
+    ) as present
+    full outer join seen on present.server_id = seen.server_id
+    left join measured on seen.server_id = measured.server_id
+    left join steps on seen.server_id = steps.server_id
 )
 
 select
-    server_id,
-    location,
-    capacity_mbps,
-    usage_rate_p95,
-    overloaded_windows,
-    days_overloaded,
-    if(reason = 'overloaded', cast(step_mbps as double), null) as recommended_capacity_mbps,
-    reason
+    * except (step_mbps),
+    if(reason = 'overloaded', cast(step_mbps as double), null) as recommended_capacity_mbps
 from judged

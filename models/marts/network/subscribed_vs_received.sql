@@ -4,16 +4,34 @@
     meta={'layout': 'date'},
 ) }}
 
-{% set events = ref('int_connections') %}
+{% set events, consolidated, plans = (
+    ref('int_connections'), ref('consolidated'), ref('int_customer_plans')
+) %}
 {% set as_of = as_of(events) %}
-{% do touch(keys=['date', 'customer_id'], query=touched_customer_days(
-    ref('consolidated'), ref('int_customer_plans'), as_of_before(events)
-)) %}
+{% set query %}
+    select
+        customer_id,
+        date
+    from {{ unsettled_events(consolidated, as_of, as_of_before(events)) }} as samples
+    lateral view explode(
+        sequence(
+            {{ report_date('event_at') }},
+            {{ report_date('event_at + interval ' ~ var('sample_seconds') ~ ' second') }}
+        )
+    ) days as date
+    where event_type = 'usage' and customer_id is not null
+    union all
+    {{ rows_of_changed(
+        plans, 'customer_id', ['customer_id', 'date'],
+        day_start('known.date'), day_start('known.date + interval 1 day')
+    ) }}
+{% endset %}
+{% do touch(keys=['date', 'customer_id'], query=query) %}
 
 with
 
 samples as (
-    select * from {{ ref('consolidated') }}
+    select * from {{ consolidated }}
     where
         customer_id is not null
         {{ within_touched_ranges('event_date', before=2 * 86400, after=2 * 86400) }}
@@ -55,7 +73,7 @@ plan_times as (
             - unix_micros(greatest(plans.valid_from, {{ day_start('measured.date') }}))
         ) as micros
     from measured
-    inner join {{ ref('int_customer_plans') }} as plans
+    inner join {{ plans }} as plans
         on
             measured.customer_id = plans.customer_id
             and not plans._is_deleted
@@ -88,16 +106,8 @@ select
     customer_id,
     date,
     {{ mbps_of('plan_bps') }} as plan_mbps,
-    if(
-        size(received) > 0,
-        cast({{ hundredfold_percentile('received', 'size(received)', 50) }} as double) / 100000000,
-        null
-    ) as received_p50_mbps,
-    if(
-        size(received) > 0,
-        cast({{ hundredfold_percentile('received', 'size(received)', 95) }} as double) / 100000000,
-        null
-    ) as received_p95_mbps,
+    cast({{ hundredfold_percentile('received', 50) }} as double) / 100000000 as received_p50_mbps,
+    cast({{ hundredfold_percentile('received', 95) }} as double) / 100000000 as received_p95_mbps,
     share_of_time_short,
     if(
         plan_bps is null, null, share_of_time_short <= {{ var('short_time_allowed') }}

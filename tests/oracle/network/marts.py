@@ -4,7 +4,7 @@
 
 Times are whole microseconds since 1970 UTC, speeds whole bits per second, and sums are of integers:
 nothing depends on the order of arrival. Large tables are numpy columns; what is counted in rows of
-a mart is plain Python. The cases T1 to T8 that the comments name are told in
+a mart is plain Python. The cases T1 to T9 that the comments name are told in
 `tests/unit/test_network_answers.py`.
 """
 
@@ -51,7 +51,8 @@ SILENCE: Final = 900 * SECOND
 """A session without any event for so long is lost."""
 STANDING: Final = 60 * SECOND
 """So long at most a usage sample stands for what is used."""
-UPGRADE_PERIOD: Final = 30 * 86_400 * SECOND
+UPGRADE_WINDOWS: Final = 8640
+"""Those of 30 days."""
 CAPACITY_STEPS_MBPS: Final = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 40_000, 100_000)
 MAX_CLOCK_SKEW: Final = 3600 * SECOND
 MAX_MBPS: Final = 1e9
@@ -792,12 +793,14 @@ def _server_load(sessions: _Sessions, servers: _History[_Server], as_of: int) ->
             events.received_bps[samples],
             as_of // STEP,
         )
-        at = events.at[of_server]
-        window = at // WINDOW
-        first = int(window.min())
-        latest = np.full(as_of // WINDOW - first + 1, _NONE, np.int64)
-        np.maximum.at(latest, window - first, at)
-        for number, last_event in enumerate(latest.tolist(), start=first):
+        latest: dict[int, int] = {}
+        for at in events.at[of_server].tolist():  # in order of sessions
+            latest[at // WINDOW] = max(at, latest.get(at // WINDOW, at))
+        numbers = set(latest)
+        runs = zip(run_start[of_runs].tolist(), run_end[of_runs].tolist(), strict=True)
+        for since, until in runs:
+            numbers.update(range(since // WINDOW, (min(until, as_of + 1) - 1) // WINDOW + 1))
+        for number in sorted(numbers):  # T9: the others have no row
             start_at = number * WINDOW
             end_at = min(start_at + WINDOW, as_of + 1)
             num_instants = min((as_of - start_at) // STEP + 1, INSTANTS)
@@ -813,7 +816,7 @@ def _server_load(sessions: _Sessions, servers: _History[_Server], as_of: int) ->
                     "devices_connected": open_devices.at(end_at - 1),
                     "devices_peak": open_devices.peak(start_at, end_at),
                     **{name: value for name, value in load.items() if name != "location"},
-                    "last_event_at": None if last_event == _NONE else _text(last_event),
+                    "last_event_at": _text(latest[number]) if number in latest else None,
                 }
             )
     return rows
@@ -832,16 +835,15 @@ def _load(
     """The figures of one window, against the capacity that each instant had (T7)."""
     first, last = version_at(0), version_at(len(used) - 1)
     is_one = first == last and first is not None
-    used_by: dict[int | None, int] = defaultdict(int)
-    for n, bps in enumerate(used):
-        version = last if is_one else version_at(n)
-        used_by[version.capacity_bps if version else None] += bps
-    fault = "unknown" if None in used_by else "zero" if 0 in used_by else None
+    versions = [last if is_one else version_at(n) for n in range(len(used))]
+    capacities = [version.capacity_bps if version else None for version in versions]
+    fault = "unknown" if None in capacities else "zero" if 0 in capacities else None
     p95 = hundredfold_percentile(sorted(used), 95)
     capacity = last.capacity_bps if last else None
     usage_rate = is_overloaded = None
     if fault is None and capacity is not None:
-        scaled = sum(_at_17_decimals(bps, cap) for cap, bps in used_by.items() if cap)
+        shares = zip(used, capacities, strict=True)
+        scaled = sum(_at_17_decimals(bps, of_instant) for bps, of_instant in shares if of_instant)
         usage_rate = scaled / 10**17 / len(used)
         is_overloaded = p95 * 10 >= capacity * 100 * 8
     return {
@@ -862,24 +864,41 @@ def _at_17_decimals(dividend: int, divisor: int) -> int:
 
 # --- server_upgrade_candidates
 
+_NOTHING_USED: Final[Row] = {
+    "usage_rate": 0.0,
+    "bandwidth_used_mbps": 0.0,
+    "is_overloaded": False,
+}
+
 
 def _upgrade_candidates(
-    load: Sequence[Row], servers: _History[_Server], as_of: int, zone: ZoneInfo
+    load: Sequence[Row],
+    events: _Events,
+    servers: _History[_Server],
+    as_of: int,
+    zone: ZoneInfo,
 ) -> list[Row]:
-    since = _text(max(as_of - UPGRADE_PERIOD, 0))
-    windows: dict[int, list[Row]] = {server: [] for server in servers.of}
-    for window in load:
-        of_server = windows.setdefault(window["server_id"], [])
-        if window["window_start"] >= since:
-            of_server.append(window)
+    last = as_of // WINDOW
+    first_event: dict[int, int] = {}
+    for server, at in zip(events.server.tolist(), events.at.tolist(), strict=True):
+        first_event[server] = min(at, first_event.get(server, at))
+    row_of = {(row["server_id"], row["window_start"]): row for row in load}
     rows: list[Row] = []
-    for server, of_server in sorted(windows.items()):
+    for server in sorted({*servers.of, *first_event}):
         version = servers.at(server, as_of)
         capacity = (
             None
             if version is None or version.capacity_bps is None
             else (version.capacity_bps / 1e6)
         )
+        # Each window from the server's first event on, whether it has a row or not.
+        begins = first_event[server] // WINDOW if server in first_event else last + 1
+        of_server: list[Row] = []
+        for number in range(max(begins, last - UPGRADE_WINDOWS + 1), last + 1):
+            if row := row_of.get((server, _text(number * WINDOW))):
+                of_server.append(row)
+            elif (known := servers.at(server, number * WINDOW)) and known.capacity_bps:
+                of_server.append(_NOTHING_USED)
         measured = [window for window in of_server if window["usage_rate"] is not None]
         rates = sorted(window["usage_rate"] for window in measured)
         rate = spark_percentile(rates, 0.95) if rates else None
@@ -1138,7 +1157,7 @@ def answers(
         marts = {
             "server_load": load,
             "server_upgrade_candidates": _upgrade_candidates(
-                load, server_versions, report_at, zone
+                load, events, server_versions, report_at, zone
             ),
             "heavy_users": _heavy_users(events, known, calendar),
             "subscribed_vs_received": _subscribed_vs_received(

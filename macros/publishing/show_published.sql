@@ -1,0 +1,60 @@
+{#-
+  Lets readers see what is remembered as published: `gold.<mart>` is a view of the mart's version then. At the
+  begin of a run this puts right what one that was killed left behind, and nothing else: a mart may have got other
+  columns, which the version then has not. A view that no mart stands behind any more goes.
+-#}
+{% macro show_published(is_begin=false) %}
+    {% set gold = generate_schema_name('gold', none) | trim %}
+    {% set wanted = {} %}
+    {% set named = graph.nodes.values() | selectattr('schema', 'equalto', gold) | map(attribute='alias') | list %}
+    {% for name, domain in run_state()['domains'].items() %}
+        {% for mart in marts_of(name) %}
+            {% do named.append(mart.alias) %}
+            {% do wanted.update({mart.alias: [mart, domain['gold'][mart.name]]}) if mart.name in domain['gold'] %}
+        {% endfor %}
+    {% endfor %}
+    {% if wanted %}
+        {% do run_query('create schema if not exists ' ~ gold) %}
+        {% set shown = {} %}
+        {% for row in run_query('show table extended in ' ~ gold ~ " like '*'").rows %}
+            {% do shown.update({row[1]: modules.re.findall('View Text: (.*)', row[3]) | first}) %}
+            {% do run_query('drop view ' ~ gold ~ '.' ~ row[1]) if row[1] not in named %}
+        {% endfor %}
+        {% for alias, (mart, version) in wanted.items() %}
+            {% set query = 'select ' ~ mart.columns.keys() | join(', ') ~ ' from ' ~ mart.schema ~ '.' ~ mart.alias
+                ~ ' version as of ' ~ version %}
+            {% if alias not in shown %}
+                {% do run_query(
+                    'create view ' ~ gold ~ '.' ~ alias ~ " comment '" ~ quoted(mart.description) ~ "' as " ~ query
+                ) %}
+            {% else %}
+                {% if is_begin %}
+                    {% set query = modules.re.sub('version as of \\d+$', 'version as of ' ~ version, shown[alias]) %}
+                {% endif %}
+                {# Altered, since to replace a view Spark drops it for a moment. #}
+                {% do run_query('alter view ' ~ gold ~ '.' ~ alias ~ ' as ' ~ query) if query != shown[alias] %}
+            {% endif %}
+        {% endfor %}
+    {% endif %}
+{% endmacro %}
+
+{#- The marts of a domain. -#}
+{% macro marts_of(name) %}
+    {{ return(nodes_of(name, ['model']) | selectattr('config.schema', 'equalto', 'gold_build') | list) }}
+{% endmacro %}
+
+{#- Writes the columns' descriptions to a table that has just been built anew; its view shows them too. -#}
+{% macro comment_columns() %}
+    {% if execute and not is_load_by_load() %}
+        {% set comments = [] %}
+        {% for column in model.columns.values() %}
+            {% do comments.append(column.name ~ " comment '" ~ quoted(column.description) ~ "'") %}
+        {% endfor %}
+        {% do run_query('alter table ' ~ this ~ ' alter column ' ~ comments | join(', ')) %}
+    {% endif %}
+{% endmacro %}
+
+{#- Text as the inside of a SQL literal. -#}
+{% macro quoted(text) -%}
+    {{ return(text | replace("\\", "\\\\") | replace("'", "\\'")) }}
+{%- endmacro %}

@@ -1,0 +1,123 @@
+{#-
+  Nothing is lost and nothing is counted twice: of every entity, the events that came are those that were
+  accepted, those that say the same again and those that were refused; the entities of a source together are
+  its rows in bronze; and silver has invented none. A line or message that holds more than one object is one
+  event and one reject: where it was accepted, what else it holds is lost. What came after the cut does not
+  count yet.
+-#}
+{% test events_in_are_accounted_for(model, entities, objects={}) %}
+with
+
+accounts as (
+    {% for entity in entities -%}
+    select
+        '{{ entity.name }}' as entity,
+        '{{ entity.source }}' as source,
+        {% if not entity.kept -%}
+        count_if(reject_reason is not null and _load_id <= {{ cut() }}) as events,
+        0L as accounted_for,
+        0L as invented
+    from {{ entity.came }}
+        {%- else -%}
+        {%- set identity = entity.identity | join(', ') -%}
+        sum(num_due) as events,
+        {# Those accepted, and what says the same again. -#}
+        sum(if(num_due > 0, num_kept + if(is_refused, 0, num_due - 1), 0)) as accounted_for,
+        sum(if(num_came = 0, num_kept, 0)) as invented
+    from (
+        select
+            {{ identity }},
+            is_refused,
+            sum(num_came) as num_came,
+            sum(num_due) as num_due,
+            sum(num_kept) as num_kept
+        from (
+            select
+                {% for column in entity.identity -%}
+                {{ payload_sha256(entity.payload) ~ ' as ' if column == 'payload_sha256' }}{{ column }},
+                {% endfor -%}
+                reject_reason is not null as is_refused,
+                1 as num_came,
+                if(_load_id <= {{ cut() }}, 1, 0) as num_due,
+                0 as num_kept
+            from {{ entity.came }}
+            union all
+            select
+                {{ identity }},
+                false as is_refused,
+                0 as num_came,
+                0 as num_due,
+                1 as num_kept
+            from {{ entity.kept }}
+            where not _is_deleted
+        )
+        group by {{ identity }}, is_refused
+    )
+        {%- endif %}
+    union all
+    {% endfor -%}
+    select
+        entity,
+        source,
+        0L as events,
+        count(*) as accounted_for,
+        0L as invented
+    from {{ model }}
+    where level = 'row' and _load_id <= {{ cut() }}
+    group by entity, source
+),
+
+balances as (
+    select
+        stack(
+            2,
+            entity, events, accounted_for, invented,
+            source, 0L, accounted_for, 0L
+        ) as (subject, events, accounted_for, invented)
+    from accounts
+    {% for name in entities | map(attribute='source') | unique -%}
+    union all
+    select
+        '{{ name }}' as subject,
+        count(*) as events,
+        0L as accounted_for,
+        0L as invented
+    from {{ source(*name.split('.')) }}
+    where _load_id <= {{ cut() }}
+    {% endfor -%}
+    {% for name, text in objects.items() -%}
+    union all
+    select
+        'more than one object in {{ name }}' as subject,
+        count(*) as events,
+        0L as accounted_for,
+        0L as invented
+    from {{ source(*name.split('.')) }}
+    where _load_id <= {{ cut() }} and {{ holds_more_than_an_object(text) }}
+    union all
+    select
+        'more than one object in {{ name }}' as subject,
+        0L as events,
+        count(*) as accounted_for,
+        0L as invented
+    from {{ model }}
+    where
+        source = '{{ name }}'
+        and level = 'row'
+        and _load_id <= {{ cut() }}
+        and {{ holds_more_than_an_object('raw_text') }}
+    {% endfor -%}
+)
+
+select *
+from (
+    select
+        subject,
+        coalesce(sum(events), 0) as num_events,
+        coalesce(sum(accounted_for), 0) as num_accounted_for,
+        coalesce(sum(invented), 0) as num_invented
+    from balances
+    group by subject
+)
+where num_events <> num_accounted_for or num_invented > 0
+{% endtest %}

@@ -1,0 +1,483 @@
+"""Orders of events that break what is built load by load, on a toy project with the house's macros.
+
+The numbers are those of the schedules. After every step what readers see (`gold`) is what plain
+Python makes of all that had come up to the load that is published.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stderr
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lakehouse import build
+from lakehouse.domains import State, states_of
+from lakehouse.engine import local
+from lakehouse.errors import LakehouseError
+from lakehouse.settings import PROJECT
+from tests.support.lakehouse import Lakehouse
+
+TOY = PROJECT / "tests" / "toy"
+UNTESTED = ("build", "--exclude-resource-type", "test")
+ALPHA = ("--select", "config.meta.domain:alpha")
+BETA = ("--select", "config.meta.domain:beta")
+DAY = 86_400
+# dbt in a process that is killed as soon as a node of this name has ended.
+KILLED = """
+import os, sys
+from dbt.cli.main import dbtRunner
+node, *arguments = sys.argv[1:]
+def hear(event):
+    if event.info.name == "NodeFinished" and event.data.node_info.node_name == node:
+        os.kill(os.getpid(), 9)
+dbtRunner(callbacks=[hear]).invoke(arguments)
+"""
+
+
+@dataclass
+class Toy:
+    """The toy project, and what plain Python knows of what has come."""
+
+    lakehouse: Lakehouse
+    folder: Path
+    most: int = 1_000_000
+    levels: dict[str, int] = field(default_factory=lambda: {"low": -1_000_000, "high": 100})
+    last: int = 0
+    entries: list[tuple[int, int, str, int, int]] = field(default_factory=list)
+    names: list[tuple[int, str, str, str | None, int]] = field(default_factory=list)
+    others: list[tuple[int, int, str, int]] = field(default_factory=list)
+
+    def sql(self, statement: str) -> list[dict[str, Any]]:
+        return self.lakehouse.rows(statement)
+
+    def load(
+        self,
+        *,
+        entries: tuple[tuple[int, str, int, int], ...] = (),
+        names: tuple[tuple[str, str, str | None, int], ...] = (),
+        others: tuple[tuple[int, str, int], ...] = (),
+        is_closed: bool = True,
+    ) -> None:
+        """A load: (id, account, amount, at), (account, kind, name, at), (id, key, amount)."""
+        self.last += 1
+        spark = local.session(self.lakehouse.settings)
+        came = [
+            ("entries", "id bigint, account string, amount bigint, at bigint", entries),
+            ("names", "account string, kind string, name string, at bigint", names),
+            ("others", "id bigint, key string, amount bigint", others),
+        ]
+        now, told = datetime.now(UTC), []
+        for table, columns, rows in came:
+            if rows:
+                marked = [(*row, self.last) for row in rows]
+                frame = spark.createDataFrame(marked, f"{columns}, _load_id bigint")
+                frame.writeTo(f"bronze.toy_{table}").append()
+                told.append((self.last, f"toy.{table}", "finished", len(rows), None, now))
+        self.entries += [(self.last, *row) for row in entries]
+        self.names += [(self.last, *row) for row in names]
+        self.others += [(self.last, *row) for row in others]
+        if is_closed:
+            told.append((self.last, None, "closed", len(entries + names + others), None, now))
+        self._tell(told)
+
+    def close(self) -> None:
+        """Closes the last load."""
+        self._tell([(self.last, None, "closed", 0, None, datetime.now(UTC))])
+
+    def _tell(self, rows: list[tuple[Any, ...]]) -> None:
+        columns = (
+            "load_id bigint, source string, status string, num_rows bigint, message string, "
+            "recorded_at timestamp"
+        )
+        spark = local.session(self.lakehouse.settings)
+        spark.createDataFrame(rows, columns).writeTo("audit.loads").append()
+
+    def dbt(self, *arguments: str) -> None:
+        """A run that succeeds; then readers see what they should."""
+        self.lakehouse.dbt(*arguments)
+        self.check()
+
+    def fails(self, *arguments: str) -> str:
+        """A run that fails; its words. Then readers see what they should."""
+        words = StringIO()
+        with redirect_stderr(words), pytest.raises(LakehouseError):
+            self.lakehouse.dbt(*arguments)
+        self.check()
+        return words.getvalue()
+
+    def killed(self, node: str, *arguments: str) -> None:
+        """A run that is killed when a node has ended."""
+        target = self.lakehouse.settings.paths.root / "toy"
+        options = ["--project-dir", TOY, "--target-path", target, "--log-path", target]
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, node, *arguments, "--threads", "1", *options],
+            env=os.environ | {"DBT_PROFILES_DIR": str(PROJECT)},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == -9, done.stdout
+        self.check()
+
+    def state(self, domain: str = "alpha") -> State:
+        spark = local.session(self.lakehouse.settings)
+        return states_of(spark).get(domain, State(0, None, None))
+
+    def numbers(self, domain: str = "alpha") -> tuple[int | None, int | None]:
+        return self.state(domain).built, self.state(domain).published
+
+    def settle(self) -> None:
+        """All that has come is built, green and published."""
+        if not (self._is_settled("alpha") and self._is_settled("beta")):
+            self.dbt("build")
+        assert self._is_settled("alpha")
+        assert self._is_settled("beta")
+
+    def _is_settled(self, domain: str) -> bool:
+        state = self.state(domain)
+        came = self.others if domain == "beta" else [*self.entries, *self.names]
+        is_built = state.built is not None and state.built >= max(
+            (row[0] for row in came), default=0
+        )
+        return is_built and state.is_published and not state.pending
+
+    def check(self) -> None:
+        """What readers see is what plain Python makes of the published loads."""
+        published = {domain: self.state(domain).published for domain in ("alpha", "beta")}
+        if published["alpha"] is not None:
+            assert self.seen("account_sums") == self.account_sums(published["alpha"])
+            assert self.seen("day_sums") == self.day_sums(published["alpha"])
+        if published["beta"] is not None:
+            assert self.seen("other_sums") == self.other_sums(published["beta"])
+
+    def seen(self, mart: str, schema: str = "gold") -> list[tuple[Any, ...]]:
+        rows = self.sql(f"select * from {schema}.{mart}")
+        return sorted((tuple(row.values()) for row in rows), key=repr)
+
+    def _current(self, load: int) -> list[tuple[int, str, int, int]]:
+        """Of each id the entry that counts: (id, account, amount, at)."""
+        latest: dict[int, tuple[int, int, str]] = {}
+        for number, entry, account, amount, at in self.entries:
+            if number <= load and amount <= self.most:
+                latest[entry] = max(latest.get(entry, (at, amount, account)), (at, amount, account))
+        return [(entry, account, amount, at) for entry, (at, amount, account) in latest.items()]
+
+    def account_sums(self, load: int) -> list[tuple[Any, ...]]:
+        totals: dict[str, int] = {}
+        for _, account, amount, _ in self._current(load):
+            totals[account] = totals.get(account, 0) + amount
+        rows = []
+        for account, total in totals.items():
+            changes = sorted(
+                (at, kind, name)
+                for number, of, kind, name, at in self.names
+                if of == account and number <= load
+            )
+            is_deleted, name = False, None
+            for _, kind, changed in changes:
+                is_deleted = kind == "delete" or (is_deleted and kind != "new")
+                name = None if is_deleted else changed
+            reached = [(bound, level) for level, bound in self.levels.items() if total >= bound]
+            rows.append((account, total, name, max(reached)[1] if reached else None))
+        return sorted(rows, key=repr)
+
+    def day_sums(self, load: int) -> list[tuple[Any, ...]]:
+        totals: dict[int, int] = {}
+        for _, _, amount, at in self._current(load):
+            totals[at // DAY] = totals.get(at // DAY, 0) + amount
+        ats = [
+            at
+            for number, _, _, amount, at in self.entries
+            if number <= load and amount <= self.most
+        ]
+        last = max(ats, default=0) // DAY
+        return sorted(
+            (
+                (datetime.fromtimestamp(day * DAY, UTC).date(), total, day == last)
+                for day, total in totals.items()
+            ),
+            key=repr,
+        )
+
+    def other_sums(self, load: int) -> list[tuple[Any, ...]]:
+        totals: dict[str, int] = {}
+        for number, _, key, amount in self.others:
+            if number <= load:
+                totals[key] = totals.get(key, 0) + amount
+        return sorted(totals.items(), key=repr)
+
+
+@pytest.fixture(scope="module")
+def toy(lakehouse: Lakehouse, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toy]:
+    patch = pytest.MonkeyPatch()
+    patch.setattr(build, "PROJECT", TOY)
+    patch.setenv("DBT_PROFILES_DIR", str(PROJECT))
+    local.session(lakehouse.settings)
+    for table, columns in (
+        ("entries", "id bigint, account string, amount bigint, at bigint"),
+        ("names", "account string, kind string, name string, at bigint"),
+        ("others", "id bigint, key string, amount bigint"),
+    ):
+        lakehouse.rows(f"create table bronze.toy_{table} ({columns}, _load_id bigint) using delta")
+    yield Toy(lakehouse, tmp_path_factory.mktemp("toy"))
+    patch.undo()
+
+
+@pytest.fixture
+def settled(toy: Toy) -> Toy:
+    """Both domains are built and published, of which the next steps change something."""
+    toy.settle()
+    return toy
+
+
+def test_a_home_with_one_domain(toy: Toy) -> None:
+    """15: nothing of the other is built, nor asked for."""
+    toy.load(entries=((1, "a", 10, 100), (2, "b", 20, 200)), names=(("a", "new", "Ada", 1),))
+    toy.dbt(*UNTESTED, *ALPHA)
+    assert toy.numbers() == (1, None)
+    toy.dbt("test", *ALPHA)
+    assert toy.numbers() == (1, 1)
+    assert toy.numbers("beta") == (None, None)
+
+
+def test_a_bare_build_does_both(toy: Toy) -> None:
+    toy.load(entries=((1, "a", 11, 300),), others=((1, "x", 5),))
+    toy.dbt("build")
+    assert toy.numbers() == toy.numbers("beta") == (2, 2)
+    number = toy.state().number
+    toy.dbt("build")  # without news nothing is written
+    assert toy.state().number == number
+
+
+def test_a_part_moves_no_number(settled: Toy) -> None:
+    """3, 20: a build of models without the snapshot, a part, then a whole one."""
+    before = settled.numbers()
+    settled.load(
+        names=(("a", "update", "Alma", 50), ("b", "new", "Bea", 60)), entries=((3, "c", 7, 400),)
+    )
+    settled.dbt("build", "--exclude-resource-type", "snapshot", "test", *ALPHA)
+    assert settled.numbers() == before
+    settled.dbt("run", "--select", "int_events")
+    settled.dbt("test")
+    assert settled.numbers() == before
+    settled.dbt("build")
+    assert settled.numbers() == (settled.last, settled.last)
+
+
+def test_a_missing_table_is_built_anew_with_all_below(settled: Toy) -> None:
+    """4, 36: its only entry has moved to another account meanwhile."""
+    settled.load(entries=((3, "d", 8, 500),))
+    settled.sql("drop table silver.int_entries")
+    settled.dbt(*UNTESTED, *ALPHA)
+    settled.dbt("test", *ALPHA)
+    assert settled.numbers() == (settled.last, settled.last)
+    assert "c" not in {account for account, *_ in settled.seen("account_sums")}
+
+
+def test_red_tests_hold_back_what_readers_see_alone(settled: Toy) -> None:
+    """16, 20, 21, 31, 33, 35: `built` goes on, the other domain too; then all is published."""
+    published = settled.numbers()[1]
+    settled.load(entries=((4, "a", -5, 600),))
+    settled.dbt(*UNTESTED)
+    settled.fails("test", *ALPHA)
+    assert settled.numbers() == (settled.last, published)
+    settled.load(entries=((5, "a", 1, 700),), others=((2, "x", 6),))
+    settled.dbt(*UNTESTED)
+    settled.dbt("test", *BETA)
+    assert settled.numbers() == (settled.last, published)
+    assert settled.numbers("beta") == (settled.last, settled.last)
+    versions = settled.state().versions("marts")
+    settled.load(others=((3, "x", 1),))
+    settled.dbt(*UNTESTED)  # nothing of this domain
+    assert settled.state().versions("marts") == versions
+    settled.load(entries=((4, "a", 5, 601),))
+    settled.fails("test", *ALPHA)  # 13: of what was built, not of what has come
+    settled.dbt(*UNTESTED, *ALPHA)
+    settled.dbt("test", *ALPHA)
+    assert settled.numbers() == (settled.last, settled.last)
+
+
+def test_tests_judge_what_was_built(settled: Toy) -> None:
+    """13: a load closes, then tests alone."""
+    before = settled.numbers()
+    settled.load(entries=((6, "a", -1, 650),))
+    settled.dbt("test")
+    assert settled.numbers() == before
+    settled.load(entries=((6, "a", 1, 651),))
+
+
+def test_one_cut_a_run(settled: Toy) -> None:
+    """1: a load that is closed while a build goes on is the next build's."""
+    settled.load(entries=((7, "a", 2, 710),), others=((4, "y", 2),))
+    settled.load(entries=((8, "b", 3, 720),), others=((5, "y", 3),), is_closed=False)
+    target = settled.lakehouse.settings.paths.root / "toy"
+    with subprocess.Popen(
+        [
+            *(Path(sys.executable).with_name("dbt"), *UNTESTED, "--project-dir", str(TOY)),
+            *("--target-path", str(target), "--log-path", str(target)),
+        ],
+        env=os.environ | {"DBT_PROFILES_DIR": str(PROJECT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as run:
+        for line in run.stdout or ():
+            if "int_events" in line and "START" in line:
+                settled.close()
+    assert run.returncode == 0
+    assert settled.numbers()[0] == settled.last - 1
+    settled.dbt("build")
+    assert settled.numbers() == (settled.last, settled.last)
+
+
+def test_a_full_refresh_of_a_part_goes_on_below(settled: Toy) -> None:
+    """6, 27, 37: asked for without the `+`, of a mart, a table, a view; what is below follows."""
+    for model in ("account_sums", "int_entries", "stg_entries"):
+        before = settled.numbers()
+        settled.dbt(*UNTESTED, "--full-refresh", "--select", model)
+        assert settled.numbers() == before
+        assert settled.state().pending
+        settled.dbt("build", *ALPHA)
+        assert not settled.state().pending
+        assert settled.state().is_published
+
+
+def test_a_mended_parser_is_read_by_all_below(settled: Toy) -> None:
+    """8, 37: the snapshot is folded anew too."""
+    names = settled.sql("select count(*) as n from snapshots.account_names")
+    settled.sql("delete from snapshots.account_names where account = 'a'")
+    settled.sql("delete from silver.int_names where account = 'a'")
+    settled.dbt(*UNTESTED, "--full-refresh", "--select", "int_names")
+    settled.dbt("build", *ALPHA)
+    assert settled.sql("select count(*) as n from snapshots.account_names") == names
+
+
+def test_a_full_refresh_that_was_killed_is_finished(settled: Toy) -> None:
+    """7, 26: without news; a build of one mart alone in between."""
+    settled.killed("int_entries", "build", "--full-refresh", *ALPHA)
+    assert settled.state().pending
+    settled.dbt(*UNTESTED, "--select", "account_sums")
+    assert settled.state().pending
+    settled.dbt("build", *ALPHA)
+    assert not settled.state().pending
+    assert settled.state().is_published
+
+
+def test_a_full_refresh_while_loads_close(settled: Toy) -> None:
+    """9: the next build reads the new loads alone."""
+    settled.load(entries=((9, "a", 4, 730),))
+    settled.dbt(*UNTESTED, "--full-refresh", *ALPHA)
+    settled.load(entries=((10, "b", 4, 740),))
+    [before] = settled.sql("describe history silver.int_events limit 1")
+    settled.dbt("build", *ALPHA)
+    assert settled.numbers() == (settled.last, settled.last)
+    [last] = settled.sql("describe history silver.int_events limit 1")
+    assert last["operation"] == "MERGE"
+    assert last["version"] == before["version"] + 1
+
+
+def test_a_seed_that_was_killed_is_loaded_again(settled: Toy) -> None:
+    """12: between its table and its rows."""
+    settled.killed("levels", "seed", "--full-refresh")
+    settled.sql("delete from silver.levels")
+    settled.dbt(*UNTESTED, "--select", "account_sums")
+    settled.dbt("build", *ALPHA)
+    assert settled.sql("select count(*) as n from silver.levels") == [{"n": 2}]
+    assert settled.state().is_published
+
+
+def test_other_vars_and_seeds_take_a_full_refresh(settled: Toy) -> None:
+    """22, 23, 25: refused before any write, in a line that says what to type."""
+    number = settled.state().number
+    other = ("--vars", json.dumps({"most": 9}))
+    for command in (
+        ("build",),
+        ("run", "--select", "stg_entries"),
+        ("build", "--full-refresh", "--select", "account_sums"),
+    ):
+        told = settled.fails(*command, *other)
+        assert "other values of most" in told
+        assert "dbt build --full-refresh --select config.meta.domain:alpha" in told
+    seed = TOY / "seeds" / "levels.csv"
+    text = seed.read_text()
+    try:
+        seed.write_text(text + "top,1000\n")
+        told = StringIO()
+        with redirect_stderr(told), pytest.raises(LakehouseError):
+            build.Dbt(settled.lakehouse.settings)("seed")
+        assert "other values of levels" in told.getvalue()
+    finally:
+        seed.write_text(text)
+    assert settled.state().number == number
+    settled.dbt("build")
+
+
+def test_a_full_refresh_under_other_vars(settled: Toy) -> None:
+    """24: killed half-way, a build under the old ones is refused; a full refresh is right."""
+    other = ("--vars", json.dumps({"most": 9}))
+    settled.killed("int_entries", *UNTESTED, "--full-refresh", *ALPHA, *other)
+    assert "other values of most" in settled.fails("build", *ALPHA)
+    published = settled.numbers()[1]
+    settled.killed("day_sums", *UNTESTED, "--full-refresh", *ALPHA, *other)
+    assert settled.numbers()[1] == published
+    settled.lakehouse.dbt("build", "--full-refresh", *ALPHA, *other)
+    settled.most = 9
+    settled.check()
+    settled.most = 1_000_000
+    settled.lakehouse.dbt("build", "--full-refresh", *ALPHA)
+    settled.check()
+    assert settled.state().is_published
+
+
+def test_a_killed_publication_is_put_right_first(settled: Toy) -> None:
+    """34, 35: the views fall behind the row; the next run aligns them before anything else."""
+    settled.load(entries=((11, "a", 9, 750),))
+    settled.dbt("build", *ALPHA)
+    version = settled.state().versions("gold")["account_sums"]
+    settled.sql(
+        "alter view gold.account_sums as select account, total, name, level "
+        f"from gold_build.account_sums version as of {version - 1}"
+    )
+    settled.load(entries=((12, "a", -9, 760),))
+    settled.fails("build", *ALPHA)
+    settled.load(entries=((12, "a", 9, 761),))
+
+
+def test_a_view_that_no_mart_stands_behind_goes(settled: Toy) -> None:
+    """11: a mart that was removed or renamed."""
+    settled.sql("create view gold.renamed as select 1 as one")
+    settled.load(entries=((13, "a", 9, 770),))
+    settled.dbt("build", *ALPHA)
+    assert "renamed" not in {row["tableName"] for row in settled.sql("show tables in gold")}
+
+
+def test_a_killed_build_is_read_again(settled: Toy) -> None:
+    """20: killed after a table, before anything is remembered."""
+    settled.load(entries=((14, "b", 2, DAY + 5), (13, "c", 1, 775)), names=(("c", "new", "Cy", 5),))
+    settled.killed("int_entries", *UNTESTED, *ALPHA)
+    settled.load(names=(("a", "delete", None, 70),))
+    settled.dbt("build", *ALPHA)
+    assert settled.numbers() == (settled.last, settled.last)
+
+
+def test_a_home_of_an_earlier_release_is_built_anew(settled: Toy) -> None:
+    """15: tables are there, and nothing tells how far they have come."""
+    settled.sql("drop table audit.domains")
+    settled.sql("update silver.int_entries set amount = 0")
+    settled.lakehouse.dbt("build")
+    settled.check()
+    assert settled.numbers() == (settled.last, settled.last)
+
+
+def test_built_in_the_end_as_in_one_go(settled: Toy) -> None:
+    before = {mart: settled.seen(mart) for mart in ("account_sums", "day_sums", "other_sums")}
+    settled.dbt("build", "--full-refresh")
+    assert {mart: settled.seen(mart) for mart in before} == before

@@ -1,0 +1,13 @@
+{{ config(
+    incremental_strategy='merge_arrivals',
+    unique_key=['account', 'changed_at'],
+    skip_matched_step=true,
+) }}
+
+select distinct
+    account,
+    timestamp_seconds(at) as changed_at,
+    kind,
+    name,
+    {{ technical_columns() }}
+from {{ arrivals(source('toy', 'names')) }}

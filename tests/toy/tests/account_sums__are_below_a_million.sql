@@ -1,0 +1,2 @@
+select * from {{ ref('account_sums') }}
+where total > 1000000

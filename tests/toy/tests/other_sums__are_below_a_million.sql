@@ -1,0 +1,2 @@
+select * from {{ ref('other_sums') }}
+where total > 1000000

@@ -1,0 +1,96 @@
+"""What a domain consists of, as dbt's manifest and dbt_project.yml have it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from lakehouse.settings import PROJECT
+
+VARS = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]
+DOMAINS: dict[str, list[str]] = VARS["domains"]
+# What names schemas, how statements run, and the report time, which a run that remembers refuses.
+NO_ANSWERS = {"domains", "environment", "as_of"}
+TOGETHER = {"rejects", "unmatched", "conflicts"}
+
+
+def of_type(manifest: Any, *types: str) -> list[Any]:
+    return [node for node in manifest.nodes.values() if node.resource_type in types]
+
+
+def domains_of(manifest: Any, node: Any) -> set[str | None]:
+    """The domains of a node and of what it reads; of a source those of the staging models on it."""
+    found = set()
+    for one in [*node.depends_on.nodes, getattr(node, "unique_id", "")]:
+        if one in manifest.sources:
+            readers = [
+                model for model in of_type(manifest, "model") if one in model.depends_on.nodes
+            ]
+            found |= {reader.config.meta.get("domain") for reader in readers}
+        elif one in manifest.nodes and manifest.nodes[one].resource_type != "test":
+            found.add(manifest.nodes[one].config.meta.get("domain"))
+    return found
+
+
+def test_every_node_has_a_domain_but_those_that_bring_domains_together(manifest: Any) -> None:
+    nodes = of_type(manifest, "model", "seed", "snapshot")
+    assert {node.name for node in nodes if "domain" not in node.config.meta} == TOGETHER
+    for domain in DOMAINS:
+        assert domain in {node.config.meta.get("domain") for node in nodes}
+
+
+def test_no_node_reads_another_domains(manifest: Any) -> None:
+    nodes = [*of_type(manifest, "model", "snapshot", "test"), *manifest.unit_tests.values()]
+    found = {node.name: domains_of(manifest, node) for node in nodes if node.name not in TOGETHER}
+    assert {name: of for name, of in found.items() if of not in [{one} for one in DOMAINS]} == {}
+
+
+def test_what_brings_domains_together_names_every_domain(manifest: Any) -> None:
+    for name in TOGETHER:
+        together = manifest.nodes[f"model.lakehouse.{name}"]
+        of_domains = [f"model.lakehouse.{domain}_{name}" for domain in DOMAINS]
+        assert together.depends_on.nodes == of_domains
+        for one in of_domains:
+            assert types(manifest.nodes[one]) == types(together)
+
+
+def types(node: Any) -> list[tuple[str, str]]:
+    return [(name, column.data_type) for name, column in node.columns.items()]
+
+
+def texts(manifest: Any, nodes: list[Any]) -> Iterator[str]:
+    """The text of these nodes and of all macros of the project that they call."""
+    todo = [one for node in nodes for one in node.depends_on.macros]
+    seen = set()
+    while todo:
+        macro = manifest.macros[todo.pop()]
+        if macro.package_name == "lakehouse" and macro.unique_id not in seen:
+            seen.add(macro.unique_id)
+            todo += macro.depends_on.macros
+            yield macro.macro_sql
+    for node in nodes:
+        yield node.raw_code
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_a_domains_list_has_the_vars_that_its_nodes_read(manifest: Any, domain: str) -> None:
+    nodes = [
+        node
+        for node in of_type(manifest, "model", "snapshot")
+        if node.config.meta.get("domain") == domain
+    ]
+    above = {one for node in nodes for one in node.depends_on.nodes}
+    sources = {manifest.sources[one].source_name for one in above & manifest.sources.keys()}
+    names = set()
+    for text in texts(manifest, nodes):
+        for start, name in re.findall(r"""\bvar\((source_name ~ )?['"](\w+)""", text):
+            names |= {f"{source}{name}" for source in sources} if start else {name}
+    assert sorted(DOMAINS[domain]) == sorted(names - NO_ANSWERS)
+
+
+def test_every_var_that_changes_answers_stands_in_a_list() -> None:
+    assert {name for names in DOMAINS.values() for name in names} == VARS.keys() - NO_ANSWERS
