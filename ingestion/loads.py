@@ -164,23 +164,13 @@ class Loads:
         Raises:
             PySparkException: The engine failed outside any one source.
         """
-        load = self.take_in(but)
+        load = self._take_in(but)
         if load:
-            self.close(load)
+            self._close(load)
         return load
 
-    def take_in(self, but: Collection[str] = ()) -> Load | None:
-        """Takes in all that waits: when it returns, bronze has all rows of the load.
-
-        Args:
-            but: The sources that take no part in it.
-
-        Returns:
-            The load, which `close` has to close; None, and none is opened, where nothing waits.
-
-        Raises:
-            PySparkException: The engine failed outside any one source.
-        """
+    def _take_in(self, but: Collection[str]) -> Load | None:
+        """Takes in all that waits: when it returns, bronze has all rows of the load."""
         faults: dict[str, str] = {}
         taking_part = [table for table in self._tables if table.full_name not in but]
         inspections = [found for table in taking_part for found in self._inspect(table, faults)]
@@ -214,13 +204,10 @@ class Loads:
             {name: rows for name, rows in expected.items() if name in was_whole},
         )
 
-    def close(self, load: Load) -> None:
+    def _close(self, load: Load) -> None:
         """Counts what a load brought, and closes it: from now on a build sees it.
 
         A source that brought another number of rows than its files hold has failed.
-
-        Raises:
-            PySparkException: The engine failed.
         """
         self._count(load)
         for source in load.sources:

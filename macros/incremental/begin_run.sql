@@ -56,7 +56,7 @@
         {% set has_news.is_so = true %}
     {% endfor %}
     {% set is_news = pending != domain['pending'] or basis != domain['basis'] or not domain['is_being_written'] %}
-    {% if tables and has_news.is_so and is_news or anew and is_news %}
+    {% if is_news and (anew or (tables and has_news.is_so)) %}
         {% do domain.update({'basis': basis, 'is_being_written': true, 'pending': pending}) %}
         {% do record(name) %}
     {% endif %}

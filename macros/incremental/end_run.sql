@@ -29,8 +29,8 @@
     {% if flags.WHICH == 'test' or not (domain['is_whole'] and domain['is_being_written']) %}
         {{ return(false) }}
     {% endif %}
-    {% for node in nodes_of(name, ['model', 'snapshot', 'seed']) if node.unique_id not in done %}
-        {% if node.name in domain['pending'] or node in tables_of(name) %}
+    {% for node in tables_of(name) + nodes_of(name, ['seed']) if node.unique_id not in done %}
+        {% if node.name in domain['pending'] or node.resource_type != 'seed' %}
             {{ return(false) }}
         {% endif %}
     {% endfor %}

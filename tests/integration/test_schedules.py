@@ -20,8 +20,9 @@ from typing import Any
 
 import pytest
 
+from ingestion.bronze import AUDIT_TABLES
 from lakehouse import build
-from lakehouse.domains import State, states_of
+from lakehouse.domains import State
 from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT
@@ -49,7 +50,6 @@ class Toy:
     """The toy project, and what plain Python knows of what has come."""
 
     lakehouse: Lakehouse
-    folder: Path
     most: int = 1_000_000
     levels: dict[str, int] = field(default_factory=lambda: {"low": -1_000_000, "high": 100})
     last: int = 0
@@ -95,12 +95,8 @@ class Toy:
         self._tell([(self.last, None, "closed", 0, None, datetime.now(UTC))])
 
     def _tell(self, rows: list[tuple[Any, ...]]) -> None:
-        columns = (
-            "load_id bigint, source string, status string, num_rows bigint, message string, "
-            "recorded_at timestamp"
-        )
         spark = local.session(self.lakehouse.settings)
-        spark.createDataFrame(rows, columns).writeTo("audit.loads").append()
+        spark.createDataFrame(rows, AUDIT_TABLES["audit.loads"]).writeTo("audit.loads").append()
 
     def dbt(self, *arguments: str) -> None:
         """A run that succeeds; then readers see what they should."""
@@ -129,8 +125,7 @@ class Toy:
         self.check()
 
     def state(self, domain: str = "alpha") -> State:
-        spark = local.session(self.lakehouse.settings)
-        return states_of(spark).get(domain, State(0, None, None))
+        return self.lakehouse.state(domain)
 
     def numbers(self, domain: str = "alpha") -> tuple[int | None, int | None]:
         return self.state(domain).built, self.state(domain).published
@@ -217,7 +212,7 @@ class Toy:
 
 
 @pytest.fixture(scope="module")
-def toy(lakehouse: Lakehouse, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toy]:
+def toy(lakehouse: Lakehouse) -> Iterator[Toy]:
     patch = pytest.MonkeyPatch()
     patch.setattr(build, "PROJECT", TOY)
     patch.setenv("DBT_PROFILES_DIR", str(PROJECT))
@@ -228,7 +223,7 @@ def toy(lakehouse: Lakehouse, tmp_path_factory: pytest.TempPathFactory) -> Itera
         ("others", "id bigint, key string, amount bigint"),
     ):
         lakehouse.rows(f"create table bronze.toy_{table} ({columns}, _load_id bigint) using delta")
-    yield Toy(lakehouse, tmp_path_factory.mktemp("toy"))
+    yield Toy(lakehouse)
     patch.undo()
 
 

@@ -96,13 +96,13 @@ OF_ORDER = {
             "not (domain['is_whole'] and domain['is_being_written']) %}\n"
             "        {{ return(false) }}\n"
             "    {% endif %}\n"
-            "    {% for node in nodes_of(name, ['model', 'snapshot', 'seed']) "
+            "    {% for node in tables_of(name) + nodes_of(name, ['seed']) "
             "if node.unique_id not in done %}\n"
-            "        {% if node.name in domain['pending'] or node in tables_of(name) %}\n",
+            "        {% if node.name in domain['pending'] or node.resource_type != 'seed' %}\n",
             "not domain['is_being_written'] %}\n"
             "        {{ return(false) }}\n"
             "    {% endif %}\n"
-            "    {% for node in nodes_of(name, ['model', 'snapshot', 'seed']) "
+            "    {% for node in tables_of(name) + nodes_of(name, ['seed']) "
             "if node.unique_id not in done %}\n"
             "        {% if node.name in domain['pending'] %}\n",
         ),

@@ -17,7 +17,7 @@ from pyspark.errors import PySparkException
 
 from ingestion.loads import LoadError, first_line
 from lakehouse.build import BUILD_UNTESTED, TEST, Dbt
-from lakehouse.domains import JOURNAL, State, append_state, states_of
+from lakehouse.domains import JOURNAL, State, append_state
 from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT
@@ -305,8 +305,8 @@ class Play:
 
     def _from_published(self) -> list[str]:
         """In what readers see something else than plain Python makes of the published load."""
-        state = states_of(local.session(self._lakehouse.settings)).get(self._scenario.domain)
-        if state is None or state.published is None:
+        state = self._state()
+        if state.published is None:
             return []
         if self._published is None or self._published[0] != state.published:
             named = self._lakehouse.rows(

@@ -101,8 +101,9 @@ class Lakehouse:
         return options if "--select" in options else (*options, *selected(*self.domains))
 
     def state(self, domain: str) -> State:
-        """Where a domain stands."""
-        return states_of(local.session(self.settings))[domain]
+        """Where a domain stands; before dbt has begun to build it, nowhere."""
+        states = states_of(local.session(self.settings))
+        return states.get(domain, State(0, None, None))
 
     def dbt(self, *arguments: str) -> None:
         """On the project as it was at the first call: to read it each time takes a second."""
