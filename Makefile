@@ -79,6 +79,9 @@ test-deep: setup ## What searches for the unknown: scenarios, planted mistakes, 
 	@$(BIN)/pytest -q tests/unit --hypothesis-profile=search
 	@$(BIN)/pytest -q -m deep tests/integration
 
+# Of each model the shape of the first build (1) and of later ones (incremental).
+lint-sql = DBT_LINT=$(1) DBT_TARGET_PATH=target/lint-$(1) $(BIN)/sqlfluff lint --disable-progress-bar
+
 .PHONY: lint
 lint: setup ## ruff, mypy, sqlfluff, dbt-bouncer, and dbt parse with deprecations as errors
 	@$(BIN)/ruff check .
@@ -86,7 +89,9 @@ lint: setup ## ruff, mypy, sqlfluff, dbt-bouncer, and dbt parse with deprecation
 	@$(BIN)/mypy
 	@$(BIN)/dbt --quiet parse --no-partial-parse --warn-error-options '{"error": ["Deprecations"], "silence": ["InvalidMacroAnnotation"]}'
 	@$(BIN)/dbt-bouncer --only manifest_checks
-	@DBT_LINT=1 $(BIN)/sqlfluff lint --disable-progress-bar models snapshots tests/dbt
+	@status=0; $(call lint-sql,1) models snapshots tests/dbt & first=$$!; \
+	$(call lint-sql,incremental) models/intermediate models/marts snapshots || status=1; \
+	wait $$first || status=1; exit $$status
 
 .PHONY: unit
 unit: setup ## The tests that need no engine

@@ -8,7 +8,7 @@
         *,
         if(
             event_type = 'usage',
-            least(open_until, event_at + interval {{ var('sample_seconds') }} second),
+            least(open_until, event_at + interval {{ var('network_sample_seconds') }} second),
             event_at
         ) as stood_until
     from (

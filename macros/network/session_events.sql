@@ -31,5 +31,5 @@
 
 {#- When a session is lost that has been silent since a moment. -#}
 {% macro timeout_after(moment) -%}
-    {{ moment }} + interval {{ var('session_timeout_seconds') }} second
+    {{ moment }} + interval {{ var('network_session_timeout_seconds') }} second
 {%- endmacro %}

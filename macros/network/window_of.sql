@@ -18,5 +18,5 @@
 
 {#- The session timeout in seconds, made up to whole windows. -#}
 {% macro seconds_around() -%}
-    {{ return((var('session_timeout_seconds') + 299) // 300 * 300) }}
+    {{ return((var('network_session_timeout_seconds') + 299) // 300 * 300) }}
 {%- endmacro %}

@@ -25,6 +25,6 @@ where
     or dayofmonth <> day(date)
     or dayofweek <> weekday(date_add(date, 1)) + 1
     or num_days <> datediff(
-        make_date({{ var('calendar_last_year') }} + 1, 1, 1),
-        make_date({{ var('calendar_first_year') }}, 1, 1)
+        make_date({{ var('wearables_calendar_last_year') }} + 1, 1, 1),
+        make_date({{ var('wearables_calendar_first_year') }}, 1, 1)
     )

@@ -3,7 +3,7 @@ select *
 from {{ ref('workout_bpm_summary') }}
 where
     min_bpm <= 0
-    or max_bpm > {{ var('max_bpm') }}
+    or max_bpm > {{ var('wearables_max_bpm') }}
     or avg_bpm < min_bpm - 0.000001
     or avg_bpm > max_bpm + 0.000001
     or num_readings < 0

@@ -6,8 +6,8 @@ days as (
     select
         explode(
             sequence(
-                make_date({{ var('calendar_first_year') }}, 1, 1),
-                make_date({{ var('calendar_last_year') }}, 12, 31)
+                make_date({{ var('wearables_calendar_first_year') }}, 1, 1),
+                make_date({{ var('wearables_calendar_last_year') }}, 12, 31)
             )
         ) as date
 ),

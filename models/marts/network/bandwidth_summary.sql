@@ -11,7 +11,7 @@
         explode(
             sequence(
                 {{ report_date('event_at') }},
-                {{ report_date('event_at + interval ' ~ var('sample_seconds') ~ ' second') }}
+                {{ report_date('event_at + interval ' ~ var('network_sample_seconds') ~ ' second') }}
             )
         ) as date
     from {{ changes_since_built(
@@ -22,8 +22,8 @@
     select
         explode(
             sequence(
-                {{ report_date(before ~ ' - interval ' ~ var('session_timeout_seconds') ~ ' second') }},
-                {{ report_date(before ~ ' + interval ' ~ var('sample_seconds') ~ ' second') }}
+                {{ report_date(before ~ ' - interval ' ~ var('network_session_timeout_seconds') ~ ' second') }},
+                {{ report_date(before ~ ' + interval ' ~ var('network_sample_seconds') ~ ' second') }}
             )
         ) as date
 {% endset %}

@@ -77,8 +77,9 @@ compared as (
 judged as (
     select
         *,
-        coalesce(times_median >= {{ var('heavy_times_median') }}, false)
-        or coalesce(share_of_server >= {{ var('heavy_share_of_server') }}, false) as is_heavy
+        coalesce(times_median >= {{ var('network_heavy_times_median') }}, false)
+        or coalesce(share_of_server >= {{ var('network_heavy_share_of_server') }}, false)
+            as is_heavy
     from compared
 )
 
@@ -95,8 +96,8 @@ select
         is_heavy,
         received_mbps * (
             least(
-                cast({{ var('heavy_times_median') }} as double) * nullif(median_bytes, 0),
-                cast({{ var('heavy_share_of_server') }} as double) * nullif(server_bytes, 0)
+                cast({{ var('network_heavy_times_median') }} as double) * nullif(median_bytes, 0),
+                cast({{ var('network_heavy_share_of_server') }} as double) * nullif(server_bytes, 0)
             ) / bytes
         ),
         null

@@ -87,7 +87,7 @@ select
     if(
         capacity_fault is null,
         p95_hundredfold
-        >= {{ var('overloaded_from') }} * 100 * cast(capacity_bps as decimal(18, 0)),
+        >= {{ var('network_overloaded_from') }} * 100 * cast(capacity_bps as decimal(18, 0)),
         null
     ) as is_overloaded,
     last_event_at,

@@ -2,7 +2,7 @@
 
 {% set as_of = as_of(ref('int_connections')) %}
 {#- What begins after this moment counts. -#}
-{% set since = window_of(as_of) ~ ' - interval ' ~ var('upgrade_days') ~ ' day' %}
+{% set since = window_of(as_of) ~ ' - interval ' ~ var('network_upgrade_days') ~ ' day' %}
 
 with
 
@@ -81,7 +81,9 @@ steps as (
         min(capacity_steps.capacity_mbps) as step_mbps
     from measured
     inner join {{ ref('capacity_steps') }} as capacity_steps
-        on measured.used_p95_mbps < {{ var('overloaded_from') }} * capacity_steps.capacity_mbps
+        on
+            measured.used_p95_mbps
+            < {{ var('network_overloaded_from') }} * capacity_steps.capacity_mbps
     group by measured.server_id
 ),
 
@@ -98,7 +100,7 @@ judged as (
             when present.capacity_bps is null then 'the capacity is unknown'
             when present.capacity_bps = 0 then 'the capacity is zero'
             when measured.usage_rate_p95 is null then 'no traffic'
-            when measured.usage_rate_p95 < {{ var('overloaded_from') }} then 'fine'
+            when measured.usage_rate_p95 < {{ var('network_overloaded_from') }} then 'fine'
             when steps.step_mbps is null then 'overloaded beyond the largest step'
             when steps.step_mbps <= capacity_mbps then 'the capacity has been raised'
             else 'overloaded'

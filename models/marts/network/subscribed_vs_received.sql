@@ -16,7 +16,7 @@
     lateral view explode(
         sequence(
             {{ report_date('event_at') }},
-            {{ report_date('event_at + interval ' ~ var('sample_seconds') ~ ' second') }}
+            {{ report_date('event_at + interval ' ~ var('network_sample_seconds') ~ ' second') }}
         )
     ) days as date
     where event_type = 'usage' and customer_id is not null
@@ -47,7 +47,7 @@ pieces as (
         *,
         asked_bps > 0 as is_wanting,
         asked_bps > 0
-        and received_bps < {{ var('short_below') }} * least(asked_bps, plan_bps) as is_short
+        and received_bps < {{ var('network_short_below') }} * least(asked_bps, plan_bps) as is_short
     from {{ only_touched('cut_at_midnight') }}
 ),
 
@@ -110,6 +110,6 @@ select
     cast({{ hundredfold_percentile('received', 95) }} as double) / 100000000 as received_p95_mbps,
     share_of_time_short,
     if(
-        plan_bps is null, null, share_of_time_short <= {{ var('short_time_allowed') }}
+        plan_bps is null, null, share_of_time_short <= {{ var('network_short_time_allowed') }}
     ) as gets_what_was_sold
 from judged

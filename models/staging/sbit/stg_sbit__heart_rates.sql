@@ -82,7 +82,7 @@ typed as (
 judged as (
     select
         * except (fault, bpm_fault),
-        coalesce(bpm > 0 and bpm <= {{ var('max_bpm') }}, false) as is_valid,
+        coalesce(bpm > 0 and bpm <= {{ var('wearables_max_bpm') }}, false) as is_valid,
         coalesce(fault, {{ time_fault('sbit', 'time', 'reading_at') }}) as reject_reason,
         if(bpm is null, bpm_fault, null) as field_reject_reason
     from typed
