@@ -232,9 +232,11 @@ def run_rounds(
         builds = BuildsBeside(settings, build_every, say) if build_every is not None else None
         stop = Stop()
         say(f"A round every {every:g} s, as soon as something waits in {settings.paths.inbox}.")
+        due = time.monotonic()
         try:
             while (oldest := _wait(ingestion, upkeep, builds, stop)) is not None:
-                began = time.monotonic()
+                # By a schedule: files that come at this very pace would wait longer and longer.
+                due = max(due + every, time.monotonic())
                 try:
                     lines = ingestion.take_in(oldest)
                 except _FAILURES as error:
@@ -244,7 +246,7 @@ def run_rounds(
                 if lines and builds:
                     builds.tell()
                 upkeep.go_on()
-                while time.monotonic() < began + every and not stop.sign:
+                while time.monotonic() < due and not stop.sign:
                     time.sleep(_LOOK_SECONDS)
         finally:
             if builds:
