@@ -1,146 +1,332 @@
-"""From the rename of a file to the first query that sees it in gold.server_load.
+"""From the rename of a file to the first query that sees it, here and in the exercise's own way.
 
     python -m benchmarks.latency --minutes 10 --home DIR
 
-Runs `lakehouse generate network --every 5s` beside `lakehouse run --every 5s --build-every 1s`,
-and a reader of its own that asks over Thrift again and again. The generator moves the last event of
-each set to the moment of its rename, so the delay of a set is the reader's clock at the first
-answer that holds its newest event, less that event's time; both clocks are the machine's.
+A set of files every 5 s, watched over Thrift by readers in processes of their own: first by
+`lakehouse run --every 5s` with its builds into the live view gold.server_status and the mart
+gold.server_load, then by the peer (`live_peer.py`) into its table of load per server. Both get the
+same story at the same pace, its first minutes before anybody watches.
+
+The generator moves the last event of each set to the moment of its rename, so the delay of a set is
+the reader's clock at the first answer that holds its newest event, less that event's time; both
+clocks are the machine's.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
+import math
 import signal
 import statistics
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyhive import hive
+from pyhive import exc, hive
 
+from benchmarks import live_peer
+from benchmarks.measures import environment
+from generators.network import story as network
+from generators.network.tables import CONNECTIONS, SERVERS
+from ingestion.home import Home
 from lakehouse import engine
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings, load_settings
 
-NEWEST = "select max(unix_micros(last_event_at)) from gold.server_load"
+# All of the view, as a BI tool shows it: its newest event alone would be less work.
+STATUS = "select *, unix_micros(last_event_at) from gold.server_status"
+LOAD = "select max(unix_micros(last_event_at)) from gold.server_load"
+PUBLICATIONS = (
+    "select min(unix_micros(recorded_at)) from audit.domains "
+    "where domain = 'network' and published is not null group by published"
+)
 # Between an answer and the next question: an eager reader takes half a core from those it watches.
 PAUSE_SECONDS = 0.25
+PAUSE_OF_LOAD_SECONDS = 2.0
+EVERY = 5
+SEED = 1
+# What has come before; without anything there would be nothing to ask.
+HISTORY_MINUTES = 10
+# Sets that are not counted: a live loop runs for weeks, and in its first minute Java compiles it.
+WARM_UP_MINUTES = 1
 # A set may come just after a build has begun: then it waits for all of this one and of the next.
-UNSEEN_SECONDS = 180
+UNSEEN_SECONDS = 300
 LAKEHOUSE = str(Path(sys.executable).with_name("lakehouse"))
 
 
-def watch(settings: Settings, seconds: float) -> list[tuple[float, float]]:
-    """Asks for the newest event until the time is up.
+class Answer(NamedTuple):
+    """What a reader was told: when it asked and when that came, and the newest event, in seconds.
+
+    All are epoch seconds; `newest` is 0 where there was no event.
+    """
+
+    asked: float
+    came: float
+    newest: float
+    num_rows: int
+
+
+class Watched(NamedTuple):
+    """What a reader has seen, and how many of its questions failed."""
+
+    answers: list[Answer]
+    num_failed: int
+
+
+def cursor_at(port: int) -> Any:
+    """A session over Thrift."""
+    return hive.connect("127.0.0.1", port, auth="NOSASL", username="reader").cursor()
+
+
+def watch(port: int, query: str, pause: float, last: float) -> Watched:
+    """Asks, one question at a time, until it is told of the last event or that is long past.
+
+    Args:
+        port: Where to ask.
+        query: What to ask; the last column is the time of an event, in microseconds.
+        pause: Seconds between an answer and the next question.
+        last: When the last event happens, in epoch seconds.
+    """
+    cursor = cursor_at(port)
+    answers: list[Answer] = []
+    num_failed = 0
+    while time.time() < last + UNSEEN_SECONDS:
+        asked = time.time()
+        try:
+            cursor.execute(query)
+            rows = cursor.fetchall()
+        except exc.Error:
+            num_failed += 1
+        else:
+            newest = max((row[-1] for row in rows if row[-1] is not None), default=0) / 1e6
+            answers.append(Answer(asked, time.time(), newest, len(rows)))
+            if newest >= last:
+                break
+        time.sleep(pause)
+    return Watched(answers, num_failed)
+
+
+def follow(
+    home: Home,
+    port: int,
+    minutes: int,
+    queries: Mapping[str, float],
+    look: Callable[[], dict[str, int]] = dict,
+) -> tuple[list[float], list[Watched], list[dict[str, int]]]:
+    """Delivers the story as it happens while a reader asks each of the queries.
+
+    Args:
+        home: Where to deliver.
+        port: Where to ask.
+        minutes: How long, after warming up.
+        queries: What to ask, with the pause of `watch`.
+        look: Asked after half the time and in the end.
 
     Returns:
-        (when an answer came, the newest event in it), each newest event once, in epoch seconds.
+        When the sets came that count, what the readers saw of them, and the two looks.
     """
-    seen: list[tuple[float, float]] = []
-    cursor = hive.connect("127.0.0.1", settings.port, auth="NOSASL", username="reader").cursor()
-    deadline = time.time() + seconds
-    while time.time() < deadline:
-        cursor.execute(NEWEST)
-        [[newest]] = cursor.fetchall()
-        if newest is not None and (not seen or newest / 1e6 > seen[-1][1]):
-            seen.append((time.time(), newest / 1e6))
-        time.sleep(PAUSE_SECONDS)
-    return seen
+    # Midway between the triggers of streams, which come at whole multiples. A float holds it.
+    start = (time.time() // EVERY + 1.5) * EVERY
+    length = WARM_UP_MINUTES + minutes
+    last = start + 60 * length
+    with get_context("spawn").Pool(1 + len(queries)) as pool:
+        delivery = pool.apply_async(
+            network.deliver,
+            (home, SEED),
+            {"every": EVERY, "minutes": length, "now": datetime.fromtimestamp(start, UTC)},
+        )
+        readers = [
+            pool.apply_async(watch, (port, query, pause, last)) for query, pause in queries.items()
+        ]
+        delivery.wait(last - 30 * minutes - time.time())
+        looks = [look()]
+        delivery.get()
+        watched = [reader.get() for reader in readers]
+        looks.append(look())
+    warm = round(60 * WARM_UP_MINUTES / EVERY)
+    return (
+        [last - EVERY * n for n in range(round(60 * length / EVERY) - warm)][::-1],
+        watched,
+        looks,
+    )
 
 
-def delivered(settings: Settings) -> list[float]:
-    """The time of the newest event of each set, in epoch seconds."""
-    newest: dict[str, float] = defaultdict(float)
-    folders = (settings.paths.landing, settings.paths.archive)
-    for path in (path for folder in folders for path in folder.rglob("*=2D*.parquet")):
-        if "telecom.connections" not in path.parts:
-            continue
-        number = re.search(r"=2D(\d+)=2Eparquet", path.name)
-        latest = pc.max(pq.read_table(path, columns=["event_at"])["event_at"]).as_py()
-        if number:
-            newest[number[1]] = max(newest[number[1]], latest.timestamp())
-    return sorted(newest.values())
+def delays_of(sets: list[float], watched: Watched) -> list[float]:
+    """Seconds from each set to the first answer that holds it; infinite where there is none."""
+    return [
+        next((answer.came for answer in watched.answers if answer.newest >= moment), math.inf)
+        - moment
+        for moment in sets
+    ]
 
 
-def delays(
-    sets: list[float], seen: list[tuple[float, float]], began: float, ended: float
-) -> list[tuple[float, float]]:
-    """(when a set came, its delay) of the sets that came while the reader watched, in seconds.
-
-    Those of the last minutes are left out: only the fast ones among them were seen.
+def figures(delays: list[float]) -> dict[str, Any]:
+    """The percentiles of those that were seen; flat is what is the same in both thirds.
 
     Raises:
-        RuntimeError: A set was not seen.
+        RuntimeError: None was.
     """
-    found = []
-    for newest in sets:
-        if began < newest < ended - UNSEEN_SECONDS:
-            seconds = [asked - newest for asked, event in seen if event >= newest]
-            if not seconds:
-                raise RuntimeError(f"the set of {time.ctime(newest)} was never seen")
-            found.append((newest, min(seconds)))
-    return found
+    seen = [delay for delay in delays if delay < math.inf]
+    if not seen:
+        raise RuntimeError("no set was ever seen")
+    third = -(-len(seen) // 3)
+    return {
+        "sets": len(delays),
+        "never_seen": len(delays) - len(seen),
+        "p50_s": round(statistics.median(seen), 2),
+        "p99_s": round(sorted(seen)[min(int(len(seen) * 0.99), len(seen) - 1)], 2),
+        "max_s": round(max(seen), 2),
+        "first_third_p50_s": round(statistics.median(seen[:third]), 2),
+        "last_third_p50_s": round(statistics.median(seen[-third:]), 2),
+    }
 
 
-def measure(minutes: float, home: Path) -> dict[str, Any]:
-    """Measures in an empty home, which it leaves behind.
+def of_reader(watched: Watched) -> dict[str, Any]:
+    """How long its own questions took, and how many failed."""
+    seconds = [answer.came - answer.asked for answer in watched.answers]
+    return {
+        "query_p50_s": round(statistics.median(seconds), 2),
+        "failed_queries": watched.num_failed,
+    }
 
-    Returns:
-        Seconds of delay, and how the loop's memory and the tables' files have grown.
+
+def builds(sets: list[float], delays: list[float], published: list[float]) -> int:
+    """How many publications, at most, it took until a set that was seen was."""
+    return max(
+        sum(moment < publication <= moment + delay for publication in published)
+        for moment, delay in zip(sets, delays, strict=True)
+        if delay < math.inf
+    )
+
+
+def is_right(home: Home, last: Answer) -> bool:
+    """Whether an answer of gold.server_status has each server and the newest event of all files.
+
+    No row of them is to be refused, and no file waits. What else the view says, the tests look at.
+    """
+
+    def delivered(table: str, *columns: str) -> pa.Table:
+        return pa.concat_tables(
+            pq.read_table(path, columns=list(columns), partitioning=None)
+            for folder in (home.landing, home.archive)
+            for path in folder.rglob("*.parquet")
+            if table in path.parts
+        )
+
+    events = delivered(CONNECTIONS, "server_id", "event_at")
+    known = delivered(SERVERS, "server_id")["server_id"].to_pylist()
+    servers = {*known, *events["server_id"].to_pylist()}
+    newest = pc.max(events["event_at"]).as_py().timestamp()
+    return last.num_rows == len(servers) and last.newest == newest
+
+
+def write_history(home: Home) -> None:
+    """Delivers the same story at once, as one that has just ended."""
+    start = datetime.now(UTC) - timedelta(minutes=HISTORY_MINUTES)
+    network.write(home, SEED, minutes=HISTORY_MINUTES, start=start)
+
+
+def of_lakehouse(minutes: int, home: Path) -> dict[str, Any]:
+    """Measures the live loop; its engine is down in the end.
+
+    Raises:
+        LakehouseError: The loop did not begin.
+        RuntimeError: What readers saw was not right.
     """
     settings = load_settings(home)
+    write_history(settings.paths)
     log = home / "latency.log"
-    home.mkdir(parents=True, exist_ok=True)
-    processes = []
     try:
         with log.open("wb") as output:
-            run = [LAKEHOUSE, "run", "--every", "5s", "--build-every", "1s"]
-            loop = subprocess.Popen(run, cwd=PROJECT, stderr=output)
-            processes.append(loop)
-            while "A round every" not in log.read_text():
-                if loop.poll() is not None:
-                    raise LakehouseError(f"The loop ended: {log.read_text()[-1000:].strip()}")
-                time.sleep(1)
-            story = str(int(minutes) + 1)
-            generate = [LAKEHOUSE, "generate", "network", "--every", "5s", "--minutes", story]
-            processes.append(subprocess.Popen(generate, cwd=PROJECT, stderr=output))
-            began = time.time()
-            halves = []
-            seen: list[tuple[float, float]] = []
-            for _ in range(2):
-                seen += watch(settings, minutes * 30)
-                halves.append(state(settings, loop.pid))
-            ended = time.time()
-            for process in processes[::-1]:
-                process.send_signal(signal.SIGINT)
-                process.wait(120)
+            once = [LAKEHOUSE, "run", "--once"]
+            subprocess.run(once, cwd=PROJECT, stderr=output, check=True)
+            every = [LAKEHOUSE, "run", "--every", f"{EVERY}s"]
+            loop = subprocess.Popen(every, cwd=PROJECT, stderr=output)
+            try:
+                while "A round every" not in log.read_text():
+                    if loop.poll() is not None:
+                        raise LakehouseError(f"The loop ended: {log.read_text()[-1000:].strip()}")
+                    time.sleep(1)
+                sets, [status, load], looks = follow(
+                    settings.paths,
+                    settings.port,
+                    minutes,
+                    {STATUS: PAUSE_SECONDS, LOAD: PAUSE_OF_LOAD_SECONDS},
+                    lambda: state(settings, loop.pid),
+                )
+                cursor = cursor_at(settings.port)
+                cursor.execute(PUBLICATIONS)
+                published = [micros / 1e6 for [micros] in cursor.fetchall()]
+                loop.send_signal(signal.SIGINT)
+                loop.wait(120)
+            finally:
+                loop.kill()
     finally:
-        for process in processes:
-            process.kill()
         engine.down(settings)
-    found = delays(delivered(settings), seen, began, ended)
-    seconds = sorted(delay for _, delay in found)
-    half = len(found) // 2
+    if not is_right(settings.paths, status.answers[-1]):
+        raise RuntimeError(f"gold.server_status is not right: {status.answers[-1]}")
+    until_load = delays_of(sets, load)
+    of_load = figures(until_load) | {"most_builds": builds(sets, until_load, published)}
     return {
-        "minutes": minutes,
-        "sets": len(found),
-        "p50_s": round(statistics.median(seconds), 2),
-        "p90_s": round(seconds[int(len(seconds) * 0.9)], 2),
-        "p99_s": round(seconds[min(int(len(seconds) * 0.99), len(seconds) - 1)], 2),
-        "first_half_p50_s": round(statistics.median(delay for _, delay in found[:half]), 2),
-        "second_half_p50_s": round(statistics.median(delay for _, delay in found[half:]), 2),
-        "after_half_the_time": halves[0],
-        "in_the_end": halves[1],
+        **figures(delays_of(sets, status)),
+        **of_reader(status),
+        **{f"load_{name}": value for name, value in of_load.items()},
+        "after_half_the_time": looks[0],
+        "in_the_end": looks[1],
     }
+
+
+def of_peer(minutes: int, home: Path) -> dict[str, Any]:
+    """Measures the exercise's own way.
+
+    Raises:
+        RuntimeError: Its streams did not begin, or one of them failed.
+    """
+    settings = Settings(home=home.absolute())
+    write_history(settings.paths)
+    log = home / "peer.log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.live_peer", "--home", str(home)],
+            cwd=PROJECT,
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+        ) as streams,
+    ):
+        if b"ready\n" not in (streams.stdout or ()):
+            raise RuntimeError(f"The peer did not begin: {log.read_text()[-1000:].strip()}")
+        sets, [watched], _ = follow(
+            settings.paths, settings.port, minutes, {live_peer.NEWEST: PAUSE_SECONDS}
+        )
+    if streams.returncode:
+        raise RuntimeError(f"A stream of the peer failed: {log.read_text()[-1000:].strip()}")
+    return figures(delays_of(sets, watched)) | of_reader(watched)
+
+
+def measure(minutes: int, home: Path) -> dict[str, Any]:
+    """Measures in an empty folder, which it leaves behind: one after the other, on all cores.
+
+    Returns:
+        Seconds of delay, how the loop's memory and the tables' files have grown, and what of the
+        same the peer has.
+    """
+    home = home.absolute()
+    ours = of_lakehouse(minutes, home / "ours")
+    peer = of_peer(minutes, home / "peer")
+    return {"minutes": minutes, **ours, **{f"peer_{name}": value for name, value in peer.items()}}
 
 
 def state(settings: Settings, loop: int) -> dict[str, int]:
@@ -160,7 +346,7 @@ def state(settings: Settings, loop: int) -> dict[str, int]:
 def main() -> None:
     """Measures, and prints what was seen."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--minutes", type=int, default=10)
     parser.add_argument("--home", type=Path, required=True, help="An empty folder.")
     options = parser.parse_args()
     print(json.dumps(measure(options.minutes, options.home)))

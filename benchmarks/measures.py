@@ -314,12 +314,15 @@ def _deliver(lakehouse: Lakehouse, told: network.FileSet) -> None:
 def _told(module: str, *arguments: object) -> dict[str, Any]:
     """What a module of the benchmark says in its last line."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    # Spark Connect leaves its mark on the environment of this process.
-    environment = {key: text for key, text in os.environ.items() if not key.startswith("SPARK_")}
     done = subprocess.run(
-        command, cwd=PROJECT, env=environment, check=True, stdout=subprocess.PIPE, text=True
+        command, cwd=PROJECT, env=environment(), check=True, stdout=subprocess.PIPE, text=True
     )
     return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def environment() -> dict[str, str]:
+    """For a process with a Spark of its own: Spark Connect leaves its mark on this one's."""
+    return {key: text for key, text in os.environ.items() if not key.startswith("SPARK_")}
 
 
 def _compressed_size(path: Path) -> int:
