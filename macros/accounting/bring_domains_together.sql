@@ -14,7 +14,7 @@
             {% endfor %}
             {% set query = all_of(built, node.columns) %}
             {% set existing = adapter.get_relation(node.database, node.schema, node.alias) %}
-            {% if not existing or query not in (existing.information or '') %}
+            {% if not is_view_of(existing, query) %}
                 {% do run_query(
                     ('alter' if existing else 'create') ~ ' view ' ~ node.schema ~ '.' ~ node.alias ~ ' as ' ~ query
                 ) %}

@@ -1,7 +1,8 @@
 {#-
   Before any node runs: asks where the domains stand, refuses what would mix two sets of vars or seeds, and
   writes down of each domain that tables of it will be written, and which are to be built anew: all below
-  them has to be built anew with them, in this run or the next, however this one ends.
+  them has to be built anew with them, in this run or the next, however this one ends. Live views read from
+  the beginning until what they stand on is built.
 -#}
 {% macro begin_run() %}
     {% if execute and not invocation_args_dict.get('defer') %}
@@ -55,10 +56,15 @@
     {% for node in tables if last_load_of(node) > (domain['built'] or 0) %}
         {% set has_news.is_so = true %}
     {% endfor %}
-    {% set is_news = pending != domain['pending'] or basis != domain['basis'] or not domain['is_being_written'] %}
+    {% set is_live_anew = tables_under_live(name) | selectattr('name', 'in', pending) | first is defined %}
+    {% set live = live_from_the_beginning() if is_live_anew else domain['live'] %}
+    {% set is_news = (
+        pending != domain['pending'] or basis != domain['basis'] or live != domain['live'] or not domain['is_being_written']
+    ) %}
     {% if is_news and (anew or (tables and has_news.is_so)) %}
-        {% do domain.update({'basis': basis, 'is_being_written': true, 'pending': pending}) %}
+        {% do domain.update({'basis': basis, 'is_being_written': true, 'pending': pending, 'live': live}) %}
         {% do record(name) %}
     {% endif %}
+    {% do show_live(name) if writes %}
     {% do domain.update({'is_whole': not missed}) %}
 {% endmacro %}

@@ -1,7 +1,8 @@
 {#-
   After all nodes: of each domain of which all tables have come to the cut, `built` moves; where all its data
   tests are green too, in this run or after it, with nothing written in between, `published` moves, and
-  readers see what was built. A run with --defer, which may have read another state's tables, moves nothing.
+  readers see what was built; where all tables under its live views have come to the cut, these read from
+  there on. A run with --defer, which may have read another state's tables, moves nothing.
 -#}
 {% macro end_run(results) %}
     {% if execute and not invocation_args_dict.get('defer') %}
@@ -14,13 +15,17 @@
         {% for name, domain in state['domains'].items() %}
             {% set is_built = note_built(name, domain, done) %}
             {% set is_published = note_published(name, domain, done) %}
-            {% if is_built or is_published %}
+            {% set is_live = note_live(name, domain, done) %}
+            {% if is_built or is_published or is_live %}
                 {% do record(name) %}
                 {% do moved.append(name) %}
             {% endif %}
         {% endfor %}
         {% do show_published() if moved %}
         {% do bring_domains_together() %}
+        {% for name in moved %}
+            {% do show_live(name) %}
+        {% endfor %}
     {% endif %}
 {% endmacro %}
 
@@ -70,6 +75,6 @@
 {#- The number of a domain's newest row, asked anew. -#}
 {% macro newest_number(name) %}
     {{ return(run_query(
-        'select max(number) from ' ~ generate_schema_name('audit', none) | trim ~ ".domains where domain = '" ~ name ~ "'"
+        'select max(number) from ' ~ audit_table('domains') ~ " where domain = '" ~ name ~ "'"
     ).columns[0].values()[0] | int) }}
 {% endmacro %}

@@ -21,11 +21,11 @@
 
 {#- The part of the state that the audit tables know. -#}
 {% macro asked_state() %}
-    {% set audit = generate_schema_name('audit', none) | trim %}
-    {% if not load_cached_relation(api.Relation.create(schema=audit, identifier='domains')) %}
-        {% do run_query('create schema if not exists ' ~ audit) %}
+    {% set domains = audit_table('domains') %}
+    {% if not load_cached_relation(domains) %}
+        {% do run_query('create schema if not exists ' ~ domains.schema) %}
         {% do run_query(
-            'create table if not exists ' ~ audit ~ '.domains (domain string, number bigint, built bigint, '
+            'create table if not exists ' ~ domains ~ ' (domain string, number bigint, built bigint, '
             ~ 'published bigint, state string, invocation_id string, recorded_at timestamp) using delta'
         ) %}
     {% endif %}
@@ -37,7 +37,7 @@
             cast(null as bigint) as built,
             cast(null as bigint) as published,
             cast(null as string) as state
-        from {{ audit }}.loads
+        from {{ audit_table('loads') }}
         where status = 'closed'
         union all
         select
@@ -47,10 +47,10 @@
             null,
             null,
             null
-        from {{ audit }}.loads
+        from {{ audit_table('loads') }}
         where
             source is not null
-            and load_id <= (select max(load_id) from {{ audit }}.loads where status = 'closed')
+            and load_id <= (select max(load_id) from {{ audit_table('loads') }} where status = 'closed')
         group by source
         union all
         select
@@ -60,14 +60,15 @@
             built,
             published,
             state
-        from {{ audit }}.domains
+        from {{ domains }}
         qualify row_number() over (partition by domain order by number desc, recorded_at desc) = 1
     {% endset %}
     {% set state = {'cut': 0, 'sources': {}, 'domains': {}} %}
     {% for domain in var('domains') %}
         {% do state['domains'].update({domain: {
             'number': 0, 'built': none, 'published': none, 'basis': {}, 'is_being_written': false,
-            'pending': [], 'as_of': none, 'feeds': {}, 'marts': {}, 'gold': {}, 'is_whole': false
+            'pending': [], 'as_of': none, 'feeds': {}, 'marts': {}, 'gold': {}, 'live': live_from_the_beginning(),
+            'is_whole': false
         }}) %}
     {% endfor %}
     {% for kind, name, number, built, published, remembered in run_query(asked).rows %}
@@ -87,16 +88,21 @@
     {{ return(state) }}
 {% endmacro %}
 
+{#- A table of the schema `audit` that is no node: `loads` or `domains`. -#}
+{% macro audit_table(name) %}
+    {{ return(api.Relation.create(schema=generate_schema_name('audit', none) | trim, identifier=name)) }}
+{% endmacro %}
+
 {#- Appends where a domain stands now, in one row. -#}
 {% macro record(name) %}
     {% set domain = run_state()['domains'][name] %}
     {% do domain.update({'number': domain['number'] + 1}) %}
     {% set remembered = {} %}
-    {% for part in ['basis', 'is_being_written', 'pending', 'as_of', 'feeds', 'marts', 'gold'] %}
+    {% for part in ['basis', 'is_being_written', 'pending', 'as_of', 'feeds', 'marts', 'gold', 'live'] %}
         {% do remembered.update({part: domain[part]}) %}
     {% endfor %}
     {% do run_query(
-        'insert into ' ~ generate_schema_name('audit', none) | trim ~ ".domains values ('" ~ name ~ "', "
+        'insert into ' ~ audit_table('domains') ~ " values ('" ~ name ~ "', "
         ~ domain['number'] ~ ', ' ~ (domain['built'] if domain['built'] is not none else 'null') ~ ', '
         ~ (domain['published'] if domain['published'] is not none else 'null') ~ ", '"
         ~ quoted(tojson(remembered)) ~ "', '" ~ invocation_id ~ "', current_timestamp())"

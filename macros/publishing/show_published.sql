@@ -45,7 +45,7 @@
 
 {#- Writes the columns' descriptions to a table that has just been built anew; its view shows them too. -#}
 {% macro comment_columns() %}
-    {% if execute and not is_load_by_load() %}
+    {% if execute and not is_load_by_load() and config.get('materialized') != 'view' %}
         {% set comments = [] %}
         {% for column in model.columns.values() %}
             {% do comments.append(column.name ~ " comment '" ~ quoted(column.description) ~ "'") %}

@@ -22,7 +22,7 @@ import pytest
 
 from ingestion.bronze import AUDIT_TABLES
 from lakehouse import build
-from lakehouse.domains import State
+from lakehouse.domains import State, news_of
 from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT
@@ -32,6 +32,7 @@ TOY = PROJECT / "tests" / "toy"
 UNTESTED = ("build", "--exclude-resource-type", "test")
 ALPHA = ("--select", "config.meta.domain:alpha")
 BETA = ("--select", "config.meta.domain:beta")
+MART = "gold_build.account_sums"
 DAY = 86_400
 # dbt in a process that is killed as soon as a node of this name has ended.
 KILLED = """
@@ -146,7 +147,9 @@ class Toy:
         return is_built and state.is_published and not state.pending
 
     def check(self) -> None:
-        """What readers see is what plain Python makes of the published loads."""
+        """What readers see is what plain Python makes of it: of what is published, live of all."""
+        if self.lakehouse.has("gold.account_now"):
+            assert self.seen("account_now") == self.account_now()
         published = {domain: self.state(domain).published for domain in ("alpha", "beta")}
         if published["alpha"] is not None:
             assert self.seen("account_sums") == self.account_sums(published["alpha"])
@@ -203,6 +206,30 @@ class Toy:
             key=repr,
         )
 
+    def account_now(self) -> list[tuple[Any, ...]]:
+        came = [
+            (at, amount, account)
+            for _, _, account, amount, at in self.entries
+            if amount <= self.most and at <= datetime.now(UTC).timestamp()
+        ]
+        as_of = max((at for at, *_ in came), default=0)
+        latest: dict[str, tuple[int, int]] = {}
+        for at, amount, account in came:
+            if at >= as_of - DAY:
+                latest[account] = max(latest.get(account, (at, amount)), (at, amount))
+        names: dict[str, str | None] = {}
+        for _, account, kind, name in sorted((at, *row) for _, *row, at in self.names):
+            names[account] = None if kind == "delete" else name
+        moment = datetime.fromtimestamp(as_of, UTC)
+        return sorted(
+            ((account, moment, of[1], names.get(account)) for account, of in latest.items()),
+            key=repr,
+        )
+
+    def live(self) -> int:
+        """The load from which on the live view asks for what has arrived."""
+        return int(self.state().details["live"]["load"])
+
     def other_sums(self, load: int) -> list[tuple[Any, ...]]:
         totals: dict[str, int] = {}
         for number, _, key, amount in self.others:
@@ -216,6 +243,7 @@ def toy(lakehouse: Lakehouse) -> Iterator[Toy]:
     patch = pytest.MonkeyPatch()
     patch.setattr(build, "PROJECT", TOY)
     patch.setenv("DBT_PROFILES_DIR", str(PROJECT))
+    patch.setenv("LAKEHOUSE_INTERPRETS", "1")  # a handful of rows
     local.session(lakehouse.settings)
     for table, columns in (
         ("entries", "id bigint, account string, amount bigint, at bigint"),
@@ -461,6 +489,73 @@ def test_a_killed_build_is_read_again(settled: Toy) -> None:
     settled.load(names=(("a", "delete", None, 70),))
     settled.dbt("build", *ALPHA)
     assert settled.numbers() == (settled.last, settled.last)
+
+
+def test_a_live_view_is_right_whatever_is_built(settled: Toy) -> None:
+    """10, 28, 33: not yet built, in part, and built by a run that fails in the end."""
+    before = settled.live()
+    settled.load(
+        entries=((15, "e", 3, DAY + 90), (16, "f", 4, 90)), names=(("e", "new", "Eve", 80),)
+    )
+    settled.check()
+    settled.dbt("run", "--select", "int_events")
+    settled.dbt("run", "--select", "int_names", "int_entries")
+    assert settled.live() == before
+    settled.dbt("run", "--select", "int_names", "int_events")
+    assert settled.live() == settled.last
+    settled.load(entries=((17, "e", 5, DAY + 95),), names=(("e", "update", "Eva", 81),))
+    settled.sql(f"alter table {MART} add constraint as_it_was check (account <> 'e')")
+    try:
+        settled.fails(*UNTESTED, *ALPHA)
+        assert settled.live() == settled.last
+        assert settled.numbers()[0] < settled.last - 1
+    finally:
+        settled.sql(f"alter table {MART} drop constraint as_it_was")
+    settled.load(entries=((17, "e", 5, DAY + 95), (18, "g", 6, DAY + 94)))
+
+
+def test_a_live_view_reads_all_while_what_it_stands_on_is_built_anew(settled: Toy) -> None:
+    """29, 37: a full refresh that is killed after the table under it; of a view below it alone."""
+    settled.killed("int_events", *UNTESTED, "--full-refresh", *ALPHA)
+    assert settled.live() == 0
+    settled.load(entries=((19, "g", 7, DAY + 99),))
+    settled.dbt("build", *ALPHA)
+    assert settled.live() == settled.last
+    settled.dbt(*UNTESTED, "--full-refresh", "--select", "stg_names")
+    assert settled.live() == 0
+    settled.dbt("build", *ALPHA)
+    assert settled.live() == settled.last
+
+
+def test_a_clock_that_runs_ahead_moves_no_live_answer(settled: Toy) -> None:
+    """30: it is accepted, and nobody is told that all others are of long ago."""
+    ahead = int(datetime.now(UTC).timestamp()) + 50 * 60
+    settled.load(entries=((20, "a", 8, ahead), (21, "g", 8, DAY + 100)))
+    settled.check()
+    settled.dbt("build", *ALPHA)
+
+
+def test_upkeep_while_a_domain_does_not_build(settled: Toy) -> None:
+    """14: what it has yet to read of a change feed is kept, for however long that is."""
+    settled.sql(f"alter table {MART} add constraint as_it_was check (account <> 'h')")
+    for number in range(3):
+        settled.load(entries=((30 + number, "h", number, number * DAY), (2, "b", number, 210)))
+        settled.fails(*UNTESTED, *ALPHA)
+        settled.lakehouse.maintain()
+    settled.sql(f"alter table {MART} drop constraint as_it_was")
+    settled.dbt("build", *ALPHA)
+    assert settled.numbers() == (settled.last, settled.last)
+
+
+def test_upkeep_of_an_idle_domain_is_no_news(settled: Toy) -> None:
+    """32: readers see the same, and nothing is to be built or tested."""
+    before = settled.seen("account_sums"), settled.numbers()
+    settled.lakehouse.maintain()
+    settled.check()
+    assert (settled.seen("account_sums"), settled.numbers()) == before
+    dbt = build.Dbt(settled.lakehouse.settings)
+    dbt.parse()
+    assert not news_of(local.session(settled.lakehouse.settings), dbt.domains())
 
 
 def test_a_home_of_an_earlier_release_is_built_anew(settled: Toy) -> None:

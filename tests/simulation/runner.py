@@ -27,7 +27,8 @@ from tests.support.domains import DOMAINS, selected
 from tests.support.lakehouse import Lakehouse, wait_until
 
 CHECKS = (
-    "after each step what readers see = oracle of the published load; in the end gold = oracle, "
+    "after each step what readers see = oracle of the published load, and live views = oracle of "
+    "what bronze has, in the middle of a build too; in the end gold = oracle, "
     "events in = accepted + duplicates + rejects, building the last load again "
     "changes nothing and writes no row, full refresh changes nothing"
 )
@@ -95,6 +96,9 @@ class Play:
         self._is_built = False
         # The load that readers see, and what plain Python makes of all up to it.
         self._published: tuple[int, dict[str, Any]] | None = None
+        # What plain Python makes of files, by their numbers.
+        self._told: dict[frozenset[int], dict[str, Any]] = {}
+        self._seen_inside: list[str] = []
 
     def differences(self) -> list[str]:
         """Plays it all; returns what is wrong in the end, a line each."""
@@ -104,13 +108,13 @@ class Play:
             self._say("the checks")
             self._lakehouse.ingest()
             self.build()
-            found = self.from_oracle()
+            found = self.from_oracle() + self._from_live()
             self._take_back_built()
             before, began = self._gold(), time.time()
             self.build()
             found += self._changes("another build", before) + self._rewritten(began)
             self.build("--full-refresh")
-            return found + self._changes("full refresh", before)
+            return found + self._changes("full refresh", before) + self._from_live()
         except (LakehouseError, LoadError, PySparkException, AssertionError) as error:
             return [f"it broke off, {type(error).__name__}: {first_line(error)}"]
 
@@ -149,7 +153,10 @@ class Play:
             self._do(step)
             # A loop that is killed when it has published may leave the views to the next build.
             are_aligned = step.do in _ALIGN or (are_aligned and step.do != of.LIVE)
-            if are_aligned and (found := self._from_published()):
+            found = self._seen_inside + self._from_live()
+            if are_aligned:
+                found += self._from_published()
+            if found:
                 return [f"{line} (after {step})" for line in found]
         return []
 
@@ -229,6 +236,7 @@ class Play:
                 while numbers:
                     self._deliver(numbers.pop(), is_again=False)
                 self._lakehouse.ingest()
+                self._seen_inside = [f"inside it, {line}" for line in self._from_live()]
 
         Dbt(self._lakehouse.settings, hear)(*BUILD_UNTESTED, *selected(self._scenario.domain))
         self._is_built = True
@@ -313,11 +321,43 @@ class Play:
                 "select distinct concat(source, '/', name) as name from audit.files "
                 f"where load_id <= {state.published}"
             )
-            names = {re.sub(r"again-\d+-(?=[^/]*$)", "", row["name"]) for row in named}
-            come = [file for file in self._files if file.full_name in names]
-            self._published = state.published, self._domain.answers(come)
+            self._published = state.published, self._answers({row["name"] for row in named})
         seen = self._lakehouse.gold("gold", self._domain.marts)
         return [f"readers' {line}" for line in self._unlike(self._published[1], seen)]
+
+    def _from_live(self) -> list[str]:
+        """In what live views show something else than plain Python makes of what bronze has."""
+        views = tuple(view for view in self._domain.live if self._lakehouse.has(f"gold.{view}"))
+        if not views:
+            return []
+        names = self._in_bronze()
+        found = self._unlike(self._answers(names), self._lakehouse.gold("gold", views))
+        if found and self._in_bronze() != names:  # a stream goes on though its loop is killed
+            return self._from_live()
+        return [f"live {line}" for line in found]
+
+    def _in_bronze(self) -> set[str]:
+        """The files of which bronze has rows, in closed loads or not."""
+        named = self._lakehouse.rows(
+            " union ".join(
+                f"select concat('{table}/', _source_file) as name "
+                f"from bronze.{table.replace('.', '_')}"
+                for table in sorted({file.table for file in self._files})
+            )
+        )
+        return {row["name"] for row in named}
+
+    def _answers(self, names: set[str]) -> dict[str, Any]:
+        """What plain Python makes of the files that came under these names."""
+        names = {re.sub(r"again-\d+-(?=[^/]*$)", "", name) for name in names}
+        numbers = frozenset(
+            number
+            for number, file in enumerate(self._files)
+            if file.full_name in names and not file.is_refused
+        )
+        if numbers not in self._told:
+            self._told[numbers] = self._domain.answers(self._files[n] for n in sorted(numbers))
+        return self._told[numbers]
 
     @staticmethod
     def _unlike(expected: dict[str, Any], gold: dict[str, list[dict[str, Any]]]) -> list[str]:

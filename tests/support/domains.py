@@ -51,17 +51,19 @@ class Domain:
 
     Attributes:
         marts: Its marts, as the answers name them.
+        live: Its views in `gold` that show what bronze has, built or not; as the answers name them.
         accepted: By entity, the table of its accepted events.
         rejects: The tables of rejected events.
         middle: A table in the middle, into which nearly every load brings rows.
         seeds: Of the scenarios that the deep tests play.
         draw_story: The arguments of its generator.
         files: The files of a story, by seed and arguments.
-        answers: What plain Python makes of those files that the gate lets in: the marts' rows, and
-            `entity_counts` and `table_counts`.
+        answers: What plain Python makes of those files that the gate lets in: the marts' and the
+            live views' rows, and `entity_counts` and `table_counts`.
     """
 
     marts: tuple[str, ...]
+    live: tuple[str, ...]
     accepted: Mapping[str, str]
     rejects: tuple[str, ...]
     middle: str
@@ -246,7 +248,10 @@ def _network_answers(files: Iterable[File]) -> dict[str, Any]:
     contents = {
         table: [file.content for file in of_table] for table, of_table in _let_in(files).items()
     }
-    return of_network.answers(of_network.read_contents(contents), ingested_at=_INGESTED_AT)
+    tables = of_network.read_contents(contents)
+    return of_network.answers(tables, ingested_at=_INGESTED_AT) | {
+        "server_status": of_network.server_status(tables, ingested_at=_INGESTED_AT)
+    }
 
 
 def selected(*domains: str) -> tuple[str, ...]:
@@ -257,6 +262,7 @@ def selected(*domains: str) -> tuple[str, ...]:
 DOMAINS = {
     "wearables": Domain(
         marts=("workout_bpm_summary", "gym_summary", "gym_visits"),
+        live=(),
         accepted={
             "registrations": "silver.int_registrations",
             "gym_logins": "silver.int_gym_logins",
@@ -279,6 +285,7 @@ DOMAINS = {
             "subscribed_vs_received",
             "bandwidth_summary",
         ),
+        live=("server_status",),
         accepted={
             "servers": "silver.int_server_changes",
             "customers": "silver.int_customer_changes",
@@ -287,7 +294,7 @@ DOMAINS = {
         },
         rejects=("silver.int_connection_rejects", "silver.int_subscription_rejects"),
         middle="silver.consolidated",
-        seeds=(13,),
+        seeds=(274,),
         draw_story=_network_story,
         files=_network_files,
         answers=_network_answers,

@@ -209,6 +209,10 @@ class Lakehouse:
         [value] = row.values()
         return value
 
+    def has(self, table: str) -> bool:
+        """Whether there is a table or a view of this name."""
+        return bool(local.session(self.settings).catalog.tableExists(table))
+
     def num_unmatched_readings(self) -> int:
         """How many readings are of devices that nobody has registered."""
         found = "select sum(num_events) from audit.unmatched where entity = 'heart_rates'"

@@ -25,6 +25,7 @@ from tests.oracle.network.marts import (
     is_private_ipv4,
     read_contents,
     read_files,
+    server_status,
     spark_percentile,
     speed_class,
 )
@@ -547,6 +548,155 @@ def test_sums_beyond_64_bits() -> None:
     events = [usage("10:00:00", 1e9, session=n) for n in range(10_000)]
     (row,) = work_out(events, servers=[server(1, 1e9)])["server_load"]
     assert picked(row, "bandwidth_used_mbps", "usage_rate") == (1e13, 10_000.0)
+
+
+# --- server_status
+
+CONNECTED = ("devices_connected", "bandwidth_used_mbps")
+CAPACITY = ("location", "capacity_mbps", "usage_rate", "is_overloaded")
+
+
+def status(
+    connections: Iterable[Row] = (), servers: Iterable[Row] = (), until: str | None = None
+) -> list[Row]:
+    found = server_status(
+        tables(connections, servers), ingested_at=INGESTED, until=at(until) if until else None
+    )
+    json.dumps(found, allow_nan=False)
+    return found
+
+
+def test_status_of_nothing() -> None:
+    assert status() == server_status({}, ingested_at=INGESTED) == []
+
+
+def test_status_after_one_connect() -> None:
+    (row,) = status([connect("10:00:00", server=5)], [server(5, 100.0)])
+    assert list(row.items()) == [
+        ("server_id", 5),
+        ("location", "A"),
+        ("as_of", "2026-03-02T10:00:00.000000Z"),
+        ("devices_connected", 1),
+        ("bandwidth_used_mbps", 0.0),
+        ("capacity_mbps", 100.0),
+        ("usage_rate", 0.0),
+        ("is_overloaded", False),
+        ("last_event_at", "2026-03-02T10:00:00.000000Z"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([usage("10:00:00", 6.0)], (1, 6.0)),
+        ([usage("09:59:00.000001", 6.0)], (1, 6.0)),
+        ([usage("09:59:00", 6.0)], (1, 0.0)),  # a sample stands for less than 60 s
+        ([connect("09:45:00.000001")], (1, 0.0)),
+        ([connect("09:45:00")], (0, 0.0)),  # 15 minutes of silence
+        ([connect("09:40:00"), usage("09:54:00", 6.0)], (1, 0.0)),
+        ([usage("09:59:30", 6.0), usage("09:59:40", 7.0)], (1, 7.0)),
+        ([usage("09:59:30", 6.0), connect("09:59:40")], (1, 0.0)),  # no usage is its last word
+        ([usage("09:59:30", 6.0), disconnect("09:59:40")], (0, 0.0)),
+        ([disconnect("09:59:30"), usage("09:59:30", 6.0), connect("09:59:30")], (0, 0.0)),
+        ([disconnect("09:59:30"), usage("09:59:40", 6.0)], (1, 6.0)),
+        # Of two samples at one moment, the one that received more.
+        ([usage("09:59:30", 8.0) | {"event_id": n} for n in (1, 2)], (1, 8.0)),
+        ([usage("09:59:30", 8.0) | {"event_id": 1}, usage("09:59:30", 7.0)], (1, 8.0)),
+        # Two sessions of a device, then one of it; a device of two servers.
+        ([usage("09:59:30", 6.0), usage("09:59:40", 7.0, session=2)], (1, 13.0)),
+        ([usage("09:59:30", 6.0), disconnect("09:59:40", session=2)], (1, 6.0)),
+        ([usage("09:59:30", 6.0), usage("09:59:40", 7.0, device=3)], (2, 13.0)),
+        ([usage("09:59:30", 6.0), disconnect("09:59:40", server=2)], (1, 6.0)),
+    ],
+)
+def test_status_at_10_o_clock(events: list[Row], expected: tuple[int, float]) -> None:
+    elsewhere = disconnect("10:00:00", server=9, device=9)
+    for order in permutations([*events, events[0], elsewhere]):  # the first comes twice
+        row, *_ = status(order)
+        assert picked(row, *CONNECTED) == expected
+        assert row["as_of"] == "2026-03-02T10:00:00.000000Z"
+
+
+def test_a_late_event_changes_the_status_of_the_moment() -> None:
+    known = [usage("09:59:30", 6.0), connect("10:00:00", server=2)]
+    assert picked(status(known)[0], *CONNECTED) == (1, 6.0)
+    late = status([*known, disconnect("09:59:50")])[0]
+    assert picked(late, *CONNECTED, "last_event_at") == (0, 0.0, "2026-03-02T09:59:50.000000Z")
+
+
+def test_a_clock_that_runs_ahead_ends_no_session() -> None:
+    events = [
+        usage("09:59:30", 6.0),
+        usage("10:00:00", 7.0, device=2),
+        usage("10:50:00", 9.0, device=3),  # told at 10:00
+    ]
+    names = (*CONNECTED, "as_of", "last_event_at")
+    ahead, now = "2026-03-02T10:50:00.000000Z", "2026-03-02T10:00:00.000000Z"
+    for until in ("10:00:00", "10:00:02", "10:49:59.999999"):
+        assert picked(status(events, until=until)[0], *names) == (2, 13.0, now, ahead)
+    for bound in ("10:50:00", None):
+        assert picked(status(events, until=bound)[0], *names) == (1, 9.0, ahead, ahead)
+    # Its own session is as it was.
+    events = [usage("10:00:00", 5.0), disconnect("10:00:00.000001")]
+    (row,) = status(events, until="10:00:00")
+    assert picked(row, *CONNECTED) == (1, 5.0)
+
+
+def test_before_any_event_the_first_version_holds() -> None:
+    servers = [server(1, 200.0, at("09:00:00"), "B"), server(1, 100.0)]
+    (row,) = status([usage("10:50:00", 9.0)], servers, until="10:00:00")
+    assert picked(row, "as_of", *CONNECTED) == (None, 0, 0.0)
+    assert picked(row, *CAPACITY) == ("A", 100.0, 0.0, False)
+    assert row["last_event_at"] == "2026-03-02T10:50:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("servers", "expected"),
+    [
+        ([], (None, None, None, None)),
+        ([server(1, 200.0)], ("A", 200.0, 0.4, False)),
+        ([server(1, 3e5)], ("A", 3e5, 80 / 3e5, False)),
+        ([server(1, 100.0)], ("A", 100.0, 0.8, True)),  # exactly 80 %
+        ([server(1, 100.000001)], ("A", 100.000001, 80_000_000 / 100_000_001, False)),
+        ([server(1, 100.0), server(1, 200.0, at("10:00:00"), "B")], ("B", 200.0, 0.4, False)),
+        ([server(1, 100.0), server(1, 200.0, at("10:00:00.000001"), "B")], ("A", 100.0, 0.8, True)),
+        (
+            [server(1, 200.0, at("11:00:00")), server(1, 1.0, at("12:00:00"))],
+            ("A", 200.0, 0.4, False),
+        ),
+        ([server(1, 100.0), server(1, None, at("09:00:00"), "B")], ("B", None, None, None)),
+        ([server(1, -5.0)], ("A", None, None, None)),
+        ([server(1, 0.0)], ("A", 0.0, None, None)),
+        # Of two at one moment the greater capacity, then the greater location; none is smallest.
+        ([server(1, 200.0, place="A"), server(1, 100.0, place="B")], ("A", 200.0, 0.4, False)),
+        ([server(1, 0.0, place="A"), server(1, None, place="B")], ("A", 0.0, None, None)),
+        ([server(1, 200.0, place=place) for place in ("A", "B")], ("B", 200.0, 0.4, False)),
+    ],
+)
+def test_status_against_the_capacity_of_the_moment(
+    servers: list[Row], expected: tuple[Any, ...]
+) -> None:
+    for order in permutations(servers):
+        (row,) = status([usage("10:00:00", 80.0)], order)
+        assert picked(row, *CAPACITY) == expected
+        assert picked(row, *CONNECTED) == (1, 80.0)
+
+
+def test_a_status_of_the_known_and_of_the_heard() -> None:
+    events = [
+        connect("10:00:00", server=3),
+        usage("10:00:00", math.nan, server=4),  # no event
+    ]
+    servers = [server(1, 100.0), server(2, 50.0, at("00:00:00", 99), "Z")]
+    names = ("server_id", "location", "as_of", "devices_connected", "usage_rate", "last_event_at")
+    now = "2026-03-02T10:00:00.000000Z"
+    assert [picked(row, *names) for row in status(events, servers)] == [
+        (1, "A", now, 0, 0.0, None),
+        (2, "Z", now, 0, 0.0, None),
+        (3, None, now, 1, None, now),
+    ]
+    silent = [(1, "A", None, 0, 0.0, None), (2, "Z", None, 0, 0.0, None)]
+    assert [picked(row, *names) for row in status(servers=servers)] == silent
 
 
 # --- server_upgrade_candidates

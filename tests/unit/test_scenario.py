@@ -53,7 +53,7 @@ def test_every_domain_draws_the_same_from_the_same_seed() -> None:
         assert scenario == draw(3, domain)
         assert scenario != draw(4, domain)
         assert scenario.delivered() == set(range(len(kind.files(3, scenario.story))))
-        assert set(kind.marts) <= set(models_of(domain))
+        assert {*kind.marts, *kind.live} <= set(models_of(domain))
 
 
 WELL = {"do": "deliver", "files": [0], "models": [], "seconds": 0}
@@ -106,7 +106,7 @@ def test_a_build_that_breaks_off_is_a_failure_whenever_it_does(
 
     monkeypatch.setattr(play, "build", build)
     monkeypatch.setattr(play, "_gold", dict)
-    for name in ("from_oracle", "_take_back_built", "_rewritten", "_changes"):
+    for name in ("from_oracle", "_from_live", "_take_back_built", "_rewritten", "_changes"):
         monkeypatch.setattr(play, name, lambda *_: [])
     monkeypatch.setattr(play, "steps", lambda: None)
     assert play.differences() == ["it broke off, LakehouseError: refused"]
@@ -129,6 +129,38 @@ def test_a_merge_that_writes_is_noticed(tmp_path: Path) -> None:
     lakehouse = SimpleNamespace(settings=SimpleNamespace(paths=SimpleNamespace(warehouse=tmp_path)))
     play = Play(lakehouse, draw(3, "wearables"), print)
     assert play._rewritten(200) == ["silver.b: another build writes 3 rows anew"]
+
+
+def test_live_views_are_compared_with_what_bronze_has() -> None:
+    scenario = draw(3, "network")
+    domain = DOMAINS["network"]
+    files = [file for file in domain.files(3, scenario.story) if not file.is_refused]
+    names = [f"{file.table}/again-1-{file.name}" for file in files[:1]]
+    names += [file.full_name for file in files[1:]]
+    right = domain.answers(files)["server_status"]
+    wrong = [right[0] | {"devices_connected": -1}, *right[1:]]
+    views = {"gold.server_status"}
+    bronze: list[list[str]] = []
+    shown: list[list[dict[str, object]]] = []
+    lakehouse = SimpleNamespace(
+        has=views.__contains__,
+        rows=lambda _: [{"name": name} for name in bronze.pop(0)],
+        gold=lambda *_: {"server_status": [row | {"more": 1} for row in shown.pop(0)]},
+    )
+    play = Play(lakehouse, scenario, print)
+
+    bronze[:], shown[:] = [names], [right]
+    assert play._from_live() == []
+    bronze[:], shown[:] = [names, names], [wrong]
+    (line,) = play._from_live()
+    assert line.startswith("live server_status: expected")
+    # A file comes while the view is asked.
+    bronze[:], shown[:] = [[], names, names], [right, right]
+    assert play._from_live() == []
+    assert not bronze
+    assert len(play._told) == 2
+    views.clear()
+    assert play._from_live() == []
 
 
 def test_what_does_not_matter_is_left_out() -> None:

@@ -862,6 +862,63 @@ def _at_17_decimals(dividend: int, divisor: int) -> int:
     return (2 * dividend * 10**17 + divisor) // (2 * divisor)
 
 
+# --- server_status
+
+
+def server_status(
+    tables: Tables,
+    *,
+    ingested_at: datetime,
+    until: datetime | None = None,
+    earliest: datetime = EARLIEST,
+) -> list[Row]:
+    """Works out what the live view of the servers must hold.
+
+    Args:
+        tables: As `answers` takes them.
+        ingested_at: As `answers` takes it.
+        until: The end of the last closed load: the view is as of the latest accepted event that is
+            not later; None: of the latest.
+        earliest: As `answers` takes it.
+
+    Returns:
+        A row for each server that is known or has an accepted event, sorted, as JSON has them.
+    """
+    believed_from = _micros(earliest)
+    servers = _server_versions(_servers(tables, believed_from).accepted)
+    latest = _micros(ingested_at) + MAX_CLOCK_SKEW
+    accepted = _distinct(_connections(tables, believed_from, latest)[0])
+    seen = accepted.at[accepted.at <= (_micros(until) if until else _FOREVER)]
+    as_of = int(seen.max()) if len(seen) else _BEGINNING_OF_TIME  # when first versions hold
+    events = accepted.picked(_winners(accepted) & (accepted.at <= as_of))
+    sessions = _sessions(events, as_of)
+    is_open = sessions.opens & (sessions.end == _FOREVER)
+    stands = is_open & (events.rank == USAGE) & (as_of - events.at < STANDING)
+    last_event = {
+        server: int(accepted.at[mine].max()) for (server,), mine in _groups(accepted.server)
+    }
+    rows: list[Row] = []
+    for server in sorted({*servers.of, *last_event}):
+        of_server = events.server == server
+        used = _total(events.received_bps[of_server & stands])
+        version = servers.at(server, as_of)
+        capacity = version.capacity_bps if version else None
+        rows.append(
+            {
+                "server_id": server,
+                "location": version.location if version else None,
+                "as_of": _text(as_of) if len(seen) else None,
+                "devices_connected": len(np.unique(events.device[of_server & is_open])),
+                "bandwidth_used_mbps": float(used) / 1e6,
+                "capacity_mbps": None if capacity is None else capacity / 1e6,
+                "usage_rate": float(used) / capacity if capacity else None,
+                "is_overloaded": used * 10 >= capacity * 8 if capacity else None,
+                "last_event_at": _text(last_event[server]) if server in last_event else None,
+            }
+        )
+    return rows
+
+
 # --- server_upgrade_candidates
 
 _NOTHING_USED: Final[Row] = {

@@ -6,8 +6,8 @@
 
 select distinct
     account,
-    timestamp_seconds(at) as changed_at,
+    changed_at,
     kind,
     name,
     {{ technical_columns() }}
-from {{ arrivals(source('toy', 'names')) }}
+from {{ arrivals(ref('stg_names')) }}

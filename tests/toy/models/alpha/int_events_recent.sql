@@ -1,0 +1,3 @@
+{{ config(materialized='view', meta={'live': 'event_at >= {since}'}) }}
+
+{{ live_rows(ref('int_events')) }}
