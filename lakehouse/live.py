@@ -35,6 +35,8 @@ from lakehouse.settings import PROJECT, Settings, load_settings
 # How often the inbox is looked at; it is still when two looks see the same, since a delivery may be
 # several files.
 _LOOK_SECONDS = 0.05
+# How long it takes at most until the inbox has been seen to be still.
+_LOOKS_SECONDS = 0.25
 # How long a delivery may take before what is there of it is taken in.
 _PATIENCE_SECONDS = 1.0
 # How long files are kept that a table no longer has: builds and rounds replace a hundred a minute.
@@ -232,11 +234,11 @@ def run_rounds(
         builds = BuildsBeside(settings, build_every, say) if build_every is not None else None
         stop = Stop()
         say(f"A round every {every:g} s, as soon as something waits in {settings.paths.inbox}.")
-        due = time.monotonic()
+        due = 0.0
         try:
             while (oldest := _wait(ingestion, upkeep, builds, stop)) is not None:
-                # By a schedule: files that come at this very pace would wait longer and longer.
-                due = max(due + every, time.monotonic())
+                # Files that come at this very pace would wait longer by each round's looks.
+                due = max(due, time.monotonic() - _LOOKS_SECONDS) + every
                 try:
                     lines = ingestion.take_in(oldest)
                 except _FAILURES as error:

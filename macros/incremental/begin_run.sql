@@ -65,6 +65,6 @@
         {% do domain.update({'basis': basis, 'is_being_written': true, 'pending': pending, 'live': live}) %}
         {% do record(name) %}
     {% endif %}
-    {% do show_live(name) if writes %}
+    {% do show_live(name, is_begin=true) if writes %}
     {% do domain.update({'is_whole': not missed}) %}
 {% endmacro %}

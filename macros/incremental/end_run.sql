@@ -15,15 +15,15 @@
         {% for name, domain in state['domains'].items() %}
             {% set is_built = note_built(name, domain, done) %}
             {% set is_published = note_published(name, domain, done) %}
-            {% set is_live = note_live(name, domain, done) %}
-            {% if is_built or is_published or is_live %}
+            {% if is_built or is_published %}
                 {% do record(name) %}
                 {% do moved.append(name) %}
             {% endif %}
         {% endfor %}
         {% do show_published() if moved %}
         {% do bring_domains_together() %}
-        {% for name in moved %}
+        {% for name, domain in state['domains'].items() if note_live(name, domain, done) %}
+            {% do record(name) %}
             {% do show_live(name) %}
         {% endfor %}
     {% endif %}

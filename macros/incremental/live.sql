@@ -43,7 +43,7 @@
     {% for node in tables_under_live(name) %}
         {% do loads.append(last_load_of(node) if node.unique_id in done else -1) %}
     {% endfor %}
-    {% if flags.WHICH == 'test' or not loads or -1 in loads or loads | max <= domain['live']['load'] %}
+    {% if not loads or -1 in loads or loads | max <= domain['live']['load'] %}
         {{ return(false) }}
     {% endif %}
     {% set moments = [] %}
@@ -56,16 +56,20 @@
     {{ return(true) }}
 {% endmacro %}
 
-{#- Alters the live parts of a domain that are there and have other literals than it has. -#}
-{% macro show_live(name) %}
+{#- Alters the live parts of a domain to its literals; at the begin of a run those that are there, have others,
+    and read what is there. -#}
+{% macro show_live(name, is_begin=false) %}
     {% for node in nodes_of(name, ['model']) | selectattr('config.meta.live') %}
         {% set view = adapter.get_relation(node.database, node.schema, node.alias) %}
         {% set read = [audit_table('loads')] %}
         {% for parent_id in node.depends_on.nodes %}
             {% set parent = graph.nodes[parent_id] %}
-            {% do read.append(parent.schema ~ '.' ~ parent.alias) %}
+            {% do read.append(adapter.get_relation(parent.database, parent.schema, parent.alias)) %}
         {% endfor %}
         {% set query = live_rows(read | last, node) %}
-        {% do run_query('alter view ' ~ view ~ ' as ' ~ query) if view and not is_view_of(view, query) %}
+        {% if view and read | last and not (is_begin and is_view_of(view, query)) %}
+            {% set there = adapter.get_columns_in_relation(read | last) | map(attribute='name') | list if is_begin else [] %}
+            {% do run_query('alter view ' ~ view ~ ' as ' ~ query) if not is_begin or not node.columns | reject('in', there) | list %}
+        {% endif %}
     {% endfor %}
 {% endmacro %}

@@ -12,7 +12,7 @@
     {% if graph.get('lakehouse', {}).get('invocation_id') != invocation_id %}
         {% set state = asked_state() %}
         {% do state.update({
-            'invocation_id': invocation_id, 'last_loads': {}, 'touched': {}, 'versions': {}, 'idle': []
+            'invocation_id': invocation_id, 'last_loads': {}, 'touched': {}, 'versions': {}, 'idle': [], 'altered': []
         }) %}
         {% do graph.update({'lakehouse': state}) %}
     {% endif %}

@@ -22,8 +22,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """One home for all tests: a warm engine is worth more than a fresh one."""
+def settings(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Settings]:
+    """One home for all tests: a warm engine is worth more than a fresh one.
+
+    As `lakehouse run` has it where few rows have come, dbt's statements are interpreted; but for
+    the deep tests.
+    """
+    if pytestconfig.getoption("markexpr") == "not deep":
+        os.environ["LAKEHOUSE_INTERPRETS"] = "1"
     with home_of_its_own(tmp_path_factory.mktemp("home with ü") / "home") as settings:
         yield settings
 

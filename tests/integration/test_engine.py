@@ -80,6 +80,7 @@ def test_small_work_is_interpreted(lakehouse: Lakehouse, monkeypatch: pytest.Mon
         [query] = compiled.rglob("inline_query*")
         return str(lakehouse.value(query.read_text()))
 
+    monkeypatch.delenv("LAKEHOUSE_INTERPRETS", raising=False)
     assert told() == "true"
     monkeypatch.setenv("LAKEHOUSE_INTERPRETS", "1")
     assert told() == "false"

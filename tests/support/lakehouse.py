@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from ingestion.bronze import interpreted
 from ingestion.loads import Load, Loads, only_ingestion
 from lakehouse import build, engine, maintenance
 from lakehouse.build import BUILD, Dbt
@@ -202,7 +203,9 @@ class Lakehouse:
                 (commits / f".{last}.crc").unlink(missing_ok=True)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
-        return local.session(self.settings).sql(sql).toArrow().to_pylist()
+        session = local.session(self.settings)
+        with interpreted(session, is_wanted=True):  # as tests ask it, each once
+            return session.sql(sql).toArrow().to_pylist()
 
     def value(self, sql: str) -> Any:
         [row] = self.rows(sql)

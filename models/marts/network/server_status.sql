@@ -13,7 +13,8 @@ connections as (
     select
         *,
         event_at <= (
-            select max(loads.recorded_at) from {{ ref('int_loads_closed') }} as loads
+            select max_by(loads.recorded_at, loads.load_id)
+            from {{ ref('int_loads_closed') }} as loads
         ) as has_happened
     from {{ ref('int_connections_live') }}
 ),
@@ -90,6 +91,7 @@ servers as (
         coalesce(
             sum(last.received_bps) filter (
                 where as_of < last.event_at + interval {{ var('network_sample_seconds') }} second
+                and as_of < {{ timeout_after('last.event_at') }}
             ),
             0
         ) as used_bps,

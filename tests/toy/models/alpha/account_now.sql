@@ -11,7 +11,7 @@ events as (
 as_of as (
     select max(event_at) as as_of
     from events
-    where event_at <= (select max(recorded_at) from {{ ref('int_loads_closed') }})
+    where event_at <= (select max_by(recorded_at, load_id) from {{ ref('int_loads_closed') }})
 ),
 
 latest as (
