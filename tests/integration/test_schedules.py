@@ -541,10 +541,10 @@ def test_a_clock_that_runs_ahead_moves_no_live_answer(settled: Toy) -> None:
 def test_upkeep_while_a_domain_does_not_build(settled: Toy) -> None:
     """14: what it has yet to read of a change feed is kept, for however long that is."""
     settled.sql(f"alter table {MART} add constraint as_it_was check (account <> 'h')")
-    for number in range(3):
+    for number in range(2):
         settled.load(entries=((30 + number, "h", number, number * DAY), (2, "b", number, 210)))
         settled.fails(*UNTESTED, *ALPHA)
-        settled.lakehouse.maintain()
+    settled.lakehouse.maintain()
     settled.sql(f"alter table {MART} drop constraint as_it_was")
     settled.dbt("build", *ALPHA)
     assert settled.numbers() == (settled.last, settled.last)
