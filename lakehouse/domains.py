@@ -78,11 +78,13 @@ class News:
 
     Attributes:
         reason: Why it has to be built; empty: it is built, and has to be tested.
-        is_small: Whether that is little work.
+        is_small: Whether few rows are to be built.
+        is_first: Whether nothing has ever been built, so that these rows are all there are.
     """
 
     reason: str = ""
     is_small: bool = False
+    is_first: bool = False
 
 
 def domains_of(nodes: Iterable[Any]) -> list[Domain]:
@@ -192,7 +194,8 @@ def _news_of(spark: SparkSession, domain: Domain, state: State | None) -> News |
     if not reasons:
         return None if state and state.is_published else News()
     is_small = not is_anew and num_rows is not None and num_rows <= _SMALL_WORK_ROWS
-    return News("; ".join(reasons), is_small)
+    is_first = state is None or state.built is None
+    return News("; ".join(reasons), is_small, is_first)
 
 
 def _arrived(spark: SparkSession, domain: Domain, built: int) -> tuple[str, int | None]:

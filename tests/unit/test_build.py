@@ -143,6 +143,11 @@ def test_each_domain_with_news_is_built_then_tested(fakes: Fakes) -> None:
     assert "LAKEHOUSE_INTERPRETS" not in os.environ
 
 
+def test_tests_are_interpreted_where_the_few_rows_are_all(fakes: Fakes) -> None:
+    fakes.news = {"network": News("load 7", is_small=True, is_first=True)}
+    assert fakes.run()[0] == ["build network interpreted", "test network interpreted"]
+
+
 def test_a_domain_without_news_is_left_alone(fakes: Fakes) -> None:
     fakes.news = {"network": News()}
     assert fakes.run() == (

@@ -87,7 +87,7 @@ def test_a_domain_of_which_nothing_ever_came_has_no_news(news) -> None:
     others: Loads = [(1, "o.z", "finished", 5), (1, None, "closed", 5)]
     assert news(None, others, ()) is None
     ours: Loads = [(2, "t.x", "finished", 5), (2, None, "closed", 5)]
-    assert news(None, others + ours, ()) == News("loads 1 to 2", is_small=True)
+    assert news(None, others + ours, ()) == News("loads 1 to 2", is_small=True, is_first=True)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,11 @@ def test_a_domain_of_which_nothing_ever_came_has_no_news(news) -> None:
             ("silver.a", "gold_build.b"),
             News("written since it was last built whole", is_small=True),
         ),
-        (State(1, None, None, {"pending": []}), (), News("never built whole", is_small=True)),
+        (
+            State(1, None, None, {"pending": []}),
+            (),
+            News("never built whole", is_small=True, is_first=True),
+        ),
         (State(9, 7, 6), ("silver.a", "gold_build.b"), News()),
         (State(9, 7, None), ("silver.a", "gold_build.b"), News()),
         (
