@@ -83,21 +83,27 @@ class Watched(NamedTuple):
     num_failed: int
 
 
-def cursor_at(port: int) -> Any:
-    """A session over Thrift."""
-    return hive.connect("127.0.0.1", port, auth="NOSASL", username="reader").cursor()
+class Server(NamedTuple):
+    """A Thrift server on this machine: its port, and how it knows its clients."""
+
+    port: int
+    auth: str = "NOSASL"
+
+    def cursor(self) -> Any:
+        """A session with it."""
+        return hive.connect("127.0.0.1", self.port, auth=self.auth, username="reader").cursor()
 
 
-def watch(port: int, query: str, pause: float, last: float) -> Watched:
+def watch(server: Server, query: str, pause: float, last: float) -> Watched:
     """Asks, one question at a time, until it is told of the last event or that is long past.
 
     Args:
-        port: Where to ask.
+        server: Whom to ask.
         query: What to ask; the last column is the time of an event, in microseconds.
         pause: Seconds between an answer and the next question.
         last: When the last event happens, in epoch seconds.
     """
-    cursor = cursor_at(port)
+    cursor = server.cursor()
     answers: list[Answer] = []
     num_failed = 0
     while time.time() < last + UNSEEN_SECONDS:
@@ -118,7 +124,7 @@ def watch(port: int, query: str, pause: float, last: float) -> Watched:
 
 def follow(
     home: Home,
-    port: int,
+    server: Server,
     minutes: int,
     queries: Mapping[str, float],
     look: Callable[[], dict[str, int]] = dict,
@@ -127,7 +133,7 @@ def follow(
 
     Args:
         home: Where to deliver.
-        port: Where to ask.
+        server: Whom to ask.
         minutes: How long, after warming up.
         queries: What to ask, with the pause of `watch`.
         look: Asked after half the time and in the end.
@@ -146,7 +152,8 @@ def follow(
             {"every": EVERY, "minutes": length, "now": datetime.fromtimestamp(start, UTC)},
         )
         readers = [
-            pool.apply_async(watch, (port, query, pause, last)) for query, pause in queries.items()
+            pool.apply_async(watch, (server, query, pause, last))
+            for query, pause in queries.items()
         ]
         delivery.wait(last - 30 * minutes - time.time())
         looks = [look()]
@@ -259,12 +266,12 @@ def of_lakehouse(minutes: int, home: Path) -> dict[str, Any]:
                     time.sleep(1)
                 sets, [status, load], looks = follow(
                     settings.paths,
-                    settings.port,
+                    Server(settings.port),
                     minutes,
                     {STATUS: PAUSE_SECONDS, LOAD: PAUSE_OF_LOAD_SECONDS},
                     lambda: state(settings, loop.pid),
                 )
-                cursor = cursor_at(settings.port)
+                cursor = Server(settings.port).cursor()
                 cursor.execute(PUBLICATIONS)
                 published = [micros / 1e6 for [micros] in cursor.fetchall()]
                 loop.send_signal(signal.SIGINT)
@@ -309,7 +316,10 @@ def of_peer(minutes: int, home: Path) -> dict[str, Any]:
         if b"ready\n" not in (streams.stdout or ()):
             raise RuntimeError(f"The peer did not begin: {log.read_text()[-1000:].strip()}")
         sets, [watched], _ = follow(
-            settings.paths, settings.port, minutes, {live_peer.NEWEST: PAUSE_SECONDS}
+            settings.paths,
+            Server(settings.port, "NONE"),
+            minutes,
+            {live_peer.NEWEST: PAUSE_SECONDS},
         )
     if streams.returncode:
         raise RuntimeError(f"A stream of the peer failed: {log.read_text()[-1000:].strip()}")

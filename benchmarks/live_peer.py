@@ -13,6 +13,7 @@ settings, in a classic session of this process, whose tables readers reach over 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -100,16 +101,8 @@ def start(table: str, rows: DataFrame, home: Home) -> StreamingQuery:
     return writer.toTable(table, format="delta")
 
 
-def open_to_readers(spark: SparkSession, port: int) -> None:
-    """Has the session's own JVM answer over Thrift, as our engine does."""
-    server = {
-        "thrift.port": str(port),
-        "thrift.bind.host": HOST,
-        "authentication": "NOSASL",
-        "logging.operation.enabled": "false",
-    }
-    for key, value in server.items():
-        spark.conf.set(f"hive.server2.{key}", value)
+def open_to_readers(spark: SparkSession) -> None:
+    """Has the session's own JVM answer over Thrift."""
     thrift = spark._jvm.org.apache.spark.sql.hive.thriftserver  # type: ignore[union-attr]
     thrift.HiveThriftServer2.startWithSparkSession(spark._jsparkSession, False)
 
@@ -123,12 +116,17 @@ def main() -> None:
     # The engine's settings name them, and nobody else makes them.
     for folder in ("tmp", "hive-local"):
         (home.root / "scratch" / folder).mkdir(parents=True, exist_ok=True)
+    # A server that is begun from a session heeds these alone, and none of Hive's settings.
+    os.environ |= {
+        "HIVE_SERVER2_THRIFT_PORT": str(settings.port),
+        "HIVE_SERVER2_THRIFT_BIND_HOST": HOST,
+    }
     spark = session(home.root, tuned=True)
     spark.sql("create database if not exists peer")
     spark.catalog.setCurrentDatabase("peer")
     for name, columns in TABLES.items():
         spark.sql(f"create table if not exists {name} ({columns}) using delta")
-    open_to_readers(spark, settings.port)
+    open_to_readers(spark)
     queries = [
         start("connections_bz", connections_bz(spark, home), home),
         start("connections", connections(spark), home),
