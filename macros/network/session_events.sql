@@ -18,16 +18,19 @@
     from {{ events }}
     window session as (
         partition by server_id, session_id, device_id
-        order by
-            event_at,
-            -- Of events at one moment the disconnect is the last; the rest of the order is by content.
-            case event_type when 'connect' then 0 when 'usage' then 1 else 2 end,
-            received_bps,
-            asked_bps,
-            bytes,
-            event_id
+        order by {{ session_order() }}
     )
 {% endmacro %}
+
+{#- The order of a session's events: of those at one moment the disconnect is the last; the rest is by content. -#}
+{% macro session_order() -%}
+    event_at,
+    case event_type when 'connect' then 0 when 'usage' then 1 else 2 end,
+    received_bps,
+    asked_bps,
+    bytes,
+    event_id
+{%- endmacro %}
 
 {#- When a session is lost that has been silent since a moment. -#}
 {% macro timeout_after(moment) -%}

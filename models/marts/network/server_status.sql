@@ -19,23 +19,12 @@ connections as (
     from {{ ref('int_connections_live') }}
 ),
 
--- Of events at one moment the disconnect is the last; the rest of the order is by content.
 sessions as (
     select
         server_id,
         device_id,
         max(event_at) as last_event_at,
-        max(
-            struct(
-                event_at,
-                case event_type when 'connect' then 0 when 'usage' then 1 else 2 end as rank,
-                received_bps,
-                asked_bps,
-                bytes,
-                event_id,
-                event_type
-            )
-        ) filter (where has_happened) as last
+        max(struct({{ session_order() }}, event_type)) filter (where has_happened) as last
     from connections
     group by server_id, session_id, device_id
 ),
