@@ -130,8 +130,14 @@ def test_every_command_works_after_a_pause(brief: Lakehouse, command: list[str])
 def test_streams_left_running_are_seen_until_their_session_ends(brief: Lakehouse) -> None:
     tasks = Path(f"/proc/{local.start(brief.settings).pid}/task")
 
+    def name_of(task: Path) -> str:
+        try:
+            return (task / "comm").read_text()
+        except (FileNotFoundError, ProcessLookupError):  # it has ended since it was listed
+            return ""
+
     def is_streaming() -> bool:
-        return any("stream exec" in (task / "comm").read_text() for task in tasks.iterdir())
+        return any("stream exec" in name_of(task) for task in tasks.iterdir())
 
     rows = local.session(brief.settings).readStream.format("rate").load()
     query = rows.writeStream.format("noop").queryName("left").start()
