@@ -6,6 +6,7 @@ import atexit
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
@@ -13,7 +14,6 @@ from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
 from pyspark.sql.streaming.query import StreamingQuery
 
 from ingestion.declaration import SourceTable
-from ingestion.home import Home
 
 METADATA_COLUMNS = {
     "_raw": "string",
@@ -130,7 +130,13 @@ def interpreted(spark: SparkSession, *, is_wanted: bool) -> Iterator[None]:
             spark.conf.unset(key)
 
 
-def append(rows: DataFrame, table: SourceTable, home: Home, load_id: int) -> StreamingQuery:
+def record(spark: SparkSession, table: str, rows: list[tuple[object, ...]]) -> None:
+    """Appends rows to a table of `AUDIT_TABLES`."""
+    if rows:
+        spark.createDataFrame(rows, AUDIT_TABLES[table]).writeTo(table).append()
+
+
+def append(rows: DataFrame, table: SourceTable, checkpoint: Path, load_id: int) -> StreamingQuery:
     """Starts to append all rows that the feed has now, and ends with them (`availableNow`).
 
     The sink writes each batch once (Delta's transaction id of query and batch), so a batch that a
@@ -139,7 +145,7 @@ def append(rows: DataFrame, table: SourceTable, home: Home, load_id: int) -> Str
     Args:
         rows: A feed's stream: the declared columns, `_raw`, `_source_file`, `_source_sha256`.
         table: The declared table.
-        home: The home that holds the checkpoint.
+        checkpoint: The folder in which the stream remembers what it has read, and its name.
         load_id: The number of the load, which every row of this run gets.
     """
     return (
@@ -151,7 +157,7 @@ def append(rows: DataFrame, table: SourceTable, home: Home, load_id: int) -> Str
         )
         .writeStream.format("delta")
         .trigger(availableNow=True)
-        .option("checkpointLocation", str(home.checkpoints / table.full_name))
-        .queryName(table.full_name)
+        .option("checkpointLocation", str(checkpoint))
+        .queryName(checkpoint.name)
         .toTable(table.bronze_name)
     )

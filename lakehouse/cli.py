@@ -32,8 +32,9 @@ from rich.text import Text
 
 import generators
 from ingestion.declaration import SourceTable
+from ingestion.faults import LoadError, first_line
 from ingestion.gate import GateError, accepted_name, stray_entries
-from ingestion.loads import Load, LoadError, Loads, first_line, only_ingestion
+from ingestion.loads import Load, Loads, only_ingestion
 from ingestion.lock import LockedError
 from lakehouse import doctor as checks
 from lakehouse import engine, maintenance, reading

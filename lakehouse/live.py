@@ -1,6 +1,6 @@
 """The live loop: what arrives is taken in within seconds, and built beside that.
 
-    this process     a round of ingestion as soon as files arrive; upkeep, a table a minute
+    this process     a round of ingestion as soon as something arrives; upkeep, a table a minute
     a child of it    the domains that have news, built and tested one after another
 
 Neither waits for the other. What a child that was killed has left undone, the next build does.
@@ -16,15 +16,15 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from ingestion.declaration import SourceTable
-from ingestion.gate import GateError, waiting_files
-from ingestion.loads import LoadError, Loads, first_line, only_ingestion
+from ingestion.faults import LoadError, first_line
+from ingestion.gate import GateError
+from ingestion.loads import Loads, only_ingestion
 from ingestion.lock import LockedError
 from lakehouse.build import Builds, Retries
 from lakehouse.engine import local
@@ -32,13 +32,12 @@ from lakehouse.errors import LakehouseError
 from lakehouse.maintenance import TablesKeptUp
 from lakehouse.settings import PROJECT, Settings, load_settings
 
-# How often the inbox is looked at; it is still when two looks see the same, since a delivery may be
-# several files.
+# How often it is looked for news.
 _LOOK_SECONDS = 0.05
 # How long it takes at most until the inbox has been seen to be still.
 _LOOKS_SECONDS = 0.25
-# How long a delivery may take before what is there of it is taken in.
-_PATIENCE_SECONDS = 1.0
+# After how long without news upkeep has its turn.
+_IDLE_SECONDS = 1.0
 # How long files are kept that a table no longer has: builds and rounds replace a hundred a minute.
 _RETAIN_HOURS = 2
 # How often it is asked whether there is anything to build, should no load tell.
@@ -100,23 +99,26 @@ class Ingestion:
             self._session = session
         return self._loads
 
-    def due(self) -> tuple[list[Path], bool]:
-        """The files that may be taken in now, and whether what has failed is to be tried again."""
+    def due_since(self) -> float | None:
+        """Since when something is to be taken in, or to be tried again, in epoch seconds."""
         if not self._retries.is_due("ingestion"):
-            return [], False
-        files: list[Path] = []
-        for table in self._tables:
-            if self._retries.is_due(table.full_name):
-                with suppress(GateError):  # the round tells of it, with the other sources' news
-                    files += waiting_files(self._settings.paths, table)
-        unfinished = self._loads.unfinished if self._loads else ()
-        return files, self._loads is None or any(map(self._retries.is_due, unfinished))
+            return None
+        if self._loads is None:
+            return time.time()
+        since = self._loads.waits_since(self._held_off())
+        if since is None and any(map(self._retries.is_due, self._loads.unfinished)):
+            return time.time()
+        return since
+
+    def _held_off(self) -> set[str]:
+        names = {table.full_name for table in self._tables}
+        return {name for name in names if not self._retries.is_due(name)}
 
     def take_in(self, oldest: float) -> list[str]:
         """Takes in what may be, if there is anything.
 
         Args:
-            oldest: When the oldest file came, in epoch seconds.
+            oldest: Since when the oldest of it waits, in epoch seconds.
 
         Returns:
             The load in a line, and a line for each file that was refused; nothing without a load.
@@ -126,11 +128,8 @@ class Ingestion:
                 one source; it is tried again, later and later.
         """
         began = time.monotonic()
-        held_off = {
-            table.full_name for table in self._tables if not self._retries.is_due(table.full_name)
-        }
         try:
-            load = self.loads().run(held_off)
+            load = self.loads().run(self._held_off())
         except _FAILURES:
             self._loads = None  # what stands in the tables counts
             self._retries.note("ingestion", is_done=False)
@@ -215,7 +214,7 @@ def run_rounds(
 
     Args:
         settings: The installation.
-        every: A round begins at most so often (seconds), as soon as something waits in the inbox.
+        every: A round begins at most so often (seconds), as soon as something waits.
         say: Told a line about each round and each build.
         build_every: Seconds from the end of the builds to the begin of the next; None: there are
             none.
@@ -228,12 +227,10 @@ def run_rounds(
     """
     with only_ingestion(settings.paths):
         ingestion = Ingestion(settings, local.declared_tables())
-        upkeep = TablesKeptUp(
-            settings, say, lambda: ingestion.loads().forget_files(), _RETAIN_HOURS
-        )
+        upkeep = TablesKeptUp(settings, say, lambda: ingestion.loads().forget(), _RETAIN_HOURS)
         builds = BuildsBeside(settings, build_every, say) if build_every is not None else None
         stop = Stop()
-        say(f"A round every {every:g} s, as soon as something waits in {settings.paths.inbox}.")
+        say(f"A round every {every:g} s, as soon as something waits.")
         due = 0.0
         try:
             while (oldest := _wait(ingestion, upkeep, builds, stop)) is not None:
@@ -259,31 +256,19 @@ def run_rounds(
 def _wait(
     ingestion: Ingestion, upkeep: TablesKeptUp, builds: BuildsBeside | None, stop: Stop
 ) -> float | None:
-    """Waits for files, or until what failed is to be tried again; upkeep goes on meanwhile.
+    """Waits for news, or until what failed is to be tried again; upkeep goes on meanwhile.
 
     Returns:
-        When the oldest came, in epoch seconds; None if it is to stop.
+        Since when the oldest waits, in epoch seconds; None if it is to stop.
     """
     began = time.monotonic()
-    first_seen = None
-    before: list[Path] = []
     while not stop.sign:
         if builds:
             builds.look_after()
-        waiting, is_owing = ingestion.due()
-        now = time.monotonic()
-        if waiting:
-            first_seen = first_seen or now
-            # A stream of files that never ends is not waited for.
-            if waiting == before or now - first_seen > _PATIENCE_SECONDS:
-                with suppress(FileNotFoundError):
-                    # The rename into the inbox, not the writing before it.
-                    return min(path.stat().st_ctime for path in waiting)
-        elif is_owing:
-            return time.time()
-        elif now - began > _PATIENCE_SECONDS:
+        if (since := ingestion.due_since()) is not None:
+            return since
+        if time.monotonic() - began > _IDLE_SECONDS:
             upkeep.go_on()
-        before = waiting
         time.sleep(_LOOK_SECONDS)
     return None
 

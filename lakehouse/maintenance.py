@@ -22,8 +22,9 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from ingestion.bronze import AUDIT_TABLES
+from ingestion.faults import LoadError, first_line
 from ingestion.gate import GateError
-from ingestion.loads import LoadError, Loads, first_line, only_ingestion
+from ingestion.loads import Loads, only_ingestion
 from ingestion.lock import LockedError
 from lakehouse.domains import JOURNAL, append_state, states_of, tables_of
 from lakehouse.engine import local
@@ -85,7 +86,7 @@ def maintain(
             except (PySparkException, OSError) as error:
                 failures.append(f"{table}: {first_line(error)}")
         try:
-            archived = Loads(spark, settings.paths, local.declared_tables()).forget_files()
+            archived = Loads(spark, settings.paths, local.declared_tables()).forget()
         except (LoadError, GateError) as error:
             failures.append(str(error))
     return done, archived, failures

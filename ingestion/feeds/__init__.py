@@ -1,1 +1,1 @@
-"""One module a way in: each gives a streaming DataFrame of a declared table's rows as they came."""
+"""The ways in: a module each, with one class `Feed` that keeps to `ingestion.feeds.feed.Feed`."""

@@ -1,249 +1,417 @@
-"""Landed files as a stream of rows, every value the text that was delivered.
+"""Files: from the inbox through the gate to landing, and from there as a stream into bronze.
 
-landing/<source>.<table>/<sha256>.<name>.<ext>  -->  declared columns + _raw
-                                                     + _source_file + _source_sha256
+inbox --gate--> landing --availableNow--> bronze     audit.files: every file and its fate
+└-> quarantine
 """
 
 from __future__ import annotations
 
-import re
-import tempfile
-from collections.abc import Sequence
+import shutil
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
 
+from ingestion import bronze
 from ingestion.declaration import SourceTable
+from ingestion.faults import LoadError, is_of_the_engine, told
+from ingestion.feeds.feed import Feed, SoFar, SourceLoad
+from ingestion.feeds.landed import read_files, unreadable_files
+from ingestion.gate import (
+    GateError,
+    Inspection,
+    StillBeingWritten,
+    archive_landed,
+    discard,
+    inspect,
+    land,
+    landed_files,
+    quarantine,
+    waiting_files,
+    withdrawn,
+)
 from ingestion.home import Home
 
-# What Hadoop's line reader and the gate both call blank: nothing but characters up to U+0020.
-_NOT_BLANK = "value rlike '[^\\\\x00-\\\\x20]'"
-# How an engine tells that it lacks something, whatever it reads.
-_OF_THE_ENGINE = re.compile(
-    "OutOfMemory|ACQUIRE_MEMORY|Cannot allocate memory|No space left|quota exceeded"
-    "|Too many open files|Input/output error|Read-only file system|Stale file handle"
-    "|Permission denied|AccessDenied|FileNotFound|NoSuchFile|PATH_NOT_FOUND"
-    "|ConnectException|Connection (?:refused|reset|timed out)|Broken pipe"
-    "|UNAVAILABLE|DEADLINE_EXCEEDED|InvalidHandle|INVALID_HANDLE|Interrupted|Cancel"
-)
-# A file's place, whose name may hold anything.
-_PLACE = re.compile(r"file:\S+")
-# Arrow's names of dbt's types.
-_ARROW = {
-    "string": "string",
-    "bigint": "int64",
-    "int": "int32",
-    "double": "float64",
-    "boolean": "bool",
-    "date": "date32",
-    "timestamp": "timestamp[us]",
-}
-_CAUSE = re.compile(r"^Caused by: ([\w.$]+)(?:: (.*))?$", re.MULTILINE)
+# In a checkpoint that has been emptied on purpose: the last load of the files it knew.
+_FORGOTTEN = "forgotten"
+# What the reason of a file begins with that has landed and gone to quarantine after all.
+_UNREADABLE = "the engine cannot read it: "
+# How long a delivery may take before what is there of it is taken in.
+_PATIENCE_SECONDS = 1.0
 
 
-def read_files(
-    spark: SparkSession, table: SourceTable, home: Home, paths: Sequence[Path] | None = None
-) -> DataFrame:
-    """The landed files of one table, as a stream: each once over the life of a checkpoint.
+class Files(Feed):
+    """What is delivered into the inbox, a folder a table."""
 
-    Args:
-        spark: A session.
-        table: The declared table.
-        home: The home that holds the landing.
-        paths: These files alone instead, and not as a stream.
-
-    Returns:
-        A DataFrame, streaming unless `paths` are given: the declared columns, `_raw` (string; the
-        whole line where the columns do not hold all of it), `_source_file` and `_source_sha256`
-        (string).
-    """
-    folder = home.landing / table.full_name
-    folder.mkdir(parents=True, exist_ok=True)
-    reader: Any = spark.readStream.option("recursiveFileLookup", "true")
-    where: Any = str(folder)
-    if paths is not None:
-        reader, where = spark.read, [str(path) for path in paths]
-    names = [column.name for column in table.columns]
-    if table.format == "csv":
-        schema = ", ".join(f"`{name}` string" for name in [*names, "_raw"])
-        rows = (
-            reader.schema(schema)
-            .options(header=True, mode="PERMISSIVE", columnNameOfCorruptRecord="_raw", escape='"')
-            .csv(where)
-        )
-        columns = [F.col(name) for name in [*names, "_raw"]]
-    elif table.format == "json":
-        rows = _with_objects(reader.text(where).where(F.expr(_NOT_BLANK)))
-        columns = _json_columns(names)
-    else:
-        schema = ", ".join(f"`{column.name}` {column.data_type}" for column in table.columns)
-        rows = reader.schema(schema).load(where, format="parquet")
-        columns = [F.col(name) for name in names] + [F.lit(None).cast("string").alias("_raw")]
-    selected: DataFrame = rows.select(*columns, *_origin(table))
-    return selected
-
-
-def unreadable_files(
-    spark: SparkSession, table: SourceTable, home: Home, paths: Sequence[Path]
-) -> dict[Path, str]:
-    """Finds the files that the engine cannot read although the gate could; it writes nothing.
-
-    A file counts that fails alone, twice, while the engine reads another in between. Where the
-    engine lacks space, memory or a connection, none does.
-
-    Returns:
-        The files, each with the engine's reason.
-    """
-    fault = _fault(spark, table, home, paths) if paths else None
-    if fault is None or is_of_the_engine(fault):
-        return {}
-    if len(paths) > 1:
-        middle = len(paths) // 2
-        halves = (paths[:middle], paths[middle:])
-        first, second = (unreadable_files(spark, table, home, half) for half in halves)
-        return first | second
-    scratch = home.root / "scratch"  # the engine's, which empties it at its start
-    scratch.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="another-", dir=scratch) as folder:
-        another = _readable_file(table, Path(folder))
-        if _fault(spark, table, home, [another]) is not None:
-            return {}
-    fault = _fault(spark, table, home, paths)
-    if fault is None or is_of_the_engine(fault):
-        return {}
-    return {paths[0]: cause_of(fault)}
-
-
-def is_of_the_engine(error: PySparkException) -> bool:
-    """Whether an error tells of a lack of space, memory or connection, not of a file's content."""
-    text = _PLACE.sub("", str(error).strip())
-    causes = " ".join(f"{kind} {cause}" for kind, cause in _CAUSE.findall(text))
-    return _OF_THE_ENGINE.search(causes or text.partition("\n")[0]) is not None
-
-
-def cause_of(error: PySparkException) -> str:
-    """What an error of the engine comes from, in a line of at most 1,000 characters."""
-    text = str(error).strip()
-    causes = [cause or kind for kind, cause in _CAUSE.findall(text)]
-    return (causes[-1] if causes else text.partition("\n")[0] or type(error).__name__)[:1000]
-
-
-def _fault(
-    spark: SparkSession, table: SourceTable, home: Home, paths: Sequence[Path]
-) -> PySparkException | None:
-    """What the engine says when it reads these files to their end; None if it can."""
-    try:
-        read_files(spark, table, home, paths).write.format("noop").mode("overwrite").save()
-    except PySparkException as error:
-        return error
-    return None
-
-
-def _readable_file(table: SourceTable, folder: Path) -> Path:
-    """A small file of a table's format that every engine reads."""
-    path = folder / f"another.{table.format}"
-    if table.format == "parquet":
-        types = {name: pa.type_for_alias(alias) for name, alias in _ARROW.items()}
-        nulls = {
-            column.name: pa.nulls(1, types[column.data_type])
-            for column in table.columns
-            if column.data_type in types
+    def __init__(
+        self, spark: SparkSession, home: Home, tables: Sequence[SourceTable], so_far: SoFar
+    ) -> None:
+        super().__init__(spark, home, tables, so_far)
+        for table in tables:
+            (home.inbox / table.full_name).mkdir(parents=True, exist_ok=True)
+        self._known = self._taken_in()
+        self._withdrawn = {
+            (row["source"], row["sha256"])
+            for row in spark.sql(
+                "select distinct source, sha256 from audit.files "
+                f"where status = 'quarantined' and reason like '{_UNREADABLE}%'"
+            ).collect()
         }
-        pq.write_table(pa.table(nulls), path, compression="zstd")
-    else:
-        line = ",".join(column.name for column in table.columns)
-        path.write_text(f"{line}\n{line}\n" if table.format == "csv" else "{}\n")
-    return path
+        self._found: list[Inspection] = []
+        self._seen: list[Path] = []
+        self._seen_since = 0.0
+
+    def waits_since(self, but: Collection[str]) -> float | None:
+        """Since when files wait: one delivery may be several, so that not before it is still.
+
+        A stream of files that never ends is not waited for.
+        """
+        files: list[Path] = []
+        for table in self.tables:
+            if table.full_name not in but:
+                with suppress(GateError):  # the round tells of it, with the other sources' news
+                    files += waiting_files(self.home, table)
+        before, self._seen = self._seen, files
+        now = time.monotonic()
+        if not before:
+            self._seen_since = now
+        if files and (files == before or now - self._seen_since > _PATIENCE_SECONDS):
+            with suppress(FileNotFoundError):
+                # The rename into the inbox, not the writing before it.
+                return min(path.stat().st_ctime for path in files)
+        return None
+
+    def news(self, but: Collection[str]) -> dict[str, str | None]:
+        """The sources that files wait for; each file is read to its end."""
+        faults: dict[str, str] = {}
+        tables = [table for table in self.tables if table.full_name not in but]
+        found = [found for table in tables for found in self._inspect(table, faults)]
+        self._found = self._without_seen_paths(found, faults)
+        return {found.table.full_name: None for found in self._found} | faults
+
+    def begin(self, load_id: int, loads: Mapping[str, SourceLoad]) -> set[str]:
+        """Writes the files' fates down and moves them: to landing, quarantine, or nowhere."""
+        self._seen = []
+        fates = self._fates(self._found)
+        self._record_fates(load_id, fates)
+        left = self._move(fates, loads)
+        self._record_fates(load_id, [(found, "left") for found in left])
+        return {found.table.full_name for found, _ in fates}
+
+    def take_in(self, load_id: int, loads: Mapping[str, SourceLoad]) -> None:
+        """Runs the streams of all these tables side by side; each fails for itself."""
+        tables = [table for table in self.tables if table.full_name in loads]
+        queries = {}
+        for table in tables:
+            try:
+                self._check_checkpoint(table)
+                queries[table.full_name] = self._append(table, load_id)
+            except (PySparkException, LoadError) as error:
+                loads[table.full_name].failure = told(error)
+        failed = []
+        for name, query in queries.items():
+            try:
+                query.awaitTermination()
+            except PySparkException as error:
+                loads[name].failure = told(error)
+                failed += [] if is_of_the_engine(error) else [name]
+        for table in tables:
+            if table.full_name in failed:
+                self._set_aside(table, loads[table.full_name], load_id)
+
+    def _append(self, table: SourceTable, load_id: int) -> StreamingQuery:
+        rows = read_files(self.spark, table, self.home)
+        return bronze.append(rows, table, self.home.checkpoints / table.full_name, load_id)
+
+    def _inspect(self, table: SourceTable, faults: dict[str, str]) -> Iterator[Inspection]:
+        """Looks at what waits; a file that cannot be read is a fault of its source alone."""
+        try:
+            for path in waiting_files(self.home, table):
+                try:
+                    yield inspect(path, table, self.home.inbox / table.full_name)
+                except (StillBeingWritten, FileNotFoundError):
+                    continue  # its turn is the next round
+                except GateError as error:
+                    faults[table.full_name] = str(error)
+        except GateError as error:
+            faults[table.full_name] = str(error)
+
+    def _without_seen_paths(
+        self, inspections: list[Inspection], faults: dict[str, str]
+    ) -> list[Inspection]:
+        """Lets the streams forget their files before one comes again that was set aside.
+
+        It may have the same place in landing, and a stream reads no place twice. Where a stream
+        cannot forget yet, the file waits.
+        """
+        again = {
+            found.table.full_name: found.table
+            for found in inspections
+            if not found.reason and (found.table.full_name, found.sha256) in self._withdrawn
+        }
+        for name, table in again.items():
+            if name not in self.so_far.unfinished:
+                try:
+                    self._forget_files_of(table)
+                except (LoadError, GateError) as error:
+                    faults[name] = str(error)
+        waiting = again.keys() & (self.so_far.unfinished | faults.keys())
+        return [
+            found
+            for found in inspections
+            if found.table.full_name not in waiting
+            or (found.table.full_name, found.sha256) not in self._withdrawn
+        ]
+
+    def _record_fates(self, load_id: int, fates: list[tuple[Inspection, str]]) -> None:
+        """Writes every file's fate down, before it is moved.
+
+        A crash in between is made up for by the next round, which finds the file still waiting and
+        its content known but not landed.
+        """
+        now = datetime.now(UTC)
+        bronze.record(
+            self.spark,
+            "audit.files",
+            [
+                (
+                    found.table.full_name,
+                    found.name,
+                    found.sha256,
+                    found.size_bytes,
+                    found.num_rows,
+                    fate,
+                    found.reason,
+                    load_id,
+                    now,
+                )
+                for found, fate in fates
+            ],
+        )
+
+    def _move(
+        self, fates: list[tuple[Inspection, str]], loads: Mapping[str, SourceLoad]
+    ) -> list[Inspection]:
+        """Moves every file to where its fate says.
+
+        Returns:
+            The files that have not landed although they were to.
+        """
+        left = []
+        for found, fate in fates:
+            load = loads[found.table.full_name]
+            try:
+                if fate == "quarantined":
+                    quarantine(self.home, found)
+                    load.quarantined.append((found.name, found.reason or ""))
+                elif fate == "duplicate":
+                    # Unless the file that it doubles was replaced before it could land.
+                    if (load.source, found.sha256) in self._known:
+                        discard(found)
+                        load.duplicates += 1
+                else:
+                    land(self.home, found)
+                    load.landed += 1
+                    self._known.add((load.source, found.sha256))
+                    load.waiting += found.num_rows or 0
+                continue
+            except StillBeingWritten:
+                pass  # replaced since it was inspected: the new one's turn is the next round
+            except GateError as error:
+                load.failure = str(error)
+            if fate == "landed":
+                left.append(found)
+        return left
+
+    def _fates(self, inspections: list[Inspection]) -> list[tuple[Inspection, str]]:
+        """What becomes of each file: landed, duplicate or quarantined."""
+        fates = []
+        seen: set[tuple[str, str]] = set()
+        for found in inspections:
+            identity = (found.table.full_name, found.sha256)
+            if found.reason:
+                fates.append((found, "quarantined"))
+            else:
+                is_double = identity in seen or identity in self._known
+                fates.append((found, "duplicate" if is_double else "landed"))
+                seen.add(identity)
+        return fates
+
+    def _taken_in(self) -> set[tuple[str, str]]:
+        """The source and digest of every file that has landed.
+
+        A crash may have kept a file from landing that is written down as landed; that is made good.
+        """
+        fates = self.spark.sql(
+            "select source, sha256, max(load_id) as load_id, max_by(status, recorded_at) as status "
+            "from audit.files where status in ('landed', 'left') group by source, sha256"
+        ).collect()
+        landed = [row for row in fates if row["status"] == "landed"]
+        finished = self.so_far.finished
+        unsure = [row for row in landed if row["load_id"] > finished.get(row["source"], 0)]
+        # What a kill has kept from its way into quarantine is in landing, and so known.
+        set_aside = [row for row in fates if row["status"] == "left"]
+        there = {
+            source: landed_files(self.home, source)
+            for source in {row["source"] for row in [*unsure, *set_aside]}
+        }
+        landed += [row for row in set_aside if row["sha256"] in there[row["source"]]]
+        left = [row for row in unsure if row["sha256"] not in there[row["source"]]]
+        now = datetime.now(UTC)
+        bronze.record(
+            self.spark,
+            "audit.files",
+            [
+                (row["source"], None, row["sha256"], None, None, "left", None, row["load_id"], now)
+                for row in left
+            ],
+        )
+        return {(row["source"], row["sha256"]) for row in landed if row not in left}
+
+    def _set_aside(self, table: SourceTable, load: SourceLoad, load_id: int) -> None:
+        """Puts landed files that the engine cannot read into quarantine, and takes in the others.
+
+        The stream has planned a batch with all of them. Of that it reads again what is still there,
+        under the same number, so that a kill at any moment leaves the same work to do.
+        """
+        try:
+            rows = self._of_unfinished_loads(table, load_id)
+            unreadable = unreadable_files(self.spark, table, self.home, list(rows))
+            if not unreadable:
+                return
+            refused = [
+                withdrawn(self.home, table, path, f"{_UNREADABLE}{cause}")
+                for path, cause in unreadable.items()
+            ]
+            fates = [(found, fate) for found in refused for fate in ("quarantined", "left")]
+            self._record_fates(load_id, fates)
+            for found in refused:
+                quarantine(self.home, found)
+                load.quarantined.append((found.name, found.reason or ""))
+                self._known.discard((load.source, found.sha256))
+                self._withdrawn.add((load.source, found.sha256))
+                if (num_rows := rows[found.path]) is not None:
+                    load.landed -= 1
+                    load.waiting -= num_rows
+            self._append(table, load_id).awaitTermination()
+            load.failure = None
+        except (GateError, StillBeingWritten, OSError, PySparkException) as error:
+            load.failure = told(error)
+
+    def _of_unfinished_loads(self, table: SourceTable, load_id: int) -> dict[Path, int | None]:
+        """The landed files of the loads that a source has not finished.
+
+        Returns:
+            The files, with the rows of those that this load has brought.
+        """
+        files = self.spark.sql(
+            "select sha256, max(load_id) as load_id, max_by(num_rows, load_id) as num_rows "
+            f"from audit.files where source = '{table.full_name}' and status = 'landed' "
+            "and load_id > (select coalesce(max(load_id), 0) from audit.loads "
+            f"where source = '{table.full_name}' and status = 'finished') group by sha256"
+        ).collect()
+        landed = landed_files(self.home, table.full_name)
+        return {
+            landed[row["sha256"]]: row["num_rows"] if row["load_id"] == load_id else None
+            for row in files
+            if row["sha256"] in landed
+        }
+
+    def _check_checkpoint(self, table: SourceTable) -> None:
+        checkpoint = self.home.checkpoints / table.full_name
+        if (checkpoint / f".{_FORGOTTEN}").exists():
+            self._forget(checkpoint)  # a crash broke it off
+        if (checkpoint / "metadata").exists():
+            return
+        if self._rows_since(table, _last_forgotten(checkpoint)).limit(1).count():
+            raise LoadError(
+                f"{checkpoint} is missing although {table.bronze_name} has rows: taking the files "
+                "in again would double them. Put the folder back from a copy."
+            )
+
+    def _rows_since(self, table: SourceTable, load_id: int) -> DataFrame:
+        return self.spark.table(table.bronze_name).where(f"_load_id > {load_id}")
+
+    def forget(self) -> int:
+        """Archives the landed files that bronze has, and lets the streams forget them.
+
+        Else each run would look through all files that ever came. A source whose last load is
+        unfinished is left alone; one of which bronze lacks rows keeps none of the others waiting.
+
+        Returns:
+            How many files went into the archive.
+
+        Raises:
+            LoadError: Bronze lacks rows of landed files; they stay where they are.
+            GateError: A file cannot be moved.
+        """
+        num_files = 0
+        failures = []
+        for table in self.tables:
+            if table.full_name not in self.so_far.unfinished:
+                try:
+                    num_files += self._forget_files_of(table)
+                except LoadError as error:
+                    failures.append(str(error))
+        if failures:
+            raise LoadError(" ".join(failures))
+        return num_files
+
+    def _forget_files_of(self, table: SourceTable) -> int:
+        checkpoint = self.home.checkpoints / table.full_name
+        if not (checkpoint / "metadata").exists():
+            return 0
+        self._check_bronze(table, checkpoint)
+        num_files = archive_landed(self.home, table.full_name)
+        written = checkpoint / f".{_FORGOTTEN}.part"
+        written.write_text(str(self.so_far.last_load_id))
+        written.replace(checkpoint / f".{_FORGOTTEN}")
+        self._forget(checkpoint)
+        return num_files
+
+    def _check_bronze(self, table: SourceTable, checkpoint: Path) -> None:
+        """Raises unless bronze has rows of every landed file that holds any."""
+        load_id = _last_forgotten(checkpoint)
+        held = {
+            row["_source_sha256"]
+            for row in self._rows_since(table, load_id)
+            .select("_source_sha256")
+            .distinct()
+            .collect()
+        }
+        with_rows = {
+            row["sha256"]
+            for row in self.spark.sql(
+                f"select sha256 from audit.files where source = '{table.full_name}' "
+                f"and status = 'landed' and num_rows > 0 and load_id > {load_id}"
+            ).collect()
+        }
+        if lacking := sorted(landed_files(self.home, table.full_name).keys() & with_rows - held):
+            raise LoadError(
+                f"{table.bronze_name} has no row of {len(lacking)} files in "
+                f"{self.home.landing / table.full_name}, the first {lacking[0][:12]}...: their "
+                f"checkpoint {checkpoint} is not the one that belongs to the table"
+            )
+
+    @staticmethod
+    def _forget(checkpoint: Path) -> None:
+        """Empties a checkpoint, but for a file with the last load that was forgotten."""
+        under_way = checkpoint / f".{_FORGOTTEN}"
+        (checkpoint / "metadata").unlink(missing_ok=True)  # first: without it none of it counts
+        for path in checkpoint.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path != under_way:
+                path.unlink()
+        under_way.replace(checkpoint / _FORGOTTEN)
 
 
-def _with_objects(lines: DataFrame) -> DataFrame:
-    """Adds `objects`, of each object of a line a map of the text of all its fields.
-
-    `from_json` stops after the first object and says nothing of what follows. Within brackets a
-    second object is a second element, and whatever else follows leaves nothing at all. Only a line
-    with a bracket of its own might end the array early: see `_only_object`.
-    """
-    standard = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
-    in_brackets = F.concat(F.lit("["), F.col("value"), F.lit("]"))
-    # A column of its own, since it is looked at more than once.
-    return lines.withColumn(
-        "objects", F.from_json(in_brackets, "array<map<string, string>>", standard)
-    )
-
-
-def _only_object(objects: Column) -> Column:
-    """The object that a line consists of; null where it is anything else.
-
-    After a bracket of the line's own the array may have ended before the line does; what follows
-    then ends no object.
-    """
-    line = F.col("value")
-    is_whole = ~F.contains(line, F.lit("]")) | (
-        F.from_json(F.concat(F.lit('{"object":'), line, F.lit("}")), "object map<string, string>")
-        .getField("object")
-        .isNotNull()
-    )
-    return F.when((F.size(objects) == 1) & is_whole, objects.getItem(0))
-
-
-def _json_columns(names: list[str]) -> list[Column]:
-    objects = F.col("objects")
-    # One object, as many fields as columns, and a value for each column: neither repeated fields
-    # nor others. To see so without a look at the keys is worth it: nearly all lines are like this.
-    first = F.get(objects, F.lit(0))
-    values = [first.getItem(name) for name in names]
-    is_exact = (
-        (F.size(objects) == 1)
-        & (F.size(first) == len(names))
-        & ~F.contains(F.col("value"), F.lit("]"))
-    )
-    for value in values:
-        is_exact &= value.isNotNull()
-    only = _only_object(objects)
-    keys = F.map_keys(only)
-    is_as_declared = F.array_sort(keys) == F.array(*[F.lit(name) for name in sorted(names)])
-    has_repeated = F.size(keys) > F.size(F.array_distinct(keys))
-    # Of a repeated field the map would give the first; JSON's readers give the last.
-    last = F.from_json("value", ", ".join(f"`{name}` string" for name in names))
-    return [
-        *(
-            F.when(is_exact, value)
-            .when(has_repeated, last.getField(name))
-            .otherwise(only.getItem(name))
-            .alias(name)
-            for name, value in zip(names, values, strict=True)
-        ),
-        # An absent field is no null: what was there is told by the line alone.
-        F.when(is_exact | is_as_declared, None).otherwise(F.col("value")).alias("_raw"),
-    ]
-
-
-def _origin(table: SourceTable) -> list[Column]:
-    """The delivered name and the digest, from where a file stands in landing; see `landing_path`.
-
-    Of a plain name both are bytes at known places of the file's name. To decode the path for each
-    of millions of rows would take a fifth of the CPU of their way into bronze.
-    """
-    file = F.expr("cast(_metadata.file_name as binary)")
-    extension = F.when(F.substring(file, -3, 3) == F.lit(b".gz"), 3).otherwise(
-        len(f".{table.format}")
-    )
-    # The last piece of a name that was cut may be as long as a digest, and its extension follows.
-    is_plain = (F.substring(file, 65, 1) == F.lit(b".")) & (F.octet_length(file) > 65 + extension)
-    plain_name = F.substring(file, F.lit(66), F.octet_length(file) - 65 - extension)
-    # An encoded name has no dot but the one before its extension.
-    below_folder = F.substring_index("_metadata.file_path", f"/{table.full_name}/", -1)
-    path = F.substring_index(below_folder, ".", 1)
-    encoded = F.replace(F.substring(path, 66, 100_000), F.lit("/"), F.lit(""))
-    decoded = F.try_url_decode(F.replace(encoded, F.lit("="), F.lit("%")))
-    return [
-        F.when(is_plain, plain_name.cast("string")).otherwise(decoded).alias("_source_file"),
-        F.when(is_plain, F.substring(file, 1, 64).cast("string"))
-        .otherwise(F.substring(path, 1, 64))
-        .alias("_source_sha256"),
-    ]
+def _last_forgotten(checkpoint: Path) -> int:
+    """The last load whose files a checkpoint has been made to forget; 0 if there was none."""
+    forgotten = checkpoint / _FORGOTTEN
+    return int(forgotten.read_text()) if forgotten.exists() else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import pkgutil
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,7 +19,8 @@ import pytest
 
 from generators.network.tables import SCHEMAS
 from ingestion import gate
-from ingestion.loads import LoadError, only_ingestion
+from ingestion.faults import LoadError
+from ingestion.loads import only_ingestion
 from ingestion.lock import LockedError
 from lakehouse import reading
 from lakehouse.engine import local
@@ -162,7 +164,7 @@ def crash_before_the_move(lakehouse: Lakehouse) -> None:
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ingestion.loads.land", fail)
+        patch.setattr("ingestion.feeds.files.land", fail)
         with pytest.raises(KeyboardInterrupt):
             lakehouse.ingest()
 
@@ -370,9 +372,9 @@ def test_a_batch_of_nothing_but_what_the_engine_cannot_read_ends_well(
 
 
 KILLED = {
-    "while it looks for the file": "unreadable_files",
-    "before the file is moved": "quarantine",
-    "after the file is moved": "append",
+    "while it looks for the file": "ingestion.feeds.files.unreadable_files",
+    "before the file is moved": "ingestion.feeds.files.quarantine",
+    "after the file is moved": "ingestion.bronze.append",
     "before the checkpoint": "",
 }
 
@@ -387,15 +389,17 @@ def test_a_kill_while_a_file_is_set_aside_is_made_up_for(
     lakehouse.deliver(CONNECTIONS, f"bad {number}.parquet", unreadable(number + 1))
     if killed := KILLED[moment]:
         calls = iter([True, False])
-        real = getattr(__import__("ingestion.loads", fromlist=[killed]), killed)
+        real = pkgutil.resolve_name(killed)
 
         def fail(*arguments: object) -> object:
-            if killed == "append" and next(calls):  # the stream that fails by itself
+            if killed == "ingestion.bronze.append" and next(
+                calls
+            ):  # the stream that fails by itself
                 return real(*arguments)
             raise KeyboardInterrupt
 
         with blind_gate.context() as patch, suppress(KeyboardInterrupt):
-            patch.setattr(f"ingestion.loads.{killed}", fail)
+            patch.setattr(killed, fail)
             lakehouse.ingest()
     else:
         lakehouse.ingest()
@@ -421,7 +425,7 @@ def test_where_the_engine_reads_nothing_no_file_is_to_blame(
     lakehouse.deliver(CONNECTIONS, "kept.parquet", unreadable(200))
     lakehouse.deliver(CONNECTIONS, "waits.parquet", connection(201))
     with blind_gate.context() as patch:
-        patch.setattr("ingestion.feeds.files._readable_file", broken)
+        patch.setattr("ingestion.feeds.landed._readable_file", broken)
         load = lakehouse.ingest()
     assert load is not None
     assert load.sources[0].quarantined == []

@@ -15,7 +15,7 @@ from typing import Any
 
 from pyspark.errors import PySparkException
 
-from ingestion.loads import LoadError, first_line
+from ingestion.faults import LoadError, first_line
 from lakehouse.build import BUILD_UNTESTED, TEST, Dbt
 from lakehouse.domains import JOURNAL, State, append_state
 from lakehouse.engine import local

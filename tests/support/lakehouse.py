@@ -71,7 +71,7 @@ class Lakehouse:
 
     def forget_files(self) -> int:
         with self._loads() as loads:
-            return loads.forget_files()
+            return loads.forget()
 
     def empty(self) -> None:
         """Leaves the lakehouse as if nothing had ever come; the engine stays up."""

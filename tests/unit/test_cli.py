@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from ingestion.feeds.feed import SourceLoad
 from ingestion.gate import waiting_files
 from ingestion.home import Home
-from ingestion.loads import Load, SourceLoad
+from ingestion.loads import Load
 from lakehouse import cli
 from lakehouse.build import Builds, Done
 from lakehouse.cli import Format, Output, _options_first

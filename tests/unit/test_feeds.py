@@ -1,11 +1,20 @@
-"""What an error of the engine says of a file, and what of the engine."""
+"""What an error of the engine says of a file, and what of the engine; when files are news."""
 
 from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pyspark.errors import PySparkException
 
-from ingestion.feeds.files import cause_of, is_of_the_engine
+from ingestion.declaration import Column, SourceTable
+from ingestion.faults import cause_of, is_of_the_engine
+from ingestion.feeds.feed import SoFar
+from ingestion.feeds.files import Files
+from ingestion.home import Home
 
 OF_A_FILE = "[FAILED_READ_FILE.NO_HINT] Encountered error while reading file file:/home/landing/{}"
 
@@ -52,3 +61,45 @@ def test_a_lost_connection_is_the_engines() -> None:
     assert is_of_the_engine(PySparkException("<_InactiveRpcError: StatusCode.UNAVAILABLE ...>"))
     assert is_of_the_engine(PySparkException("[INVALID_HANDLE.SESSION_CLOSED] The handle ..."))
     assert cause_of(PySparkException("the reason\nand more")) == "the reason"
+
+
+class Inbox:
+    """The files' feed, without an engine: what has landed before is not asked for."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        table = SourceTable("a", "b", "a_b", (Column("x", "string"),), "csv", ("x",), "refuse")
+        self.now = 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        spark = SimpleNamespace(sql=lambda _: SimpleNamespace(collect=list))
+        self.folder = home / "inbox" / "a.b"
+        self.feed = Files(spark, Home(home), [table], SoFar(0, {}, set()))  # type: ignore[arg-type]
+
+    def deliver(self, name: str) -> float:
+        file = self.folder / name
+        file.write_text("x\n1\n")
+        os.utime(file, (0, 0))
+        return file.stat().st_ctime
+
+
+@pytest.fixture
+def inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inbox:
+    return Inbox(tmp_path, monkeypatch)
+
+
+def test_a_file_of_any_age_is_news_as_soon_as_two_looks_see_the_same(inbox: Inbox) -> None:
+    assert inbox.feed.waits_since(()) is None
+    came = inbox.deliver("old.csv")
+    assert came > 0
+    assert inbox.feed.waits_since(()) is None
+    assert inbox.feed.waits_since(()) == came
+    assert inbox.feed.waits_since({"a.b"}) is None
+
+
+def test_files_that_never_end_are_not_waited_for_longer_than_a_second(inbox: Inbox) -> None:
+    came = inbox.deliver("0.csv")
+    looks = []
+    for number in range(1, 6):
+        looks.append(inbox.feed.waits_since(()))
+        inbox.deliver(f"{number}.csv")
+        inbox.now += 0.3
+    assert looks == [None] * 4 + [came]

@@ -12,7 +12,9 @@ from types import SimpleNamespace
 import pytest
 
 from ingestion.declaration import Column, SourceTable
-from ingestion.loads import Load, LoadError, SourceLoad
+from ingestion.faults import LoadError
+from ingestion.feeds.feed import SourceLoad
+from ingestion.loads import Load
 from ingestion.lock import LockedError
 from lakehouse import live
 from lakehouse.build import Done
@@ -33,12 +35,17 @@ class FakeLoads:
         self.made = 0
         self.taken_in: list[list[str]] = []
         self.unfinished: set[str] = set()
+        self.waiting: dict[str, float] = {}
         self.failing: set[str] = set()
         self.engine_fails = False
 
     def __call__(self, *_: object) -> FakeLoads:
         self.made += 1
         return self
+
+    def waits_since(self, but: set[str]) -> float | None:
+        times = [since for source, since in self.waiting.items() if source not in but]
+        return min(times, default=None)
 
     def run(self, but: set[str]) -> Load | None:
         if self.engine_fails:
@@ -69,12 +76,6 @@ class Loop:
         monkeypatch.setattr(live, "Loads", self.loads)
         self.ingestion = Ingestion(Settings(home=home), TABLES)
 
-    def deliver(self, source: str) -> Path:
-        file = self.home / "inbox" / source / "f.csv"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("x\n1\n")
-        return file
-
 
 @pytest.fixture
 def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
@@ -82,45 +83,46 @@ def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
 
 
 def test_what_an_earlier_loop_left_is_taken_in_at_once(loop: Loop) -> None:
-    assert loop.ingestion.due() == ([], True)
+    assert loop.ingestion.due_since() is not None
     assert loop.ingestion.take_in(0)
-    assert loop.ingestion.due() == ([], False)
+    assert loop.ingestion.due_since() is None
 
 
 def test_a_source_that_fails_is_left_out_longer_and_longer_and_the_others_go_on(
     loop: Loop,
 ) -> None:
-    files = {source: loop.deliver(source) for source in ("a.b", "a.c")}
+    loop.loads.waiting = {"a.b": 5.0, "a.c": 6.0}
     loop.loads.failing = {"a.b"}
     loop.ingestion.take_in(0)
-    assert loop.ingestion.due() == ([files["a.c"]], False)
+    assert loop.ingestion.due_since() == 6.0
     loop.ingestion.take_in(0)
     assert loop.loads.taken_in == [["a.b", "a.c"], ["a.c"]]
     tried = []
+    loop.loads.waiting = {}
     for minute in range(1, 20):
         loop.now += 60
-        if loop.ingestion.due()[1]:
+        if loop.ingestion.due_since() is not None:
             loop.ingestion.take_in(0)
             tried.append(minute)
     assert tried == [1, 3, 7, 15]
     loop.loads.failing = set()
     loop.now += 3600
     loop.ingestion.take_in(0)
-    assert loop.ingestion.due() == (list(files.values()), False)
+    loop.loads.waiting = {"a.b": 5.0, "a.c": 6.0}
+    assert loop.ingestion.due_since() == 5.0
 
 
 def test_a_failure_of_the_engine_is_tried_again_with_what_the_tables_say(loop: Loop) -> None:
-    loop.deliver("a.b")
     loop.ingestion.take_in(0)
     loop.ingestion.take_in(0)
     assert loop.loads.made == 1
     loop.loads.engine_fails = True
     with pytest.raises(LoadError):
         loop.ingestion.take_in(0)
-    assert loop.ingestion.due() == ([], False)
+    assert loop.ingestion.due_since() is None
     loop.loads.engine_fails = False
     loop.now += 60
-    assert loop.ingestion.due()[1]
+    assert loop.ingestion.due_since() is not None
     loop.ingestion.take_in(0)
     assert loop.loads.made == 2
 
@@ -141,22 +143,12 @@ def wait(ingestion: object, sign: int = 0) -> float | None:
     )
 
 
-def test_a_file_of_any_age_is_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "inbox" / "a.b" / "old.csv"
-    file.parent.mkdir(parents=True)
-    file.write_text("x\n1\n")
-    os.utime(file, (0, 0))
-    came = file.stat().st_ctime
-    assert came > 0
-    assert wait(Ingestion(Settings(home=tmp_path), TABLES)) == came
-
-
 def test_a_stop_ends_the_wait() -> None:
-    assert wait(SimpleNamespace(due=lambda: ([], True)), sign=2) is None
+    assert wait(SimpleNamespace(due_since=lambda: 7.0), sign=2) is None
 
 
 def test_what_failed_is_tried_again() -> None:
-    assert wait(SimpleNamespace(due=lambda: ([], True))) is not None
+    assert wait(SimpleNamespace(due_since=lambda: 7.0)) == 7.0
 
 
 def test_a_round_tells_of_failures_and_refused_files(loop: Loop) -> None:

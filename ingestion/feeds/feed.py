@@ -1,0 +1,167 @@
+"""What a way in is, for those who know none by name.
+
+    news       what is new, and what keeps it from being taken in
+    begin      write down what is about to come under a load's number
+    take_in    bring it into bronze, and count up what came
+
+What proves that nothing comes twice is the feed's own: a file's digest, a topic's offsets, the key
+and version of a table's row.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from pyspark.sql import SparkSession
+
+import ingestion.feeds
+from ingestion.declaration import SourceTable
+from ingestion.home import Home
+
+
+@dataclass
+class SourceLoad:
+    """What one load did for one source, counted up while it runs.
+
+    Attributes:
+        source: `<source>.<table>`.
+        landed: Files that passed the gate.
+        waiting: The rows that waited, as far as that is known.
+        is_exact: Whether so many must come.
+        rows: The rows that bronze received.
+        duplicates: Files whose bytes had been taken in before.
+        quarantined: Names of refused files, each with its reason.
+        failure: Why the source failed; None if it did not.
+    """
+
+    source: str
+    landed: int = 0
+    waiting: int = 0
+    is_exact: bool = True
+    rows: int | None = None
+    duplicates: int = 0
+    quarantined: list[tuple[str, str]] = field(default_factory=list)
+    failure: str | None = None
+
+
+@dataclass
+class SoFar:
+    """What the loads so far have left behind.
+
+    Attributes:
+        last_load_id: The number of the last one, closed or not; 0 before the first.
+        finished: The last load that each source has finished; 0 where there is none.
+        unfinished: The sources that their last load could not take in whole.
+    """
+
+    last_load_id: int
+    finished: Mapping[str, int]
+    unfinished: set[str]
+
+
+class Feed:
+    """One way in, for all tables that come by it; it does nothing until its methods are filled in.
+
+    Args:
+        spark: A session from `ingestion.bronze.connect`.
+        home: The home.
+        tables: All declared tables; which come by this way, and how, is in their declaration.
+        so_far: The loads so far, which `Loads` keeps up to date.
+    """
+
+    # Whether what it finds is delivered into the inbox, so that the files' feed takes it in.
+    fills_inbox: ClassVar[bool] = False
+
+    def __init__(
+        self, spark: SparkSession, home: Home, tables: Sequence[SourceTable], so_far: SoFar
+    ) -> None:
+        self.spark = spark
+        self.home = home
+        self.tables = tables
+        self.so_far = so_far
+
+    @classmethod
+    def check(cls, table: SourceTable) -> None:
+        """Looks at what a table's declaration says to this feed.
+
+        Raises:
+            DeclarationError: It cannot follow.
+        """
+
+    @classmethod
+    def standing(cls, home: Home, tables: Sequence[SourceTable]) -> list[dict[str, Any]]:
+        """Where it stands with what it reads from, for `lakehouse status`: records of one shape."""
+        return []
+
+    @classmethod
+    def setting(cls) -> tuple[str, str] | None:
+        """What it is set up to read from, and how to change that; None where nothing is set."""
+        return None
+
+    def waits_since(self, but: Collection[str]) -> float | None:
+        """Since when something waits that may be taken in now, in epoch seconds; asked often.
+
+        Args:
+            but: The sources that are left out.
+        """
+        return None
+
+    def news(self, but: Collection[str]) -> dict[str, str | None]:
+        """The sources of which something is new, each with what keeps it from coming in, if so.
+
+        Args:
+            but: The sources that are left out.
+        """
+        return {}
+
+    def begin(self, load_id: int, loads: Mapping[str, SourceLoad]) -> set[str]:
+        """Gets ready what is new, and counts in `loads` what waits.
+
+        Returns:
+            The sources whose part in this load it has written down, so that a crash is seen.
+        """
+        return set()
+
+    def take_in(self, load_id: int, loads: Mapping[str, SourceLoad]) -> None:
+        """Brings what is new of these sources into bronze; each fails for itself, in `loads`."""
+
+    def forget(self) -> int:
+        """Lets go of what need not be looked at again.
+
+        Returns:
+            How many files went into the archive.
+
+        Raises:
+            LoadError, GateError: Something cannot be let go of; it stays as it is.
+        """
+        return 0
+
+    def accept(self, source: str) -> list[str]:
+        """Goes on although something is lost that had stopped a source.
+
+        Returns:
+            What is lost, a line each; nothing where nothing had stopped it.
+        """
+        return []
+
+
+def all_feeds() -> dict[str, type[Feed]]:
+    """The feeds by their module's name, those first that fill the inbox."""
+    modules = [
+        importlib.import_module(f"{ingestion.feeds.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(ingestion.feeds.__path__)
+    ]
+    feeds = {
+        module.__name__.rpartition(".")[2]: found
+        for module in modules
+        for found in vars(module).values()
+        if isinstance(found, type)
+        and issubclass(found, Feed)
+        and found.__module__ == module.__name__
+        and found is not Feed
+    }
+    return dict(sorted(feeds.items(), key=lambda item: not item[1].fills_inbox))
