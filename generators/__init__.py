@@ -15,7 +15,7 @@ from typing import Any
 
 def domains() -> list[str]:
     """The domains of which data can be made up, sorted."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
 
 
 def story(domain: str) -> Any:

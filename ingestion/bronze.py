@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -96,22 +96,24 @@ def create_tables(spark: SparkSession, tables: list[SourceTable]) -> None:
         for schema in ("bronze", "audit")
         for row in spark.sql(f"show tables in {schema}").collect()
     }
-    for name, columns in AUDIT_TABLES.items():
+    for name, ddl in AUDIT_TABLES.items():
         if name not in existing:
-            spark.sql(f"create table if not exists {name} ({columns}) using delta")
+            spark.sql(f"create table if not exists {name} ({ddl}) using delta")
     for table in tables:
+        columns = {column.name: column.data_type for column in table.columns} | METADATA_COLUMNS
+        columns |= {column.name: column.data_type for column in table.technical}
         if table.bronze_name not in existing:
-            columns = ", ".join(
-                f"`{name}` {data_type}"
-                for name, data_type in [
-                    *((column.name, column.data_type) for column in table.columns),
-                    *METADATA_COLUMNS.items(),
-                ]
-            )
             spark.sql(
-                f"create table if not exists {table.bronze_name} ({columns}) using delta "
+                f"create table if not exists {table.bronze_name} ({_ddl(columns)}) using delta "
                 f"tblproperties ({_BRONZE_PROPERTIES})"
             )
+        elif lacking := columns.keys() - set(spark.table(table.bronze_name).columns):
+            added = {name: columns[name] for name in columns if name in lacking}
+            spark.sql(f"alter table {table.bronze_name} add columns ({_ddl(added)})")
+
+
+def _ddl(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"`{name}` {data_type}" for name, data_type in columns.items())
 
 
 @contextmanager

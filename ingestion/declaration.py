@@ -2,18 +2,22 @@
 
     models/staging/<source>/_<source>__sources.yml  ->  {"<source>.<table>": SourceTable}
 
-A table takes part when it has `config.meta.landing`: `format`, `key` and `unknown_columns`.
+A table takes part when it has `config.meta.landing`: `format`, `key`, `unknown_columns`, and for
+each way in besides files what its feed has to know, under the feed's name.
 """
 
 from __future__ import annotations
 
+import pkgutil
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args
 
 import yaml
+
+import ingestion.feeds
 
 Format = Literal["csv", "json", "parquet"]
 UnknownColumns = Literal["keep", "refuse"]
@@ -54,6 +58,8 @@ class SourceTable:
         format: How files of this table are written.
         key: The columns that make up the business key.
         unknown_columns: What becomes of delivered columns that are not declared.
+        technical: The columns that ingestion adds, `_...`.
+        feeds: What is said to the feeds by which it may come, besides files, by their names.
     """
 
     source: str
@@ -63,6 +69,8 @@ class SourceTable:
     format: Format
     key: tuple[str, ...]
     unknown_columns: UnknownColumns
+    technical: tuple[Column, ...] = ()
+    feeds: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def full_name(self) -> str:
@@ -126,8 +134,11 @@ def _read_table(
     name = _name(table.get("name"), _NAME, f"{where}: table name")
     identifier = f"{source_name}_{name}"
     _one_of(table.get("identifier"), (identifier,), f"{where}: identifier")
+    # Files are everybody's way in, and said in `format`.
+    feeds = [name for _, name, _ in pkgutil.iter_modules(ingestion.feeds.__path__)]
+    feeds.remove("files")
     for option in landing:
-        _one_of(option, _LANDING, f"{where}: option of landing")
+        _one_of(option, (*_LANDING, *feeds), f"{where}: option of landing")
     file_format = _one_of(landing.get("format"), get_args(Format), f"{where}: format")
     unknown_columns = _one_of(
         landing.get("unknown_columns"),
@@ -158,17 +169,26 @@ def _read_table(
         format=cast(Format, file_format),
         key=tuple(key),
         unknown_columns=cast(UnknownColumns, unknown_columns),
+        technical=tuple(column for column in columns if column not in delivered),
+        feeds={
+            name: _typed(landing[name], dict, f"{where}: {name}")
+            for name in feeds
+            if name in landing
+        },
     )
 
 
 def _read_column(column: dict[str, Any], file_format: str, where: str) -> Column:
     name = _name(column.get("name"), _COLUMN_NAME, f"{where}: column name")
     data_type = column.get("data_type")
+    is_technical = name.startswith("_")
+    if is_technical and data_type == "binary":
+        return Column(name, data_type)
     if not isinstance(data_type, str) or not _DATA_TYPE.fullmatch(data_type):
         raise DeclarationError(
             f"{where}: column {name}: data_type is {data_type!r}; allowed: {_DATA_TYPES}"
         )
-    if file_format != "parquet" and data_type != "string" and not name.startswith("_"):
+    if file_format != "parquet" and data_type != "string" and not is_technical:
         raise DeclarationError(
             f"{where}: column {name}: data_type is {data_type!r}; {file_format} columns keep the "
             "delivered text, allowed: string"

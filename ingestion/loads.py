@@ -20,7 +20,7 @@ from pyspark.sql import SparkSession
 from ingestion.bronze import interpreted, record
 from ingestion.declaration import SourceTable
 from ingestion.faults import LoadError
-from ingestion.feeds.feed import SoFar, SourceLoad, all_feeds
+from ingestion.feed import SoFar, SourceLoad, all_feeds
 from ingestion.home import Home
 from ingestion.lock import locked
 

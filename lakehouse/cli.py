@@ -31,8 +31,10 @@ from rich.table import Table
 from rich.text import Text
 
 import generators
+from generators.kafka import sender
 from ingestion.declaration import SourceTable
 from ingestion.faults import LoadError, first_line
+from ingestion.feed import all_feeds
 from ingestion.gate import GateError, accepted_name, stray_entries
 from ingestion.loads import Load, Loads, only_ingestion
 from ingestion.lock import LockedError
@@ -40,6 +42,7 @@ from lakehouse import doctor as checks
 from lakehouse import engine, maintenance, reading
 from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
+from lakehouse.history import History
 from lakehouse.settings import Settings, load_settings
 
 app = typer.Typer(
@@ -236,6 +239,7 @@ def status() -> None:
         raise LakehouseError("The engine is not up. Start it with: lakehouse up")
     tables = local.declared_tables()
     report = reading.status(local.session(settings), settings.paths, tables)
+    report |= {name: feed.standing(settings.paths, tables) for name, feed in all_feeds().items()}
     if output.as_json:
         print(json.dumps({"engine": vars(running)} | report, default=str))
         return
@@ -255,11 +259,7 @@ def land(
 ) -> None:
     """Copy files into the inbox."""
     settings = _settings()
-    known = {declared.full_name for declared in local.declared_tables()}
-    if table not in known:
-        raise LakehouseError(
-            f"{table} is no declared source. Known: {', '.join(sorted(known))}", exit_code=2
-        )
+    _check_declared(table)
     for file in files:
         if not file.is_file():
             raise LakehouseError(f"{file} is no file.", exit_code=2)
@@ -270,6 +270,14 @@ def land(
         if name != file.name:
             output.say(f"{file} is delivered as {name}")
     output.say(f"Delivered to {inbox}: {len(files)}. Take them in and build with: lakehouse run")
+
+
+def _check_declared(table: str) -> None:
+    known = {declared.full_name for declared in local.declared_tables()}
+    if table not in known:
+        raise LakehouseError(
+            f"{table} is no declared source. Known: {', '.join(sorted(known))}", exit_code=2
+        )
 
 
 def _deliver(files: list[Path], inbox: Path) -> list[str]:
@@ -321,6 +329,13 @@ def _names(name: str, max_bytes: int) -> Iterator[str]:
         yield stem + tail
 
 
+class To(StrEnum):
+    """Where made-up data goes."""
+
+    FILES = "files"
+    KAFKA = "kafka"
+
+
 Every = Annotated[
     str | None,
     typer.Option(metavar="SECONDS", help="Rounds without end, for example every 5s; Ctrl-C ends."),
@@ -349,8 +364,11 @@ def generate(
             metavar="SECONDS", help="network: as it happens, a set of files every 5s; Ctrl-C ends."
         ),
     ] = None,
+    to: Annotated[
+        To, typer.Option(help="files: the inbox; kafka: messages to topics, the rest as files.")
+    ] = To.FILES,
 ) -> None:
-    """Write made-up data into the inbox."""
+    """Write made-up data into the inbox, or send it to topics."""
     home = _settings().paths
     sizes = {"users": users, "servers": servers, "customers": customers}
     given: dict[str, Any] = {name: size for name, size in sizes.items() if size is not None}
@@ -364,6 +382,8 @@ def generate(
         raise LakehouseError(
             f"--{strange[0].removesuffix('_')} is no option of {domain}.", exit_code=2
         )
+    if to is To.KAFKA:
+        given["send"] = sender()
     given |= {"minutes": minutes, "late": late, "duplicates": duplicates, "corrupt": corrupt}
     if every is None:
         files = story.write(home, seed, **given)
@@ -382,13 +402,57 @@ def generate(
 def ingest(
     once: Annotated[bool, typer.Option("--once", help="One round; the default.")] = False,
     every: Every = None,
+    history: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Old files, in batches; stopped, it goes on."),
+    ] = None,
+    into: Annotated[
+        str | None, typer.Option(metavar="SOURCE.TABLE", help="Whose files these are.")
+    ] = None,
 ) -> None:
-    """Take what waits in the inbox into bronze."""
+    """Take what waits into bronze: files of the inbox, messages of Kafka."""
     settings = _settings()
+    if history is not None or into is not None:
+        _take_in_history(settings, history, into, is_alone=every is None and not once)
+        return
     if every is not None:
         _run_rounds(settings, once, every, build_every=None)
     with only_ingestion(settings.paths):
         _end(_load(settings), [])
+
+
+def _take_in_history(
+    settings: Settings, folder: Path | None, into: str | None, *, is_alone: bool
+) -> None:
+    if folder is None or into is None or not is_alone:
+        raise LakehouseError(
+            "Old files are taken in like this: lakehouse ingest --history FOLDER --into "
+            "SOURCE.TABLE",
+            exit_code=2,
+        )
+    _check_declared(into)
+    if not folder.is_dir():
+        raise LakehouseError(f"{folder} is no folder.", exit_code=2)
+    tables = local.declared_tables()
+    [table] = [table for table in tables if table.full_name == into]
+    with only_ingestion(settings.paths):
+        session = _session(settings)
+        history = History(session, settings.paths, table, folder)
+        loads = Loads(session, settings.paths, tables)
+        failures: list[str] = []
+        with output.progress() as show:
+            for load in history.take_in(loads, show):
+                failures += load.failures
+        proof = history.prove()
+        output.say(
+            f"{into}: {proof.files:,} files; {proof.rows_in_bronze:,} rows in bronze of the "
+            f"{proof.rows:,} that they hold; files delivered before: {proof.doubles}; refused, and "
+            f"kept in quarantine: {len(proof.refused)}"
+        )
+        for name, reason in proof.refused:
+            output.say(f"  {name}: {reason}")
+        if failures:
+            raise LakehouseError("; ".join(failures))
 
 
 def _run_rounds(settings: Settings, once: bool, every: str, *, build_every: str | None) -> None:
@@ -425,7 +489,7 @@ def _load(settings: Settings) -> Load | None:
     load = Loads(_session(settings), settings.paths, tables).run()
     _tell_strays(settings, tables)
     if load is None:
-        output.say("Nothing waits in the inbox.")
+        output.say("Nothing waits.")
         return None
     for source in load.sources:
         output.say(
@@ -491,6 +555,19 @@ def run(
                 if done.failure:
                     failures.append(f"{done.domain}: {done.failure}")
         _end(load, failures)
+
+
+@app.command()
+def accept(
+    table: Annotated[str, typer.Argument(help="SOURCE.TABLE, as the error names it.")],
+) -> None:
+    """Go on although something is lost that had stopped a source; audit.loads keeps what."""
+    settings = _settings()
+    _check_declared(table)
+    with only_ingestion(settings.paths):
+        session = _session(settings)
+        for line in Loads(session, settings.paths, local.declared_tables()).accept(table):
+            output.say(f"Accepted: {line}")
 
 
 @app.command()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ingestion.feed import all_feeds
 from lakehouse import engine
 from lakehouse.engine.jars import fetch_jars, locked_jars
 from lakehouse.engine.java import find_java, install_command, install_java
@@ -27,7 +28,7 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Looks at every part that the lakehouse needs."""
-    return [_python(), _dbt(), _java(), *_jars(), _home(settings), _engine(settings)]
+    return [_python(), _dbt(), _java(), *_jars(), _home(settings), _engine(settings), *_feeds()]
 
 
 def fix(say: Callable[[str], None]) -> None:
@@ -42,7 +43,7 @@ def fix(say: Callable[[str], None]) -> None:
         java = install_java()
     if any(jar.fault() for jar in locked_jars()):
         say("Fetching the jars")
-        fetch_jars(java)
+        fetch_jars(java, locked_jars())
 
 
 def _python() -> Finding:
@@ -98,3 +99,9 @@ def _engine(settings: Settings) -> Finding:
     if running:
         return Finding("engine", "ok", f"up, process {running.pid}, port {running.thrift_port}")
     return Finding("engine", "note", "down; whatever needs it starts it", "lakehouse up")
+
+
+def _feeds() -> list[Finding]:
+    """What is set up besides files; nobody needs any of it."""
+    settings = {name: feed.setting() for name, feed in all_feeds().items()}
+    return [Finding(name, "note", *setting) for name, setting in settings.items() if setting]

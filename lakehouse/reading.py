@@ -246,9 +246,7 @@ def status(
                 -- A file is written down before it is moved: after a crash, twice.
                 max_by(status, recorded_at) filter (where status in ('landed', 'left')) as fate,
                 count_if(status = 'duplicate') as duplicates,
-                count_if(status = 'quarantined') as refusals,
-                max(load_id) as last_load,
-                max(recorded_at) as recorded_at
+                count_if(status = 'quarantined') as refusals
             from audit.files
             group by source, sha256
         )
@@ -257,9 +255,7 @@ def status(
             source,
             count_if(fate = 'landed') as files,
             sum(duplicates) as duplicate_files,
-            sum(refusals) as quarantined_files,
-            max(last_load) as last_load,
-            timestampdiff(second, max(recorded_at), current_timestamp()) as seconds_since
+            sum(refusals) as quarantined_files
         from fates
         group by source
         """,
@@ -267,8 +263,11 @@ def status(
     )
     rows = _by_source(
         spark,
-        "select source, coalesce(sum(num_rows), 0) as rows from audit.loads "
-        "where source is not null group by source",
+        "select source, coalesce(sum(num_rows), 0) as rows, "
+        "max(load_id) filter (where status = 'finished') as last_load, "
+        "timestampdiff(second, max(recorded_at) filter (where status = 'finished'), "
+        "current_timestamp()) as seconds_since "
+        "from audit.loads where source is not null group by source",
         "audit.loads",
     )
     rejects = _by_source(

@@ -10,6 +10,7 @@ whole microseconds from its start.
 from __future__ import annotations
 
 import io
+import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from faker import Faker
 from numpy.typing import NDArray
 
 from generators import check_shares, check_start
+from generators.kafka import Message, Send
 from generators.network.tables import CONNECTIONS, CUSTOMERS, DEVICES, SCHEMAS, SERVERS
 from ingestion.home import Home
 
@@ -914,8 +916,10 @@ def _files(
 class _Inbox:
     """Puts sets into the inbox and remembers which files came there, since ingestion takes them."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, send: Send | None) -> None:
         self._home = home
+        self._send = send
+        self._messages: list[Message] = []
         self._waiting: list[tuple[Path, Path]] = []
         self._is_ready = False
         self._delivered: list[Path] = []
@@ -925,6 +929,9 @@ class _Inbox:
         self._is_ready = False
         for table, named in sorted(files.files.items()):
             for name, content in named.items():
+                if self._send and table == CONNECTIONS:
+                    self._messages += messages_of(content)
+                    continue
                 path = self._home.inbox / table / name
                 hidden = path.with_name(f".{path.name}.part")
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -937,6 +944,9 @@ class _Inbox:
         for hidden, path in self._waiting:
             hidden.replace(path)
         self._remember()
+        if self._send:
+            self._send(self._messages)
+            self._messages = []
 
     def _remember(self) -> None:
         """An interrupt may come at any point: what has lost its hidden name has been delivered."""
@@ -953,6 +963,26 @@ class _Inbox:
         return self._delivered
 
 
+def messages_of(content: bytes) -> list[Message]:
+    """The rows of a file of connections as messages of their topic.
+
+    A file that cannot be read is one message, in hexadecimal.
+    """
+    try:
+        rows = pq.read_table(io.BytesIO(content)).to_pylist()
+    except pa.ArrowInvalid:
+        return [Message("connections", None, content.hex().encode(), 0)]
+    return [
+        Message(
+            "connections",
+            str(row["device_id"]).encode(),
+            json.dumps(row, default=datetime.isoformat).encode(),
+            round(row["event_at"].timestamp() * 1000) if row["event_at"] else 0,
+        )
+        for row in rows
+    ]
+
+
 def write(
     home: Home,
     seed: int,
@@ -965,6 +995,7 @@ def write(
     reversed_: bool = False,
     corrupt: float = 0.0,
     start: datetime = START,
+    send: Send | None = None,
 ) -> list[Path]:
     """Writes the sets of `sets`, a minute each, to the inbox.
 
@@ -979,6 +1010,7 @@ def write(
         reversed_: See there.
         corrupt: See there.
         start: See there; the files must not be ingested more than an hour before the story's end.
+        send: Sends the events of sessions, which then come as no files.
 
     Returns:
         The files in order of delivery.
@@ -994,7 +1026,7 @@ def write(
         corrupt=corrupt,
         start=start,
     )
-    inbox = _Inbox(home)
+    inbox = _Inbox(home, send)
     for files in told:
         inbox.prepare(files)
         inbox.reveal()
@@ -1013,6 +1045,7 @@ def deliver(
     duplicates: float = 0.0,
     corrupt: float = 0.0,
     now: datetime | None = None,
+    send: Send | None = None,
 ) -> list[Path]:
     """Delivers the sets of `sets` as the story happens; an interrupt (Ctrl-C) ends it in order.
 
@@ -1030,6 +1063,7 @@ def deliver(
         duplicates: See there.
         corrupt: See there.
         now: When the story starts, with a time zone; None: at this moment.
+        send: Sends the events of sessions, which then come as no files.
 
     Returns:
         The files that were delivered, in their order.
@@ -1047,7 +1081,7 @@ def deliver(
         start=start,
         ends_with_event=True,
     )
-    inbox = _Inbox(home)
+    inbox = _Inbox(home, send)
     try:
         for files in told:
             inbox.prepare(files)

@@ -23,6 +23,7 @@ from typing import Final, TypeAlias
 from faker import Faker
 
 from generators import check_shares, check_start
+from generators.kafka import Message, Send
 from generators.wearables.tables import (
     CSV_COLUMNS,
     GYM_LOGINS,
@@ -528,6 +529,7 @@ def write(
     duplicates: float = 0,
     corrupt: float = 0,
     start: datetime = START,
+    send: Send | None = None,
 ) -> list[Path]:
     """Writes the files of `generate` to the inbox.
 
@@ -540,6 +542,7 @@ def write(
         duplicates: See there.
         corrupt: See there.
         start: See there.
+        send: Sends the messages, which then come as no files.
 
     Returns:
         The files in order of delivery.
@@ -559,9 +562,43 @@ def write(
         for name, content in named.items()
     ]
     targets.sort(key=lambda target: target[0].name)
+    written = []
     for path, content in targets:
-        _put(path, content)
-    return [path for path, _ in targets]
+        if send and path.is_relative_to(home.inbox / KAFKA_MULTIPLEX):
+            send(messages_of(content))
+        else:
+            _put(path, content)
+            written.append(path)
+    return written
+
+
+def messages_of(content: bytes) -> Iterator[Message]:
+    """The lines of a file of messages, as messages; what is no envelope becomes the value of one.
+
+    A file that cannot be read is one message, in hexadecimal.
+    """
+    try:
+        lines = gzip.decompress(content).decode().splitlines()
+    except (EOFError, OSError):
+        lines = [content.hex()]
+    for line in lines:
+        try:
+            envelope = json.loads(line)
+            topic, value, at = envelope["topic"], envelope["value"], envelope["timestamp"]
+            if topic not in BROKEN_VALUES:
+                raise KeyError(topic)
+        except (ValueError, TypeError, KeyError):
+            yield Message("bpm", None, line.encode(), round(START.timestamp() * 1000))
+            continue
+        if value is not None and not isinstance(value, str):
+            value = json.dumps(value)
+        key = envelope["key"]
+        yield Message(
+            topic,
+            None if key is None else str(key).encode(),
+            None if value is None else value.encode(),
+            round(at * 1000) if at < 1e11 else round(at),
+        )
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -1,1 +1,1 @@
-"""The ways in: a module each, with one class `Feed` that keeps to `ingestion.feeds.feed.Feed`."""
+"""The ways in: a module each, with one class `Feed` that keeps to `ingestion.feed.Feed`."""

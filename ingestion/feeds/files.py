@@ -6,7 +6,6 @@ inbox --gate--> landing --availableNow--> bronze     audit.files: every file and
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,10 +17,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from ingestion import bronze
+from ingestion.checkpoint import begin_anew, is_begun, note_of
 from ingestion.declaration import SourceTable
 from ingestion.faults import LoadError, is_of_the_engine, told
-from ingestion.feeds.feed import Feed, SoFar, SourceLoad
-from ingestion.feeds.landed import read_files, unreadable_files
+from ingestion.feed import Feed, SoFar, SourceLoad
 from ingestion.gate import (
     GateError,
     Inspection,
@@ -36,9 +35,8 @@ from ingestion.gate import (
     withdrawn,
 )
 from ingestion.home import Home
+from ingestion.landed import read_files, unreadable_files
 
-# In a checkpoint that has been emptied on purpose: the last load of the files it knew.
-_FORGOTTEN = "forgotten"
 # What the reason of a file begins with that has landed and gone to quarantine after all.
 _UNREADABLE = "the engine cannot read it: "
 # How long a delivery may take before what is there of it is taken in.
@@ -324,9 +322,7 @@ class Files(Feed):
 
     def _check_checkpoint(self, table: SourceTable) -> None:
         checkpoint = self.home.checkpoints / table.full_name
-        if (checkpoint / f".{_FORGOTTEN}").exists():
-            self._forget(checkpoint)  # a crash broke it off
-        if (checkpoint / "metadata").exists():
+        if is_begun(checkpoint):
             return
         if self._rows_since(table, _last_forgotten(checkpoint)).limit(1).count():
             raise LoadError(
@@ -335,7 +331,9 @@ class Files(Feed):
             )
 
     def _rows_since(self, table: SourceTable, load_id: int) -> DataFrame:
-        return self.spark.table(table.bronze_name).where(f"_load_id > {load_id}")
+        return self.spark.table(table.bronze_name).where(
+            f"_load_id > {load_id} and _source_sha256 is not null"
+        )
 
     def forget(self) -> int:
         """Archives the landed files that bronze has, and lets the streams forget them.
@@ -364,14 +362,12 @@ class Files(Feed):
 
     def _forget_files_of(self, table: SourceTable) -> int:
         checkpoint = self.home.checkpoints / table.full_name
-        if not (checkpoint / "metadata").exists():
+        if not is_begun(checkpoint):
             return 0
         self._check_bronze(table, checkpoint)
         num_files = archive_landed(self.home, table.full_name)
-        written = checkpoint / f".{_FORGOTTEN}.part"
-        written.write_text(str(self.so_far.last_load_id))
-        written.replace(checkpoint / f".{_FORGOTTEN}")
-        self._forget(checkpoint)
+        # The last load of the files that it knew.
+        begin_anew(checkpoint, str(self.so_far.last_load_id))
         return num_files
 
     def _check_bronze(self, table: SourceTable, checkpoint: Path) -> None:
@@ -398,20 +394,7 @@ class Files(Feed):
                 f"checkpoint {checkpoint} is not the one that belongs to the table"
             )
 
-    @staticmethod
-    def _forget(checkpoint: Path) -> None:
-        """Empties a checkpoint, but for a file with the last load that was forgotten."""
-        under_way = checkpoint / f".{_FORGOTTEN}"
-        (checkpoint / "metadata").unlink(missing_ok=True)  # first: without it none of it counts
-        for path in checkpoint.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path != under_way:
-                path.unlink()
-        under_way.replace(checkpoint / _FORGOTTEN)
-
 
 def _last_forgotten(checkpoint: Path) -> int:
     """The last load whose files a checkpoint has been made to forget; 0 if there was none."""
-    forgotten = checkpoint / _FORGOTTEN
-    return int(forgotten.read_text()) if forgotten.exists() else 0
+    return int(note_of(checkpoint) or 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,19 +17,30 @@ LOCK = Path(__file__).with_name("jars.lock")
 JARS = PROJECT / ".tools" / "jars"
 
 
+_IVY = """\
+<ivy-module version="2.0">
+  <info organisation="lakehouse" module="jars"/>
+  <configurations><conf name="default"/></configurations>
+  <dependencies>{dependencies}</dependencies>
+</ivy-module>
+"""
+_DEPENDENCY = '<dependency org="{}" name="{}" rev="{}" transitive="false" conf="default"/>'
+
+
 @dataclass(frozen=True)
 class Jar:
-    """A locked jar: Maven coordinates and the hash of its bytes."""
+    """A locked jar: Maven coordinates, the hash of its bytes, and the folder that it is kept in."""
 
     group: str
     artifact: str
     version: str
     sha256: str
+    folder: Path
 
     @property
     def path(self) -> Path:
         """Where the jar stands once it is fetched."""
-        return JARS / f"{self.artifact}-{self.version}.jar"
+        return self.folder / f"{self.artifact}-{self.version}.jar"
 
     def fault(self) -> str | None:
         """What is wrong with the jar on disk: `missing`, `changed`, or nothing."""
@@ -40,18 +51,18 @@ class Jar:
         return None if same else "changed"
 
 
-def locked_jars() -> list[Jar]:
-    """The jars of `jars.lock`, in its order."""
-    lines = [line.split() for line in LOCK.read_text().splitlines() if not line.startswith("#")]
+def locked_jars(lock: Path = LOCK, folder: Path = JARS) -> list[Jar]:
+    """The jars of a lock file, in its order."""
+    lines = [line.split() for line in lock.read_text().splitlines() if not line.startswith("#")]
     jars = []
     for digest, coordinates in lines:
         group, artifact, version = coordinates.split(":")
-        jars.append(Jar(group, artifact, version, digest))
+        jars.append(Jar(group, artifact, version, digest, folder))
     return jars
 
 
 def verified_jars() -> list[Path]:
-    """The paths of all locked jars.
+    """The paths of the engine's jars.
 
     Raises:
         LakehouseError: A jar is missing, or its bytes are not the locked ones.
@@ -64,38 +75,41 @@ def verified_jars() -> list[Path]:
     return [jar.path for jar in locked_jars()]
 
 
-def fetch_jars(java: Java) -> None:
+def fetch_jars(java: Java, jars: list[Jar]) -> None:
     """Fetches what is missing or changed, with the Ivy that Spark ships and its default resolver.
 
     Raises:
         LakehouseError: A jar cannot be fetched, or it is not the locked one.
     """
-    JARS.mkdir(parents=True, exist_ok=True)
+    lacking = [jar for jar in jars if jar.fault()]
+    if not lacking:
+        return
+    target = lacking[0].folder
+    target.mkdir(parents=True, exist_ok=True)
     ivy = next((spark_home() / "jars").glob("ivy-*.jar"))
-    for jar in locked_jars():
-        if not jar.fault():
-            continue
-        with tempfile.TemporaryDirectory(dir=JARS) as folder:
+    with tempfile.TemporaryDirectory(dir=target) as folder:
+        wanted = Path(folder) / "ivy.xml"
+        dependencies = (_DEPENDENCY.format(jar.group, jar.artifact, jar.version) for jar in lacking)
+        wanted.write_text(_IVY.format(dependencies="".join(dependencies)))
+        answer = subprocess.run(
+            [
+                *(java.home / "bin" / "java", "-jar", ivy, "-cache", f"{folder}/cache"),
+                *("-ivy", wanted, "-confs", "default", "-types", "jar", "bundle"),
+                *("-retrieve", f"{folder}/[artifact]-[revision].[ext]"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for jar in lacking:
             fetched = Path(folder) / jar.path.name
-            answer = subprocess.run(
-                [
-                    *(java.home / "bin" / "java", "-jar", ivy, "-cache", f"{folder}/cache"),
-                    *("-dependency", jar.group, jar.artifact, jar.version),
-                    *("-confs", "default", "-notransitive", "-types", "jar", "bundle"),
-                    *("-retrieve", f"{folder}/[artifact]-[revision].[ext]"),
-                ],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
             name = f"{jar.group}:{jar.artifact}:{jar.version}"
             if not fetched.is_file():
                 reason = (answer.stdout + answer.stderr).strip().splitlines()[-1:]
                 raise LakehouseError(f"The jar {name} could not be fetched: {' '.join(reason)}")
+            if replace(jar, folder=Path(folder)).fault():
+                raise LakehouseError(f"The jar {name} is not the locked one: refused.")
             fetched.replace(jar.path)
-        if jar.fault():
-            jar.path.unlink()
-            raise LakehouseError(f"The jar {name} is not the one that {LOCK.name} names: refused.")
 
 
 def spark_home() -> Path:

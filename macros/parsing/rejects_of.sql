@@ -3,7 +3,7 @@
 {% macro rejects_of(relation, source_name, entity, with_fields=false) -%}
     {%- set reasons = 'coalesce(reject_reason, field_reject_reason)' if with_fields else 'reject_reason' -%}
     select
-        '{{ source_name }}' as source,
+        {{ "'" ~ source_name ~ "'" if '.' in source_name else source_name }} as source,
         '{{ entity }}' as entity,
         if(reject_reason is null, 'field', 'row') as level,
         {{ reasons }} as reason,

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from lakehouse.engine import local
 from lakehouse.settings import Settings
+from tests.support.kafka import Broker
 from tests.support.lakehouse import Lakehouse, home_of_its_own
 from tests.support.set_1 import SET_1
 
@@ -34,6 +36,35 @@ def settings(
         os.environ["LAKEHOUSE_INTERPRETS"] = "1"
     with home_of_its_own(tmp_path_factory.mktemp("home with ü") / "home") as settings:
         yield settings
+
+
+@pytest.fixture(scope="session")
+def broker_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One broker for all tests."""
+    broker = Broker(tmp_path_factory.mktemp("kafka") / "broker")
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.kill()
+
+
+@pytest.fixture(scope="module")
+def kafka(broker_process: Broker) -> Iterator[Broker]:
+    """The broker with all declared topics, empty; no other module's tests know of it."""
+    topics = [
+        topic
+        for table in local.declared_tables()
+        for topic in table.feeds.get("kafka", {}).get("topics", ())
+    ]
+    broker_process.create(*topics)
+    os.environ["LAKEHOUSE_KAFKA_BOOTSTRAP_SERVERS"] = broker_process.address
+    try:
+        yield broker_process
+    finally:
+        del os.environ["LAKEHOUSE_KAFKA_BOOTSTRAP_SERVERS"]
+        for topic in topics:
+            broker_process.delete(topic)
 
 
 @pytest.fixture(scope="module")

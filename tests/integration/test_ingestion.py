@@ -8,6 +8,7 @@ import pkgutil
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -17,10 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import ingestion.feeds
 from generators.network.tables import SCHEMAS
 from ingestion import gate
 from ingestion.faults import LoadError
-from ingestion.loads import only_ingestion
+from ingestion.feed import all_feeds
+from ingestion.loads import Loads, only_ingestion
 from ingestion.lock import LockedError
 from lakehouse import reading
 from lakehouse.engine import local
@@ -325,6 +328,52 @@ def ids(lakehouse: Lakehouse) -> list[int]:
     return [row["event_id"] for row in rows]
 
 
+TOY = """
+from ingestion.feed import Feed
+
+
+class Toy(Feed):
+    fills_inbox = True
+
+    def news(self, but):
+        for table in self.tables:
+            for number, text in enumerate(table.feeds.get("toy", {}).get("answers", ())):
+                folder = self.home.inbox / table.full_name
+                (folder / f".{number}.part").write_text(text)
+                (folder / f".{number}.part").rename(folder / f"answer-{number}.csv")
+        return {}
+"""
+
+
+def test_a_way_in_is_a_file_of_its_own(
+    lakehouse: Lakehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interface that answers with texts; nothing but its module knows of it."""
+    (tmp_path / "toy.py").write_text(TOY)
+    monkeypatch.setattr(ingestion.feeds, "__path__", [*ingestion.feeds.__path__, str(tmp_path)])
+    all_feeds.cache_clear()
+    try:
+        answers = ["mac_address,gym,login,logout\na,31,1,2\n", "mac_address,gym,login,logout\n"]
+        tables = [
+            replace(table, feeds={"toy": {"answers": answers}})
+            if table.full_name == "sbit.gym_logins"
+            else table
+            for table in local.declared_tables()
+        ]
+        loads = Loads(local.session(lakehouse.settings), lakehouse.settings.paths, tables)
+        with only_ingestion(lakehouse.settings.paths):
+            first, again = loads.run(), loads.run()
+    finally:
+        all_feeds.cache_clear()
+    assert first is not None
+    assert [(load.source, load.landed, load.rows) for load in first.sources] == [
+        ("sbit.gym_logins", 2, 1)
+    ]
+    assert again is not None
+    assert again.sources[0].duplicates == 2  # its bytes prove it
+    assert lakehouse.value("select count(*) from bronze.sbit_gym_logins where gym = '31'") == 1
+
+
 def test_what_the_engine_cannot_read_is_set_aside_in_the_same_round(
     lakehouse: Lakehouse, blind_gate: pytest.MonkeyPatch
 ) -> None:
@@ -425,7 +474,7 @@ def test_where_the_engine_reads_nothing_no_file_is_to_blame(
     lakehouse.deliver(CONNECTIONS, "kept.parquet", unreadable(200))
     lakehouse.deliver(CONNECTIONS, "waits.parquet", connection(201))
     with blind_gate.context() as patch:
-        patch.setattr("ingestion.feeds.landed._readable_file", broken)
+        patch.setattr("ingestion.landed._readable_file", broken)
         load = lakehouse.ingest()
     assert load is not None
     assert load.sources[0].quarantined == []

@@ -14,11 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.errors import PySparkException
 
-from generators.network.tables import SCHEMAS
+from generators.network.story import messages_of
+from generators.network.tables import CONNECTIONS, SCHEMAS
 from lakehouse.domains import JOURNAL, append_state
 from lakehouse.engine import local
 from lakehouse.maintenance import delta_tables, keep_up
 from tests.support.domains import DOMAINS
+from tests.support.kafka import Broker
 from tests.support.lakehouse import Lakehouse, plain, wait_until
 
 NETWORK = DOMAINS["network"]
@@ -28,11 +30,15 @@ BUILDS_SECONDS = 900
 
 
 @pytest.fixture(scope="module")
-def told(lakehouse: Lakehouse) -> tuple[Lakehouse, dict]:
-    """The story in two loads, the later half first, with some of its files in both."""
+def told(lakehouse: Lakehouse, kafka: Broker) -> tuple[Lakehouse, dict]:
+    """The story in two loads, the later half first; some of it in both, some of it as messages."""
     lakehouse.domains = ("network",)
     files = NETWORK.files(7, STORY)
-    lakehouse.deliver_files(lakehouse.build_half(files))
+    later = lakehouse.build_half(files)
+    as_messages = [file for file in later[::2] if file.table == CONNECTIONS and not file.is_refused]
+    lakehouse.deliver_files(file for file in later if file not in as_messages)
+    for file in as_messages:
+        kafka.send_messages(messages_of(file.content))
     whole = [file for file in files if not file.is_refused]
     for file in random.Random(8).sample(whole, len(whole) // 5):
         name = PurePosixPath(file.name)

@@ -69,6 +69,10 @@ class Lakehouse:
         with self._loads() as loads:
             return loads.run()
 
+    def accept(self, source: str) -> list[str]:
+        with self._loads() as loads:
+            return loads.accept(source)
+
     def forget_files(self) -> int:
         with self._loads() as loads:
             return loads.forget()

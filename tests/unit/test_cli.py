@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.feeds.feed import SourceLoad
+from ingestion.feed import SourceLoad
 from ingestion.gate import waiting_files
 from ingestion.home import Home
 from ingestion.loads import Load

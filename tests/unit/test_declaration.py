@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ingestion.bronze import METADATA_COLUMNS
 from ingestion.declaration import Column, DeclarationError, SourceTable, read_declarations
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -55,6 +56,7 @@ def test_the_projects_own_declarations() -> None:
         format="csv",
         key=("mac_address", "gym", "login", "logout"),
         unknown_columns="refuse",
+        technical=tuple(Column(name, type_) for name, type_ in METADATA_COLUMNS.items()),
     )
     assert tables["sbit.gym_logins"].full_name == "sbit.gym_logins"
     assert tables["sbit.gym_logins"].bronze_name == "bronze.sbit_gym_logins"
@@ -109,7 +111,10 @@ def test_parquet_keeps_types(tmp_path: Path) -> None:
         ({"key": ["mac", "gym"]}, "column of the key is 'gym'; allowed: mac, login"),
         ({"key": ["_load_id"]}, "column of the key is '_load_id'; allowed: mac, login"),
         ({"key": ["mac", "mac"]}, "key: a name is there twice"),
-        ({"keys": ["mac"]}, "option of landing is 'keys'; allowed: format, key, unknown_columns"),
+        (
+            {"keys": ["mac"]},
+            "option of landing is 'keys'; allowed: format, key, unknown_columns, ",
+        ),
     ],
 )
 def test_wrong_landing(tmp_path: Path, landing: dict[str, Any], message: str) -> None:

@@ -12,7 +12,7 @@ from pyspark.errors import PySparkException
 
 from ingestion.declaration import Column, SourceTable
 from ingestion.faults import cause_of, is_of_the_engine
-from ingestion.feeds.feed import SoFar
+from ingestion.feed import SoFar
 from ingestion.feeds.files import Files
 from ingestion.home import Home
 

@@ -13,7 +13,7 @@ import pytest
 
 from ingestion.declaration import Column, SourceTable
 from ingestion.faults import LoadError
-from ingestion.feeds.feed import SourceLoad
+from ingestion.feed import SourceLoad
 from ingestion.loads import Load
 from ingestion.lock import LockedError
 from lakehouse import live

@@ -1,7 +1,30 @@
 with
 
-source as (
-    select * from {{ source('telecom', 'connections') }}
+rows_of_files as (
+    select
+        event_id,
+        session_id,
+        device_id,
+        server_id,
+        event_type,
+        event_at,
+        asked_mbps,
+        received_mbps,
+        bytes,
+        cast(null as string) as raw_text,
+        cast(null as string) as message_fault,
+        'telecom.connections' as source_name,
+        _source_file,
+        _source_sha256,
+        _ingested_at,
+        _load_id
+    from {{ source('telecom', 'connections') }}
+),
+
+events as (
+    select * from rows_of_files
+    union all
+    select * from {{ ref('stg_telecom__connection_messages') }}
 ),
 
 typed as (
@@ -19,30 +42,36 @@ typed as (
         -- A petabyte between two samples is no measurement.
         if(lower(trim(event_type)) = 'usage' and bytes between 0 and 1000000000000000, bytes, null)
             as bytes,
-        to_json(
-            struct(
-                event_id,
-                session_id,
-                device_id,
-                server_id,
-                event_type,
-                event_at,
-                asked_mbps,
-                received_mbps,
-                bytes
+        coalesce(
+            raw_text,
+            to_json(
+                struct(
+                    event_id,
+                    session_id,
+                    device_id,
+                    server_id,
+                    event_type,
+                    event_at,
+                    asked_mbps,
+                    received_mbps,
+                    bytes
+                )
             )
         ) as raw_text,
+        message_fault,
+        source_name,
         _source_file,
         _source_sha256,
         _ingested_at,
         _load_id
-    from source
+    from events
 ),
 
 judged as (
     select
-        *,
+        * except (message_fault),
         coalesce(
+            message_fault,
             case
                 when event_id is null then 'event_id is missing'
                 when session_id is null then 'session_id is missing'

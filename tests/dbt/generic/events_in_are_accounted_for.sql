@@ -1,12 +1,16 @@
 {#-
   Nothing is lost and nothing is counted twice: of every entity, the events that came are those that were
-  accepted, those that say the same again and those that were refused; the entities of a source together are
-  its rows in bronze; and silver has invented none. A line or message that holds more than one object is one
+  accepted, those that say the same again and those that were refused; the entities of a source (of several,
+  where an event may come by each) together are its rows in bronze; and silver has invented none. A line or message that holds more than one object is one
   event and one reject: where it was accepted, what else it holds is lost. What came after the cut does not
   count yet.
 -#}
 {% test events_in_are_accounted_for(model, entities, objects={}) %}
 with
+
+sources as (
+    select explode(array('{{ entities | map(attribute='source') | unique | join("', '") }}')) as name
+),
 
 accounts as (
     {% for entity in entities -%}
@@ -57,14 +61,15 @@ accounts as (
     union all
     {% endfor -%}
     select
-        entity,
-        source,
+        rejects.entity,
+        sources.name as source,
         0L as events,
         count(*) as accounted_for,
         0L as invented
-    from {{ model }}
-    where level = 'row' and _load_id <= {{ cut() }}
-    group by entity, source
+    from {{ model }} as rejects
+    inner join sources on array_contains(split(sources.name, ', '), rejects.source)
+    where rejects.level = 'row' and rejects._load_id <= {{ cut() }}
+    group by rejects.entity, sources.name
 ),
 
 balances as (
@@ -75,15 +80,17 @@ balances as (
             source, 0L, accounted_for, 0L
         ) as (subject, events, accounted_for, invented)
     from accounts
-    {% for name in entities | map(attribute='source') | unique -%}
+    {% for names in entities | map(attribute='source') | unique -%}
+    {% for name in names.split(', ') -%}
     union all
     select
-        '{{ name }}' as subject,
+        '{{ names }}' as subject,
         count(*) as events,
         0L as accounted_for,
         0L as invented
     from {{ source(*name.split('.')) }}
     where _load_id <= {{ cut() }}
+    {% endfor -%}
     {% endfor -%}
     {% for name, text in objects.items() -%}
     union all

@@ -14,6 +14,7 @@ import importlib
 import pkgutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar
 
 from pyspark.sql import SparkSession
@@ -149,6 +150,7 @@ class Feed:
         return []
 
 
+@cache
 def all_feeds() -> dict[str, type[Feed]]:
     """The feeds by their module's name, those first that fill the inbox."""
     modules = [

@@ -1,0 +1,67 @@
+"""Made-up messages, sent to a broker instead of delivered as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from confluent_kafka import KafkaError, Producer
+
+from ingestion.faults import LoadError
+from ingestion.feeds.kafka import load_kafka_settings
+
+# How long a broker may take to acknowledge what it was sent, in seconds.
+_SECONDS = 30
+
+
+class Message(NamedTuple):
+    """A message: its time is in epoch milliseconds."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+
+
+Send = Callable[[Iterable[Message]], None]
+
+
+def sender() -> Send:
+    """What sends messages to the broker of the settings, and returns when it has them.
+
+    Raises:
+        LoadError: No broker is set; called: it does not take a message.
+    """
+    settings = load_kafka_settings()
+    if not settings.bootstrap_servers:
+        raise LoadError("No broker is set. Set LAKEHOUSE_KAFKA_BOOTSTRAP_SERVERS=host:port.")
+    limits = {"message.timeout.ms": _SECONDS * 1000, "linger.ms": 5, "log_level": 0}
+    producer = Producer(settings.of_client() | limits)
+    refused: list[str] = []
+
+    def note(error: KafkaError | None, _: Any) -> None:
+        if error:
+            refused.append(error.str())
+
+    def send(messages: Iterable[Message]) -> None:
+        for message in messages:
+            while True:
+                try:
+                    producer.produce(
+                        message.topic,
+                        key=message.key,
+                        value=message.value,
+                        timestamp=message.timestamp,
+                        on_delivery=note,
+                    )
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+        producer.flush()
+        if refused:
+            raise LoadError(
+                f"Kafka at {settings.bootstrap_servers} has not taken {len(refused)} messages: "
+                f"{refused[0]}. Start it, and create the topic where it is missing."
+            )
+
+    return send

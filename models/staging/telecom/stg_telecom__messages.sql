@@ -1,0 +1,1 @@
+{{ messages_of(source('telecom', 'kafka_multiplex'), ['connections']) }}

@@ -1,0 +1,173 @@
+"""What is known of a topic without a broker: what has been read, what is lost, what may be set."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from generators.network import story as network
+from generators.wearables import story as wearables
+from ingestion.checkpoint import begin_anew, is_begun, note_of
+from ingestion.declaration import Column, DeclarationError, SourceTable
+from ingestion.faults import LoadError
+from ingestion.feeds.kafka import Kafka, There, Topic, load_kafka_settings
+from ingestion.home import Home
+from lakehouse.engine import local
+
+TABLE = SourceTable("a", "b", "a_b", (Column("x", "string"),), "json", ("x",), "keep")
+THERE = There("id", earliest={0: 5, 1: 0}, end={0: 9, 1: 3})
+
+
+@pytest.fixture
+def topic(tmp_path: Path) -> Topic:
+    return Topic(TABLE, "bpm", tmp_path / "bpm")
+
+
+def write(topic: Topic, number: int, offsets: dict[int, int], *, is_committed: bool = True) -> None:
+    """What Spark keeps of a batch."""
+    for folder, text in (
+        ("offsets", f'v1\n{{"batchWatermarkMs":0}}\n{json.dumps({topic.name: offsets})}'),
+        *([("commits", "v1\n{}")] if is_committed else []),
+    ):
+        (topic.checkpoint / folder).mkdir(parents=True, exist_ok=True)
+        (topic.checkpoint / folder / str(number)).write_text(text)
+        (topic.checkpoint / folder / f".{number}.crc").write_text("")
+    (topic.checkpoint / "metadata").write_text("{}")
+
+
+def test_what_has_been_read_is_what_is_committed(topic: Topic) -> None:
+    assert topic.read() == {}
+    assert THERE.waiting(topic.read()) == 4 + 3
+    write(topic, 9, {0: 6, 1: 2})
+    write(topic, 10, {0: 7, 1: 3})
+    write(topic, 11, {0: 9, 1: 3}, is_committed=False)
+    assert topic.read() == {0: 7, 1: 3}
+    assert THERE.waiting(topic.read()) == 2
+    assert THERE.lost(topic) is None
+
+
+def test_a_checkpoint_that_began_anew_knows_where(topic: Topic) -> None:
+    write(topic, 3, {0: 2, 1: 9})
+    assert THERE.lost(topic) == (
+        "topic bpm has lost offsets, partition 0: 2 to 4; partition 1: 3 to 8"
+    )
+    begin_anew(topic.checkpoint, THERE.going_on(topic))
+    assert not is_begun(topic.checkpoint)
+    assert topic.read() == {0: 5, 1: 0}
+    assert THERE.lost(topic) is None
+    write(topic, 0, {0: 9, 1: 3})
+    assert THERE.waiting(topic.read()) == 0
+
+
+def test_what_is_still_there_is_gone_on_with(topic: Topic) -> None:
+    write(topic, 0, {0: 7, 1: 9})
+    assert json.loads(THERE.going_on(topic))["offsets"] == {"0": 7, "1": 0}
+
+
+def test_a_topic_made_anew_is_another_one(topic: Topic) -> None:
+    begin_anew(topic.checkpoint, THERE.going_on(topic))
+    write(topic, 0, {0: 7, 1: 1})
+    assert THERE.lost(topic) is None
+    other = replace(THERE, topic_id="other")
+    assert other.lost(topic) == "topic bpm has been deleted and made anew"
+    assert json.loads(other.going_on(topic))["offsets"] == {"0": 5, "1": 0}
+
+
+def test_a_partition_that_is_gone_is_lost_and_a_new_one_waits(topic: Topic) -> None:
+    write(topic, 0, {0: 7, 2: 4})
+    assert THERE.lost(topic) == "topic bpm has lost offsets, partition 2"
+    assert THERE.waiting(topic.read()) == 2 + 3
+
+
+def test_a_crash_while_a_checkpoint_is_emptied_is_made_up_for(topic: Topic) -> None:
+    write(topic, 0, {0: 7})
+    (topic.checkpoint / ".forgotten").write_text("noted")
+    (topic.checkpoint / "metadata").unlink()
+    assert note_of(topic.checkpoint) == "noted"
+    assert [path.name for path in topic.checkpoint.iterdir()] == ["forgotten"]
+
+
+def test_settings_come_from_the_environment_and_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Kafka.setting() == ("no broker", "LAKEHOUSE_KAFKA_BOOTSTRAP_SERVERS=host:port")
+    file = tmp_path / "env"
+    file.write_text("LAKEHOUSE_KAFKA_SASL_PASSWORD='a\"b\\c'\nOTHER=1\n")
+    monkeypatch.setenv("LAKEHOUSE_ENV_FILE", str(file))
+    monkeypatch.setenv("LAKEHOUSE_KAFKA_BOOTSTRAP_SERVERS", "one:9092,two:9092")
+    monkeypatch.setenv("LAKEHOUSE_KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
+    monkeypatch.setenv("LAKEHOUSE_KAFKA_SASL_MECHANISM", "SCRAM-SHA-512")
+    monkeypatch.setenv("LAKEHOUSE_KAFKA_SASL_USERNAME", "me")
+    settings = load_kafka_settings()
+    assert settings.of_client()["sasl.password"] == 'a"b\\c'
+    assert settings.of_spark()["kafka.sasl.jaas.config"] == (
+        "org.apache.kafka.common.security.scram.ScramLoginModule required "
+        'username="me" password="a\\"b\\\\c";'
+    )
+    assert 'a"b' not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("SASL_JAAS_CONFIG", "com.sun.security.auth.module.JndiLoginModule", "is no setting"),
+        ("SECURITY_PROTOCOL", "s3cret", "LAKEHOUSE_KAFKA_SECURITY_PROTOCOL: Input should be"),
+        ("BOOTSTRAP_SERVERS", "host:1;other", "LAKEHOUSE_KAFKA_BOOTSTRAP_SERVERS: String should"),
+    ],
+)
+def test_other_settings_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(f"LAKEHOUSE_KAFKA_{name}", value)
+    with pytest.raises(LoadError, match=told) as refused:
+        load_kafka_settings()
+    assert value not in str(refused.value)
+
+
+@pytest.mark.parametrize("said", [{}, {"topics": []}, {"topics": "bpm"}, {"topics": ["a"], "x": 1}])
+def test_a_declaration_names_topics(said: dict[str, object]) -> None:
+    with pytest.raises(DeclarationError, match="allowed: topics, a list of names"):
+        Kafka.check(replace(TABLE, feeds={"kafka": said}))
+    with pytest.raises(DeclarationError, match="its columns are x"):
+        Kafka.check(replace(TABLE, feeds={"kafka": {"topics": ["a"]}}))
+
+
+def test_the_projects_topics() -> None:
+    tables = {table.full_name: table.feeds.get("kafka") for table in local.declared_tables()}
+    assert tables["telecom.kafka_multiplex"] == {"topics": ["connections"]}
+    assert tables["telecom.connections"] is None
+
+
+def test_a_storys_messages_say_what_its_files_say(tmp_path: Path) -> None:
+    sent: dict[str, list[object]] = {}
+
+    def send(messages: object) -> None:
+        for message in messages:  # type: ignore[attr-defined]
+            sent.setdefault(message.topic, []).append(message)
+
+    files = network.write(Home(tmp_path / "messages"), 3, minutes=2, send=send)
+    as_files = network.write(Home(tmp_path / "files"), 3, minutes=2)
+    assert {path.parts[-2] for path in files} == {
+        "telecom.servers",
+        "telecom.customers",
+        "telecom.devices",
+    }
+    connections = [path for path in as_files if "telecom.connections" in path.parts]
+    rows = [row for path in connections for row in _rows(path)]
+    told = [json.loads(message.value) for message in sent["connections"]]  # type: ignore[attr-defined]
+    assert sorted(rows, key=repr) == sorted(told, key=repr)
+    wearables.write(Home(tmp_path / "messages"), 3, minutes=5, send=send)
+    assert not list((tmp_path / "messages" / "inbox").glob("sbit.kafka*"))
+    assert sent.keys() == {"connections", "user_info", "workout", "bpm"}
+    [tombstone, *_] = [m for m in sent["user_info"] if m.value is None]  # type: ignore[attr-defined]
+    assert tombstone.key.isdigit()  # type: ignore[attr-defined]
+
+
+def _rows(path: Path) -> list[dict[str, object]]:
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    rows = pq.read_table(path).to_pylist()
+    return [row | {"event_at": row["event_at"].isoformat()} for row in rows]
