@@ -63,7 +63,7 @@ def seconds(lakehouse: Lakehouse) -> list[int]:
     """Of which second there is a reading in bronze, sorted."""
     rows = lakehouse.rows(
         "select cast(get_json_object(value, '$.time') as bigint) - 1678500000 as second "
-        "from bronze.sbit_kafka_multiplex where topic = 'bpm' order by second"
+        "from bronze.sbit_kafka_multiplex where topic = 'bpm' and value like '{%' order by second"
     )
     return [row["second"] for row in rows]
 

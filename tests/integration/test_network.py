@@ -19,7 +19,7 @@ from generators.network.tables import CONNECTIONS, SCHEMAS
 from lakehouse.domains import JOURNAL, append_state
 from lakehouse.engine import local
 from lakehouse.maintenance import delta_tables, keep_up
-from tests.support.domains import DOMAINS
+from tests.support.domains import DOMAINS, File
 from tests.support.kafka import Broker
 from tests.support.lakehouse import Lakehouse, plain, wait_until
 
@@ -35,11 +35,13 @@ def told(lakehouse: Lakehouse, kafka: Broker) -> tuple[Lakehouse, dict]:
     lakehouse.domains = ("network",)
     files = NETWORK.files(7, STORY)
     later = lakehouse.build_half(files)
-    as_messages = [file for file in later[::2] if file.table == CONNECTIONS and not file.is_refused]
-    lakehouse.deliver_files(file for file in later if file not in as_messages)
-    for file in as_messages:
-        kafka.send_messages(messages_of(file.content))
-    whole = [file for file in files if not file.is_refused]
+    sent = [file for file in later[::2] if file.table == CONNECTIONS and not file.is_refused]
+    messages = [message for file in sent for message in messages_of(file.content)]
+    kafka.send_messages(messages)
+    lakehouse.deliver_files(file for file in later if file not in sent)
+    both_ways = [in_other_bytes(file) for file in sent[::3]]
+    lakehouse.deliver_files(both_ways)
+    whole = [file for file in files if not file.is_refused and file not in sent]
     for file in random.Random(8).sample(whole, len(whole) // 5):
         name = PurePosixPath(file.name)
         lakehouse.deliver(file.table, str(name.with_name(f"again-{name.name}")), file.content)
@@ -47,7 +49,19 @@ def told(lakehouse: Lakehouse, kafka: Broker) -> tuple[Lakehouse, dict]:
     before = lakehouse.gold("gold", NETWORK.live)
     lakehouse.build()
     refused = sorted(file.full_name for file in files if file.is_refused)
-    return lakehouse, NETWORK.answers(files) | {"refused_files": refused, "before": before}
+    expected = NETWORK.answers([*files, *both_ways])
+    expected["table_counts"][CONNECTIONS]["events_in"] -= len(messages)
+    expected["table_counts"]["telecom.kafka_multiplex"] = {"events_in": len(messages)}
+    return lakehouse, expected | {"refused_files": refused, "before": before}
+
+
+def in_other_bytes(file: File) -> File:
+    """The same rows in another file, which is then no file that has been seen."""
+    content = BytesIO()
+    pq.write_table(pq.read_table(BytesIO(file.content)), content, compression="none")
+    name = PurePosixPath(file.name)
+    other = str(name.with_name(f"other-{name.name}"))
+    return file._replace(name=other, content=content.getvalue())
 
 
 def test_a_live_view_needs_no_build(told: tuple[Lakehouse, dict]) -> None:
