@@ -6,7 +6,7 @@ import gzip
 import os
 import pkgutil
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,10 +22,10 @@ import ingestion.feeds
 from generators.network.tables import SCHEMAS
 from ingestion import gate
 from ingestion.faults import LoadError
-from ingestion.feed import all_feeds
+from ingestion.feed import SourceLoad, all_feeds
 from ingestion.loads import Loads, only_ingestion
 from ingestion.lock import LockedError
-from lakehouse import reading
+from lakehouse import history, reading
 from lakehouse.engine import local
 from tests.support.lakehouse import Lakehouse
 
@@ -372,6 +372,49 @@ def test_a_way_in_is_a_file_of_its_own(
     assert again is not None
     assert again.sources[0].duplicates == 2  # its bytes prove it
     assert lakehouse.value("select count(*) from bronze.sbit_gym_logins where gym = '31'") == 1
+
+
+def test_old_files_come_in_batches_and_go_on_where_they_were(
+    lakehouse: Lakehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "_BATCH_FILES", 2)
+    old = tmp_path / "old"
+    (old / "2019").mkdir(parents=True)
+    for number in range(5):
+        lines = "".join(f"h,{41 + number},{line},2\n" for line in range(number + 1))
+        (old / "2019" / f"{number}.csv").write_text(f"{HEADER}{lines}")
+    (old / "again.csv").write_text((old / "2019" / "4.csv").read_text())
+    (old / "broken.csv").write_text("gym\n1\n")
+    table = next(each for each in local.declared_tables() if each.full_name == "sbit.gym_logins")
+
+    def take_in(show: Callable[[str], None]) -> list[history.Proof]:
+        with lakehouse.loads() as loads:
+            spark = local.session(lakehouse.settings)
+            files = history.History(spark, lakehouse.settings.paths, table, old)
+            for load in files.take_in(loads, show):
+                loaded.extend(load.sources)
+            return [files.prove()]
+
+    def stop(_: str) -> None:
+        raise KeyboardInterrupt
+
+    loaded: list[SourceLoad] = []
+    lakehouse.deliver("sbit.gym_logins", "new.csv", f"{HEADER}h,40,1,2\n".encode())
+    with suppress(KeyboardInterrupt):
+        take_in(stop)
+    assert sum(load.rows or 0 for load in loaded) == 1 + 1 + 2  # what waited, and one batch
+    told: list[str] = []
+    [proof] = take_in(told.append)
+    assert (proof.files, proof.rows, proof.rows_in_bronze, proof.doubles) == (7, 15, 15, 1)
+    [(name, reason)] = proof.refused
+    assert (name, "header" in reason) == ("broken.csv", True)
+    assert len(told) == 3
+    assert "100%" in told[-1]
+    assert lakehouse.value("select count(*) from bronze.sbit_gym_logins where gym > 40") == 15
+    assert len(list(old.rglob("*.csv"))) == 7
+    loaded.clear()
+    assert take_in(told.append) == [proof]  # nothing is left to do, and it is proven again
+    assert loaded == []
 
 
 def test_what_the_engine_cannot_read_is_set_aside_in_the_same_round(

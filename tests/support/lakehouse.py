@@ -66,15 +66,15 @@ class Lakehouse:
         return [row["file"] for row in refused]
 
     def ingest(self) -> Load | None:
-        with self._loads() as loads:
+        with self.loads() as loads:
             return loads.run()
 
     def accept(self, source: str) -> list[str]:
-        with self._loads() as loads:
+        with self.loads() as loads:
             return loads.accept(source)
 
     def forget_files(self) -> int:
-        with self._loads() as loads:
+        with self.loads() as loads:
             return loads.forget()
 
     def empty(self) -> None:
@@ -93,7 +93,7 @@ class Lakehouse:
         assert not failures
 
     @contextmanager
-    def _loads(self) -> Iterator[Loads]:
+    def loads(self) -> Iterator[Loads]:
         with only_ingestion(self.settings.paths):
             session = local.session(self.settings)
             yield Loads(session, self.settings.paths, local.declared_tables())
