@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args
 
@@ -27,7 +29,12 @@ _DATA_TYPE = re.compile(
     r"|decimal\(([1-9]|[12][0-9]|3[0-8]),\s*[0-9]{1,2}\)"
 )
 _DATA_TYPES = "string, bigint, int, double, boolean, timestamp, date, decimal(p,s)"
-_LANDING = ("format", "key", "unknown_columns")
+_LANDING = ("format", "key", "unknown_columns", "postgres")
+_POSTGRES = ("table", "key", "changed_at", "columns", "compare_every", "max_deleted_share")
+_POSTGRES_TABLE = re.compile(r"[^\s.\"\x00]+\.[^\s.\"\x00]+")
+_POSTGRES_COLUMN = re.compile(r"[^\x00]+")
+_PACE = re.compile(r"([1-9][0-9]{0,5})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class DeclarationError(ValueError):
@@ -43,6 +50,38 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Postgres:
+    """Where the rows of a table are pulled from, and how.
+
+    Attributes:
+        table: Schema and name in the database.
+        key: The database's columns of the primary key.
+        changed_at: The database's column that grows with each change of a row; None if there is
+            none, and each pull compares all rows.
+        columns: Of declared columns that are not the database's column of their name: the name, and
+            the SQL expression over a row that they are.
+        compare_every: How often all keys and digests are compared; None is in each pull.
+        max_deleted_share: The share of 20 and more rows that one pull deletes unasked.
+    """
+
+    table: tuple[str, str]
+    key: tuple[str, ...]
+    changed_at: str | None = None
+    columns: tuple[tuple[str, str], ...] = ()
+    compare_every: timedelta | None = None
+    max_deleted_share: Decimal = Decimal("0.2")
+
+
+# What a pulled row tells of itself: its key, the pull and its moment, and `upsert` or `delete`.
+PULLED_COLUMNS = (
+    Column("_pull_key", "string"),
+    Column("_pull_id", "bigint"),
+    Column("_pulled_at", "timestamp"),
+    Column("_op", "string"),
+)
+
+
+@dataclass(frozen=True)
 class SourceTable:
     """A table of a source, as its sources file declares it.
 
@@ -54,6 +93,8 @@ class SourceTable:
         format: How files of this table are written.
         key: The columns that make up the business key.
         unknown_columns: What becomes of delivered columns that are not declared.
+        postgres: Where rows are pulled from, beside the files that come; None if from nowhere.
+        is_pulled: Whether this is the part of a table that is pulled; see `pulled`.
     """
 
     source: str
@@ -63,11 +104,31 @@ class SourceTable:
     format: Format
     key: tuple[str, ...]
     unknown_columns: UnknownColumns
+    postgres: Postgres | None = None
+    is_pulled: bool = False
 
     @property
     def full_name(self) -> str:
-        """`<source>.<table>`, which is the name of the inbox folder too."""
+        """`<source>.<table>`."""
         return f"{self.source}.{self.name}"
+
+    @property
+    def folder(self) -> str:
+        """The name of its folders in inbox, landing and checkpoints."""
+        return f"{self.full_name}.pulled" if self.is_pulled else self.full_name
+
+    @property
+    def pulled(self) -> SourceTable | None:
+        """The part of the table that is pulled, whose files are our own; None without `postgres`.
+
+        Its columns are the declared ones and `PULLED_COLUMNS`.
+        """
+        if self.postgres is None:
+            return None
+        columns = (*self.columns, *PULLED_COLUMNS)
+        return replace(
+            self, columns=columns, format="parquet", unknown_columns="keep", is_pulled=True
+        )
 
     @property
     def bronze_name(self) -> str:
@@ -158,7 +219,59 @@ def _read_table(
         format=cast(Format, file_format),
         key=tuple(key),
         unknown_columns=cast(UnknownColumns, unknown_columns),
+        postgres=_read_postgres(landing, names, where) if "postgres" in landing else None,
     )
+
+
+def _read_postgres(landing: dict[str, Any], names: list[str], where: str) -> Postgres:
+    where = f"{where}: postgres"
+    pulled = _typed(landing["postgres"], dict, where)
+    for option in pulled:
+        _one_of(option, _POSTGRES, f"{where}: option")
+    table = _name(pulled.get("table"), _POSTGRES_TABLE, f"{where}: table (schema.name)")
+    key = _typed(pulled.get("key"), list, f"{where}: key")
+    for column in key:
+        _name(column, _POSTGRES_COLUMN, f"{where}: column of the key")
+    if not key or len(set(key)) < len(key):
+        raise DeclarationError(
+            f"{where}: key is {key!r}; name the columns of the database's primary key, each once"
+        )
+    changed_at = pulled.get("changed_at")
+    if changed_at is not None:
+        _name(changed_at, _POSTGRES_COLUMN, f"{where}: changed_at")
+    columns = _typed(pulled.get("columns", {}), dict, f"{where}: columns")
+    for name, expression in columns.items():
+        _one_of(name, names, f"{where}: a name in columns")
+        if not isinstance(expression, str) or not expression.strip():
+            raise DeclarationError(
+                f"{where}: column {name} is {expression!r}; it must be an SQL expression over the "
+                "row, as text"
+            )
+    return Postgres(
+        table=cast(tuple[str, str], tuple(table.split("."))),
+        key=tuple(key),
+        changed_at=changed_at,
+        columns=tuple(columns.items()),
+        compare_every=_pace(pulled.get("compare_every"), f"{where}: compare_every"),
+        max_deleted_share=_share(
+            pulled.get("max_deleted_share", 0.2), f"{where}: max_deleted_share"
+        ),
+    )
+
+
+def _pace(value: Any, what: str) -> timedelta | None:
+    if value is None:
+        return None
+    match = _PACE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise DeclarationError(f"{what} is {value!r}; allowed: a number and s, m, h or d, as in 1h")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _share(value: Any, what: str) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise DeclarationError(f"{what} is {value!r}; allowed: a number from 0 to 1")
+    return Decimal(str(value))
 
 
 def _read_column(column: dict[str, Any], file_format: str, where: str) -> Column:

@@ -1,10 +1,18 @@
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from ingestion.declaration import Column, DeclarationError, SourceTable, read_declarations
+from ingestion.declaration import (
+    Column,
+    DeclarationError,
+    Postgres,
+    SourceTable,
+    read_declarations,
+)
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -55,10 +63,21 @@ def test_the_projects_own_declarations() -> None:
         format="csv",
         key=("mac_address", "gym", "login", "logout"),
         unknown_columns="refuse",
+        postgres=Postgres(
+            table=("public", "gym_visits"),
+            key=("id",),
+            changed_at="updated_at",
+            columns=(
+                ("login", "trim_scale(extract(epoch from login))"),
+                ("logout", "trim_scale(extract(epoch from logout))"),
+            ),
+            compare_every=timedelta(hours=1),
+        ),
     )
     assert tables["sbit.gym_logins"].full_name == "sbit.gym_logins"
     assert tables["sbit.gym_logins"].bronze_name == "bronze.sbit_gym_logins"
     assert tables["sbit.kafka_multiplex"].format == "json"
+    assert tables["sbit.kafka_multiplex"].pulled is None
     assert list(tables) == sorted(tables)
 
 
@@ -110,6 +129,7 @@ def test_parquet_keeps_types(tmp_path: Path) -> None:
         ({"key": ["_load_id"]}, "column of the key is '_load_id'; allowed: mac, login"),
         ({"key": ["mac", "mac"]}, "key: a name is there twice"),
         ({"keys": ["mac"]}, "option of landing is 'keys'; allowed: format, key, unknown_columns"),
+        ({"postgres": None}, "postgres is None; it must be a mapping"),
     ],
 )
 def test_wrong_landing(tmp_path: Path, landing: dict[str, Any], message: str) -> None:
@@ -117,6 +137,71 @@ def test_wrong_landing(tmp_path: Path, landing: dict[str, Any], message: str) ->
     with pytest.raises(
         DeclarationError, match=rf"_gyms__sources.yml: table gyms.visits: .*{message}"
     ):
+        read_declarations(tmp_path)
+
+
+def test_where_rows_are_pulled_from(tmp_path: Path) -> None:
+    pulled = {"table": "Gym's.visits", "key": ["a key", "b"]}
+    table = read_declarations(write(tmp_path, visits(postgres=pulled)))["gyms.visits"]
+    assert table.postgres == Postgres(
+        ("Gym's", "visits"), ("a key", "b"), None, (), None, Decimal("0.2")
+    )
+    pulled |= {"compare_every": "90s", "max_deleted_share": 1, "columns": {"login": "at::text"}}
+    table = read_declarations(write(tmp_path, visits(postgres=pulled)))["gyms.visits"]
+    assert table.postgres is not None
+    assert table.postgres.compare_every == timedelta(seconds=90)
+    assert table.postgres.max_deleted_share == 1
+    assert table.postgres.columns == (("login", "at::text"),)
+
+
+def test_the_part_that_is_pulled(tmp_path: Path) -> None:
+    table = read_declarations(
+        write(tmp_path, visits(postgres={"table": "public.visits", "key": ["id"]}))
+    )["gyms.visits"]
+    part = table.pulled
+    assert part is not None
+    assert (table.folder, part.folder) == ("gyms.visits", "gyms.visits.pulled")
+    assert (part.full_name, part.bronze_name) == (table.full_name, table.bronze_name)
+    assert (part.format, part.unknown_columns, part.is_pulled) == ("parquet", "keep", True)
+    assert part.columns == (
+        Column("mac", "string"),
+        Column("login", "string"),
+        Column("_pull_key", "string"),
+        Column("_pull_id", "bigint"),
+        Column("_pulled_at", "timestamp"),
+        Column("_op", "string"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tables": "a.b"}, "option is 'tables'; allowed: table, key, changed_at, columns"),
+        ({"table": "visits"}, r"table \(schema.name\) is 'visits'; allowed"),
+        ({"table": "a.b.c"}, r"table \(schema.name\) is 'a.b.c'; allowed"),
+        ({"table": 'a."b"'}, r"table \(schema.name\) is"),
+        ({"table": None}, r"table \(schema.name\) is None; allowed"),
+        ({"key": "id"}, "key is 'id'; it must be a list"),
+        ({"key": []}, r"key is \[\]; name the columns"),
+        ({"key": ["a", "a"]}, r"key is \['a', 'a'\]; name the columns"),
+        ({"key": [1]}, "column of the key is 1; allowed"),
+        ({"changed_at": ""}, "changed_at is ''; allowed"),
+        ({"columns": ["login"]}, r"columns is \['login'\]; it must be a mapping"),
+        ({"columns": {"gym": "1"}}, "a name in columns is 'gym'; allowed: mac, login"),
+        ({"columns": {"mac": 1}}, "column mac is 1; it must be an SQL expression"),
+        ({"columns": {"mac": " "}}, "column mac is ' '; it must be an SQL expression"),
+        ({"compare_every": "0h"}, "compare_every is '0h'; allowed: a number and s, m, h or d"),
+        ({"compare_every": 60}, "compare_every is 60; allowed"),
+        ({"compare_every": "9999999d"}, "compare_every is '9999999d'; allowed"),
+        ({"max_deleted_share": 1.1}, "max_deleted_share is 1.1; allowed: a number from 0 to 1"),
+        ({"max_deleted_share": "all"}, "max_deleted_share is 'all'; allowed"),
+        ({"max_deleted_share": True}, "max_deleted_share is True; allowed"),
+        ({"max_deleted_share": float("nan")}, "max_deleted_share is nan; allowed"),
+    ],
+)
+def test_wrong_pull(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    write(tmp_path, visits(postgres={"table": "public.visits", "key": ["id"], **change}))
+    with pytest.raises(DeclarationError, match=rf"table gyms.visits: postgres: {message}"):
         read_declarations(tmp_path)
 
 
