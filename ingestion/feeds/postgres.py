@@ -124,7 +124,7 @@ class Pulled:
         pull_id: The last pull that brought something; 0 if none has.
         num_rows: The rows held, as they were pulled last.
         compared_at: When all rows were last compared, UTC; None if never.
-        stopped: Why the table is stopped until it is accepted; None if it is not.
+        stopped: Why nothing of it is pulled until somebody has looked; None if it goes on.
     """
 
     full_name: str
@@ -214,11 +214,7 @@ class Pulls:
         return f"{full_name}: accepted, the next pull deletes them ({stopped})."
 
     def describe(self) -> list[Pulled]:
-        """What is known of each table, without a question to a database.
-
-        Raises:
-            PullError: A state cannot be read.
-        """
+        """What is known of each table, without a question to a database."""
         return [_described(table) for table in self._all()]
 
     def _all(self) -> list[_Table]:
@@ -233,7 +229,7 @@ class Pulls:
                 with _explained(table), _State.looked_at(table) as state:
                     known += _ids_of_files(table) if state is None else [state.fact("pull_id") or 0]
             except PullError:  # told when its turn comes
-                continue
+                known += _ids_of_files(table)
         return max(known) + 1
 
     def _pull_source(self, source: str, tables: list[_Table], pull: _Pull) -> dict[str, str]:
@@ -282,6 +278,8 @@ class _Table:
         self.landing = home.landing / self.folder
         self.state = home.checkpoints / self.folder / "pulled.sqlite"
         self.in_database = ".".join(self.spec.table)
+        spec = self.spec
+        self.shape = repr((spec.table, spec.key, spec.changed_at, spec.columns, table.columns))
 
 
 class _State:
@@ -298,6 +296,7 @@ class _State:
         with closing(sqlite3.connect(table.state, isolation_level=None, timeout=10)) as database:
             database.execute("pragma journal_mode = wal")
             database.execute("pragma synchronous = full")
+            database.execute("pragma secure_delete = on")  # a key may tell of a person
             database.executescript(_STATE)
             database.execute("begin immediate")
             yield cls(database)
@@ -349,7 +348,7 @@ class _State:
     def hold_what_was_seen(self, *, is_all: bool) -> None:
         if is_all:
             self._database.execute(f"delete {_DELETES}")
-        self._database.execute("insert or replace into rows select key, digest from seen")
+        self._database.execute(f"insert or replace into rows select key, seen.digest {_UPSERTS}")
         self._database.execute("delete from seen")
 
     def forget_digests(self) -> None:
@@ -597,7 +596,7 @@ def _pull_table(connection: psycopg.Connection, table: _Table, pull: _Pull) -> N
         unfinished.unlink()
     reader = _Reader(connection, table)
     with _State.opened(table) as state:
-        if state.fact("declared") != (declared := repr((table.spec, table.columns))):
+        if state.fact("declared") != (declared := table.shape):
             state.forget_digests()
             state.set_fact("compared_at", None)
             state.set_fact("declared", declared)
@@ -733,16 +732,24 @@ def _write(table: _Table, pull_id: int, row_groups: Iterator[pa.Table]) -> None:
             num_bytes += rows.nbytes
         if writer is not None:
             writer.close()
-        for hidden in files:
-            with hidden.open("rb") as file:
-                os.fsync(file.fileno())
         for hidden, path in files.items():
+            _sync(hidden)
             hidden.rename(path)
+        _sync(table.inbox)
     finally:
         if writer is not None:
             writer.close()
         for hidden in files:
             hidden.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Has the disk hold it before the state says so."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _ids_of_files(table: _Table) -> list[int]:
@@ -755,17 +762,20 @@ def _ids_of_files(table: _Table) -> list[int]:
 
 
 def _described(table: _Table) -> Pulled:
-    with _explained(table), _State.looked_at(table) as state:
-        if state is None:
-            return Pulled(table.name, 0, 0, None, None)
-        compared_at = state.fact("compared_at")
-        return Pulled(
-            full_name=table.name,
-            pull_id=state.fact("pull_id") or 0,
-            num_rows=state.count("from rows"),
-            compared_at=None if compared_at is None else datetime.fromtimestamp(compared_at, UTC),
-            stopped=state.fact("stopped"),
-        )
+    try:
+        with _explained(table), _State.looked_at(table) as state:
+            if state is None:
+                return Pulled(table.name, 0, 0, None, None)
+            at = state.fact("compared_at")
+            return Pulled(
+                full_name=table.name,
+                pull_id=state.fact("pull_id") or 0,
+                num_rows=state.count("from rows"),
+                compared_at=None if at is None else datetime.fromtimestamp(at, UTC),
+                stopped=state.fact("stopped"),
+            )
+    except PullError as error:
+        return Pulled(table.name, 0, 0, None, str(error))
 
 
 class _Connection(psycopg.Connection[tuple[Any, ...]]):
@@ -827,11 +837,6 @@ def _explained(table: _Table) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise PullError(f"{table.name}: {_told(error, table)}") from error
-    except UnicodeDecodeError as error:
-        raise PullError(
-            f"{table.name}: {table.in_database} holds text that is not UTF-8 in a database of the "
-            "encoding SQL_ASCII; convert it there, or in postgres.columns"
-        ) from error
     except sqlite3.Error as error:
         raise PullError(
             f"{table.name}: {table.state}: {error}. If it is locked, wait for the pull that goes "

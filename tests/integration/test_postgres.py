@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
+import resource
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
+from unittest import mock
 
 import psutil
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from ingestion import gate
 from ingestion.declaration import Column, Postgres, SourceTable, read_declarations
@@ -182,8 +194,8 @@ def test_the_declared_tables_are_pulled(
 def test_a_pull_without_changes_leaves_no_file(
     home: Home, server: Server, database: psycopg.Connection[Any]
 ) -> None:
-    for table in (VISITS, every_time(VISITS)):
-        visit(database, 1)
+    for gym, table in enumerate((VISITS, every_time(VISITS))):
+        visit(database, 1, gym)
         feed = pulls(home, server, table)
         feed.pull()
         feed.pull()
@@ -298,6 +310,80 @@ def test_times_beyond_those_of_python_are_kept(
         (500 * 146_097 - (2000 * 146_097 // 400) + 10_957) * 86_400_000_000
     ]
     assert rows["c2"].cast(pa.int32()).to_pylist() == [first]
+
+
+def test_expressions_are_sql_over_a_row(
+    home: Home, server: Server, database: psycopg.Connection[Any]
+) -> None:
+    table = table_of(database, ("bigint", "bigint", "14"), ("string", "text", "'50%s {}'"))
+    columns = (("c0", 'c0 % 10 -- of "ten"\n'), ("c1", "case when c1 like '%s {}' then c1 end"))
+    table = replace(table, postgres=replace(cast(Postgres, table.postgres), columns=columns))
+    assert pulls(home, server, table).pull() == {}
+    [row] = pulled_rows(home, table)
+    assert (row["c0"], row["c1"]) == (4, "50%s {}")
+
+
+def test_a_deleted_row_keeps_what_its_key_is_made_of(
+    home: Home, server: Server, database: psycopg.Connection[Any]
+) -> None:
+    table = table_of(
+        database,
+        ("bigint", "bigint", "-5"),
+        ("timestamp", "timestamptz", "'2026-03-01 12:00+00'"),
+        ("string", "text", "'a'"),
+        ("string", "text", "'b'"),
+    )
+    database.execute("insert into things select 2, 6, now(), 'c', 'd'")
+    spec = Postgres(("public", "things"), ("c1", "c0", "c3"), columns=(("c3", "'other'"),))
+    feed = pulls(home, server, replace(table, postgres=spec))
+    feed.pull()
+    database.execute("delete from things where c0 = -5")
+    assert feed.pull() == {}
+    [row] = [row for row in pulled_rows(home, table) if row["_op"] == "delete"]
+    assert row["_pull_key"] == '["2026-03-01 12:00:00+00", "-5", "b"]'
+    assert [row[f"c{index}"] for index in range(4)] == [-5, NOON, None, None]
+
+
+def test_a_deleted_key_is_forgotten(
+    home: Home, server: Server, database: psycopg.Connection[Any]
+) -> None:
+    """A key may tell of a person."""
+    table = table_of(database, ("string", "text", "'Ada Planted'"))
+    database.execute("insert into things values (2, 'Another')")
+    table = replace(table, postgres=replace(cast(Postgres, table.postgres), key=("c0",)))
+    feed = pulls(home, server, table)
+    feed.pull()
+    database.execute("delete from things where c0 = 'Ada Planted'")
+    feed.pull()
+    [state] = [path for path in home.checkpoints.rglob("*") if path.is_file()]
+    assert b"Another" in state.read_bytes()
+    assert b"Planted" not in state.read_bytes()
+
+
+def test_databases_of_other_encodings(
+    home: Home, server: Server, database: psycopg.Connection[Any]
+) -> None:
+    for number, (encoding, is_pulled) in enumerate({"LATIN1": True, "SQL_ASCII": False}.items()):
+        name = encoding.lower()
+        database.execute(f"create database {name} template template0 encoding '{encoding}'")
+        owner = server.owner.replace("dbname=postgres", f"dbname={name}")
+        with psycopg.connect(owner, autocommit=True) as connection:
+            connection.execute("set client_encoding = 'LATIN1'")
+            connection.execute("create table things (id int primary key, name text)")
+            connection.execute("grant select on things to lakehouse_reader")
+            text = "E'\\xe9'" if encoding == "SQL_ASCII" else "'é'"
+            connection.execute(f"insert into things values (1, {text})")
+        table = SourceTable(
+            "sbit", f"things{number}", f"sbit_things{number}", (Column("name", "string"),), "csv",
+            ("name",), "refuse", Postgres(("public", "things"), ("id",)),
+        )  # fmt: skip
+        reader = server.reader.replace("dbname=postgres", f"dbname={name}")
+        faults = Pulls(home, [table], {"sbit": reader}).pull()
+        database.execute(f"drop database {name} with (force)")
+        if is_pulled:
+            assert [row["name"] for row in pulled_rows(home, table)] == ["é"]
+        else:
+            assert "is none that its column or expression can be (Char" in str(faults)
 
 
 def test_every_character_is_kept(
@@ -705,34 +791,55 @@ def test_a_server_that_falls_silent(
     assert gyms(home) == {"1": "1"}
 
 
-def test_a_kill_between_file_and_memory(
-    home: Home, server: Server, database: psycopg.Connection[Any]
+@pytest.mark.parametrize(("where", "num_delivered"), [("rows_of", 0), ("hold_what_was_seen", 2)])
+def test_a_kill_before_and_after_the_file(  # noqa: PLR0917
+    home: Home,
+    server: Server,
+    database: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    num_delivered: int,
 ) -> None:
-    """The same rows come again, under a higher number."""
+    """The same rows come again, under a higher number; half a file is never seen."""
     visit(database, 1)
     feed = pulls(home, server)
     feed.pull()
     visit(database, 1, gym=2, at=NOON + timedelta(seconds=1))
     visit(database, 2)
-    child = multiprocessing.get_context("fork").Process(target=pull_and_die, args=(feed,))
+    monkeypatch.setattr(postgres, "_BATCH_ROWS", 1)
+    child = multiprocessing.get_context("fork").Process(target=pull_and_die, args=(feed, where))
     child.start()
     child.join()
     assert child.exitcode == 9
-    (home.inbox / "sbit.gym_logins.pulled" / ".2.parquet").write_bytes(b"of an earlier kill")
+    assert len(list((home.inbox / "sbit.gym_logins.pulled").glob("[0-9]*"))) == (
+        1 + num_delivered // 2
+    )
     assert feed.pull() == {}
+    upserts = [("1", "upsert", "2"), ("2", "upsert", "1")]
     assert story(home) == [
         (1, "1", "upsert", "1"),
-        (2, "1", "upsert", "2"),
-        (2, "2", "upsert", "1"),
-        (3, "1", "upsert", "2"),
-        (3, "2", "upsert", "1"),
+        *((2, *row) for row in upserts[:num_delivered]),
+        *((3, *row) for row in upserts),
     ]
     assert feed.pull() == {}
-    assert len(pulled_files(home)) == 3
+    assert [table.pull_id for table in feed.describe()] == [3]
 
 
-def pull_and_die(feed: Pulls) -> None:
-    postgres._State.hold_what_was_seen = lambda *_, **__: os._exit(9)  # type: ignore[method-assign]
+def pull_and_die(feed: Pulls, where: str) -> None:
+    """Dies at the second batch of rows, or when the file has its name."""
+    rows_of = postgres._Reader.rows_of
+
+    def rows_of_first(reader: Any, keys: Any) -> Any:
+        if keys == ["2"]:
+            os._exit(9)
+        return rows_of(reader, keys)
+
+    if where == "rows_of":
+        postgres._Reader.rows_of = rows_of_first  # type: ignore[assignment, method-assign]
+    else:
+        postgres._State.hold_what_was_seen = (  # type: ignore[method-assign]
+            lambda *_, **__: os._exit(9)
+        )
     feed.pull()
 
 
@@ -765,9 +872,13 @@ def test_another_declaration_pulls_all_rows_again(
     """What waited in the old shape may have been refused."""
     visit(database, 1)
     pulls(home, server).pull()
-    spec = replace(cast(Postgres, VISITS.postgres), columns=(("gym", "gym + 100"),))
-    assert pulls(home, server, replace(VISITS, postgres=spec)).pull() == {}
-    assert story(home)[-1] == (2, "1", "upsert", "101")
+    spec = replace(cast(Postgres, VISITS.postgres), columns=(("gym", "gym + 0"),))
+    again = pulls(home, server, replace(VISITS, postgres=spec))
+    assert again.pull() == again.pull() == {}
+    assert story(home) == [(1, "1", "upsert", "1"), (2, "1", "upsert", "1")]
+    pace = replace(spec, compare_every=timedelta(days=1), max_deleted_share=Decimal(1))
+    pulls(home, server, replace(VISITS, postgres=pace)).pull()
+    assert len(story(home)) == 2
 
 
 def test_a_large_pull_is_several_files(
@@ -827,6 +938,12 @@ FAULTS: dict[str, tuple[str, Callable[[Postgres], Postgres], str]] = {
         lambda spec: replace(spec, key=("id", "c1")),
         "has a row without id or c1",
     ),
+    "keys that do not last": (
+        "drop table things; create view things as select random()::text as id, 5::bigint as c0, "
+        "1::numeric as c1, 'a' as c2; grant select on things to lakehouse_reader",
+        lambda spec: spec,
+        "0 rows of public.things have 1 keys",
+    ),
     "too large": (
         "update things set c2 = repeat('x', 16777216)",
         lambda spec: spec,
@@ -873,7 +990,17 @@ def test_a_table_that_cannot_be_pulled_holds_up_no_other(
     assert feed.describe()[0].num_rows == 0
 
 
-def test_a_state_that_is_damaged_or_in_use(
+def test_a_pull_changes_nothing_whoever_pulls(
+    home: Home, server: Server, database: psycopg.Connection[Any]
+) -> None:
+    database.execute("create sequence numbers")
+    visit(database, 1)
+    table = every_time(VISITS, columns=(("gym", "nextval('public.numbers')"),))
+    [fault] = Pulls(home, [table], {"sbit": server.owner}).pull().values()
+    assert "read-only transaction" in fault
+
+
+def test_a_state_that_is_damaged(
     home: Home, server: Server, database: psycopg.Connection[Any]
 ) -> None:
     feed = pulls(home, server)
@@ -882,6 +1009,7 @@ def test_a_state_that_is_damaged_or_in_use(
     state.write_bytes(b"no database, whatever it is" * 100)
     [fault] = feed.pull().values()
     assert "if it is damaged, remove it" in fault
+    assert [table.stopped for table in feed.describe()] == [fault]
     state.unlink()
     visit(database, 1)
     assert feed.pull() == {}
@@ -971,3 +1099,193 @@ def test_what_is_told_of_a_table(
     feed.pull()
     [table] = feed.describe()
     assert table == postgres.Pulled("sbit.gym_logins", 1, 2, NOON, None)
+
+
+@pytest.mark.deep
+def test_memory_is_bounded(home: Home, server: Server, database: psycopg.Connection[Any]) -> None:
+    """Of 180 MB in 300,000 rows: all of them, and a comparison that finds half of them changed."""
+    database.execute("create table things (id int primary key, a text)")
+    database.execute("grant select on things to lakehouse_reader")
+    things = SourceTable(
+        "sbit", "things", "sbit_things", (Column("a", "string"),), "csv", ("a",), "refuse",
+        Postgres(("public", "things"), ("id",)),
+    )  # fmt: skip
+    visit(database, 1)
+    for pull, statement, num_pulled in (
+        (
+            2,
+            "insert into things select n, md5(n::text) || repeat('x', 568) "
+            "from generate_series(1, 300000) as n",
+            300_000,
+        ),
+        (
+            4,
+            "delete from things where id = 1; update things set a = a || 'y' where id % 2 = 0",
+            150_001,
+        ),
+    ):
+        visit(database, 1, gym=pull)
+        database.execute(statement)
+        spawned = multiprocessing.get_context("spawn")
+        told, growth = spawned.Pipe(duplex=False)
+        feeds = [pulls(home, server, table) for table in (every_time(VISITS), things)]
+        child = spawned.Process(target=measure_growth, args=(*feeds, growth))
+        child.start()
+        child.join()
+        assert told.recv() < 90_000_000
+        file = home.inbox / "sbit.things.pulled" / f"{pull // 2}.parquet"
+        assert pq.ParquetFile(file).metadata.num_rows == num_pulled
+
+
+def measure_growth(small: Pulls, large: Pulls, growth: Any) -> None:
+    """Sends by how many bytes the most memory ever used has grown from a small pull to a large."""
+    assert small.pull() == {}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert large.pull() == {}
+    growth.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+
+
+SHARE_FROM = 5
+IDS = st.integers(0, 11)
+GYMS = st.integers(1, 3)
+
+
+class Anything(RuleBasedStateMachine):
+    """Whatever happens in a database: after a comparison the pulled rows are those that it has."""
+
+    server: Server
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stack = contextlib.ExitStack()
+        self.home = Home(Path(self._stack.enter_context(tempfile.TemporaryDirectory())))
+        self.clock = Clock()
+        for name, value in {
+            "_now": self.clock,
+            "_MIN_ROWS_OF_SHARE": SHARE_FROM,
+            "_BATCH_ROWS": 2,
+            "OVERLAP_MINUTES": 0,
+        }.items():
+            self._stack.enter_context(mock.patch.object(postgres, name, value))
+        self.database = self._stack.enter_context(self.server.connect())
+        self.database.execute(TABLES)
+        self.database.execute(READER)
+        self.late = self._stack.enter_context(self.server.connect())
+        self.is_late = False
+        self.at = self.latest = NOON
+        self.feed = pulls(self.home, self.server)
+        self.files: set[Path] = set()
+        self.held: set[int] = set()  # by the pulls that were not killed
+        self.must_be_seen: set[int] = set()
+
+    def teardown(self) -> None:
+        if self.is_late:
+            self.late.execute("rollback")
+        self._stack.close()
+
+    @rule(number=IDS, gym=GYMS)
+    def upsert(self, number: int, gym: int) -> None:
+        visit(self.database, number, gym, self.at)
+        if self.at >= self.latest:
+            self.must_be_seen.add(number)
+        else:
+            self.must_be_seen.discard(number)
+        self.latest = max(self.at, self.latest)
+
+    @rule(number=IDS, gym=GYMS)
+    def update_silently(self, number: int, gym: int) -> None:
+        self.database.execute("update gym_visits set gym = %s where id = %s", (gym, number))
+
+    @rule(numbers=st.sets(IDS, min_size=1))
+    def delete(self, numbers: set[int]) -> None:
+        self.database.execute("delete from gym_visits where id = any(%s)", (list(numbers),))
+        self.must_be_seen -= numbers
+
+    @rule(minutes=st.sampled_from([-90, -1, 1, 90]))
+    def set_the_clock(self, minutes: int) -> None:
+        self.at += timedelta(minutes=minutes)
+
+    @rule(number=st.integers(20, 22), gym=GYMS)
+    def write_for_long(self, number: int, gym: int) -> None:
+        if not self.is_late:
+            self.late.execute("begin")
+            self.is_late = True
+        visit(self.late, number, gym, self.at)
+        self.latest = max(self.at, self.latest)
+
+    @precondition(lambda self: self.is_late)
+    @rule(how=st.sampled_from(["commit", "rollback"]))
+    def end(self, how: str) -> None:
+        self.late.execute(how)
+        self.is_late = False
+
+    @rule(minutes=st.sampled_from([1, 60]))
+    def pull(self, minutes: int) -> None:
+        self.clock.now += timedelta(minutes=minutes)
+        here = self.here()
+        gone = self.held - set(here)
+        is_too_much = gone and (
+            gone == self.held or (len(self.held) >= SHARE_FROM and 5 * len(gone) > len(self.held))
+        )
+        if self.feed.pull():
+            assert is_too_much
+            assert self.new_rows() == []
+            self.feed.accept(VISITS.full_name)
+            assert self.feed.pull() == {}
+        elif minutes == 60:
+            assert not is_too_much
+        for row in self.new_rows():
+            number = int(row["_pull_key"])
+            assert here.get(number) == row["gym"]
+            if row["_op"] == "upsert":
+                self.held.add(number)
+            else:
+                self.held.discard(number)
+        there = self.there()
+        assert {number: here[number] for number in self.must_be_seen}.items() <= there.items()
+        self.must_be_seen.clear()
+        if minutes == 60:
+            assert there == here
+
+    @rule()
+    def be_killed(self) -> None:
+        with (
+            mock.patch.object(postgres._State, "hold_what_was_seen", side_effect=KeyboardInterrupt),
+            contextlib.suppress(KeyboardInterrupt),
+        ):
+            self.feed.pull()
+        self.new_rows()
+        self.feed = pulls(self.home, self.server)
+
+    def new_rows(self) -> list[dict[str, Any]]:
+        """The rows of files that have come since, whose numbers are higher than all before."""
+        inbox = self.home.inbox / "sbit.gym_logins.pulled"
+        new = set(inbox.glob("*")) - self.files
+        assert all(
+            int(file.stem) > max((int(old.stem) for old in self.files), default=0) for file in new
+        )
+        self.files |= new
+        return [row for file in new for row in pq.read_table(file).to_pylist()]
+
+    def there(self) -> dict[int, str]:
+        """What is left of the pulled rows; those of a killed pull come twice."""
+        state: dict[int, str] = {}
+        for file in sorted(self.files, key=lambda file: int(file.stem)):
+            for row in pq.read_table(file).to_pylist():
+                if row["_op"] == "delete":
+                    state.pop(int(row["_pull_key"]), None)
+                else:
+                    state[int(row["_pull_key"])] = row["gym"]
+        return state
+
+    def here(self) -> dict[int, str]:
+        rows = self.database.execute("select id, gym from gym_visits")
+        return {number: str(gym) for number, gym in rows}
+
+
+@pytest.mark.deep
+def test_whatever_happens(server: Server) -> None:
+    run_state_machine_as_test(
+        type("OfThisServer", (Anything,), {"server": server}),
+        settings=settings(max_examples=60, stateful_step_count=40, deadline=None),
+    )
