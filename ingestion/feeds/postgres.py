@@ -433,8 +433,8 @@ class _Reader:
                     )
                 if num_bytes > MAX_LINE_BYTES:
                     raise PullError(
-                        f"{self.table.name}: the row {_shortened(key)} has {num_bytes} bytes; at "
-                        f"most {MAX_LINE_BYTES} are taken in. Shorten it there, or in "
+                        f"{self.table.name}: a row of {self.table.in_database} has {num_bytes} "
+                        f"bytes; at most {MAX_LINE_BYTES} are taken in. Shorten it there, or in "
                         "postgres.columns"
                     )
                 yield key, digest, num_bytes
@@ -875,11 +875,7 @@ def _told(error: psycopg.Error, table: _Table) -> str:
 
 
 def _line(error: psycopg.Error) -> str:
-    return _shortened(error.diag.message_primary or " ".join(str(error).split()))
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 300 else f"{text[:300]}..."
+    return " ".join((error.diag.message_primary or str(error)).split())[:500]
 
 
 def _variable(source: str) -> str:
