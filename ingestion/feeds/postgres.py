@@ -10,7 +10,6 @@ rows of which the digest is not the one that was pulled last.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import sqlite3
@@ -106,9 +105,6 @@ _FILE = re.compile(r"([0-9]{1,18})(?:-[0-9]+)?\.parquet")
 # Classes of SQLSTATE: of errors that quote a value, and of those that a statement deserves.
 _DATA_EXCEPTION: Final = "22"
 _WRONG_STATEMENT: Final = "42"
-
-# What goes wrong when a transaction is given up is not told beside what has ended it.
-logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 class PullError(Exception):
@@ -314,10 +310,6 @@ class _State:
 
     def commit(self) -> None:
         self._database.execute("commit")
-        self._database.execute("begin immediate")
-
-    def rollback(self) -> None:
-        self._database.execute("rollback")
         self._database.execute("begin immediate")
 
     def fact(self, name: str) -> Any:
@@ -629,7 +621,7 @@ def _pull_table(connection: psycopg.Connection, table: _Table, pull: _Pull) -> N
 
 def _compares(table: _Table, state: _State, now: datetime) -> bool:
     pace, compared_at = table.spec.compare_every, state.fact("compared_at")
-    if pace is None or compared_at is None or state.fact("watermark") is None:
+    if pace is None or compared_at is None:
         return True
     # A clock that has been set back does not put a comparison off.
     return not 0 <= now.timestamp() - compared_at < pace.total_seconds()
@@ -645,7 +637,6 @@ def _check_deletes(table: _Table, state: _State, num_deletes: int) -> None:
     if state.fact("accepted"):
         return
     stopped = f"{num_deletes} of {num_rows} rows are gone from {table.in_database}"
-    state.rollback()
     state.set_fact("stopped", stopped)
     state.commit()
     raise PullError(

@@ -312,6 +312,33 @@ def test_times_beyond_those_of_python_are_kept(
     assert rows["c2"].cast(pa.int32()).to_pylist() == [first]
 
 
+def test_null_and_empty_are_apart(
+    home: Home, server: Server, database: psycopg.Connection[Any]
+) -> None:
+    """Also where a row is compared with what it was."""
+    table = table_of(database, ("string", "text", "null"), ("string", "text", "''"))
+    feed = pulls(home, server, table)
+    rows = [(None, ""), ("", None), ("", ""), ("null", ""), ("", ","), (",", ""), ('"', '""')]
+    for row in rows:
+        database.execute("update things set (c0, c1) = (%s, %s)", row)
+        assert feed.pull() == {}
+    assert [(row["c0"], row["c1"]) for row in pulled_rows(home, table)] == rows
+
+
+def test_a_pull_that_fails_leaves_nothing(
+    home: Home, server: Server, database: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_BATCH_ROWS", 1)
+    table = table_of(database, ("decimal(18,2)", "numeric", "1"))
+    database.execute("insert into things values (2, 1.005)")
+    feed = pulls(home, server, table)
+    assert len(feed.pull()) == 1
+    assert list((home.inbox / "sbit.things.pulled").iterdir()) == []
+    database.execute("update things set c0 = 2 where id = 2")
+    assert feed.pull() == {}
+    assert len(present(pulled_rows(home, table))) == 2
+
+
 def test_expressions_are_sql_over_a_row(
     home: Home, server: Server, database: psycopg.Connection[Any]
 ) -> None:
@@ -875,15 +902,17 @@ def test_another_declaration_pulls_all_rows_again(
     home: Home, server: Server, database: psycopg.Connection[Any], clock: Clock
 ) -> None:
     """What waited in the old shape may have been refused."""
-    visit(database, 1)
+    visit(database, 1, at=NOON - timedelta(days=1))
+    visit(database, 2)
     pulls(home, server).pull()
-    spec = replace(cast(Postgres, VISITS.postgres), columns=(("gym", "gym + 0"),))
+    spec = cast(Postgres, VISITS.postgres)
+    spec = replace(spec, columns=(*spec.columns, ("gym", "gym + 0")))
     again = pulls(home, server, replace(VISITS, postgres=spec))
     assert again.pull() == again.pull() == {}
-    assert story(home) == [(1, "1", "upsert", "1"), (2, "1", "upsert", "1")]
+    assert [row[:2] for row in story(home)] == [(1, "1"), (1, "2"), (2, "1"), (2, "2")]
     pace = replace(spec, compare_every=timedelta(days=1), max_deleted_share=Decimal(1))
     pulls(home, server, replace(VISITS, postgres=pace)).pull()
-    assert len(story(home)) == 2
+    assert len(story(home)) == 4
 
 
 def test_a_large_pull_is_several_files(
@@ -927,6 +956,11 @@ FAULTS: dict[str, tuple[str, Callable[[Postgres], Postgres], str]] = {
         "",
         lambda spec: replace(spec, columns=(("c0", "c0 +"),)),
         "syntax error .* Correct postgres in its declaration",
+    ),
+    "a function of somebody": (
+        "create function own(bigint) returns bigint language sql return 1",
+        lambda spec: replace(spec, columns=(("c0", "own(c0)"),)),
+        r"function own\(bigint\) does not exist. Correct postgres",
     ),
     "keys twice": (
         "insert into things values (2, 6, 1, 'x')",
