@@ -8,16 +8,13 @@ each way in besides files what its feed has to know, under the feed's name.
 
 from __future__ import annotations
 
-import pkgutil
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args
 
 import yaml
-
-import ingestion.feeds
 
 Format = Literal["csv", "json", "parquet"]
 UnknownColumns = Literal["keep", "refuse"]
@@ -60,6 +57,8 @@ class SourceTable:
         unknown_columns: What becomes of delivered columns that are not declared.
         technical: The columns that ingestion adds, `_...`.
         feeds: What is said to the feeds by which it may come, besides files, by their names.
+        part: Of the part of a table whose files are a feed's own, the name; else empty.
+        rows: The condition in SQL that a row of bronze came by files of this table or part.
     """
 
     source: str
@@ -70,12 +69,19 @@ class SourceTable:
     key: tuple[str, ...]
     unknown_columns: UnknownColumns
     technical: tuple[Column, ...] = ()
-    feeds: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    feeds: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    part: str = ""
+    rows: str = "true"
 
     @property
     def full_name(self) -> str:
-        """`<source>.<table>`, which is the name of the inbox folder too."""
+        """`<source>.<table>`."""
         return f"{self.source}.{self.name}"
+
+    @property
+    def folder(self) -> str:
+        """The name of its folders in inbox, landing and the others."""
+        return f"{self.full_name}.{self.part}" if self.part else self.full_name
 
     @property
     def bronze_name(self) -> str:
@@ -117,30 +123,30 @@ def _read_file(file: Path) -> Iterator[SourceTable]:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DeclarationError(f"{file}: not a YAML file in UTF-8: {error}") from error
-    for source in _items(_typed(document, dict, f"{file}: the file"), "sources", f"{file}"):
+    for source in _items(typed(document, dict, f"{file}: the file"), "sources", f"{file}"):
         for table in _items(source, "tables", f"{file}: source {source.get('name')}"):
             where = f"{file}: table {source.get('name')}.{table.get('name')}"
-            config = _typed(table.get("config") or {}, dict, f"{where}: config")
-            meta = _typed(config.get("meta") or {}, dict, f"{where}: config.meta")
+            config = typed(table.get("config") or {}, dict, f"{where}: config")
+            meta = typed(config.get("meta") or {}, dict, f"{where}: config.meta")
             if "landing" in meta:
-                landing = _typed(meta["landing"], dict, f"{where}: config.meta.landing")
+                landing = typed(meta["landing"], dict, f"{where}: config.meta.landing")
                 yield _read_table(source, table, landing, where)
 
 
 def _read_table(
     source: dict[str, Any], table: dict[str, Any], landing: dict[str, Any], where: str
 ) -> SourceTable:
-    source_name = _name(source.get("name"), _NAME, f"{where}: source name")
-    name = _name(table.get("name"), _NAME, f"{where}: table name")
+    source_name = named(source.get("name"), _NAME, f"{where}: source name")
+    name = named(table.get("name"), _NAME, f"{where}: table name")
     identifier = f"{source_name}_{name}"
-    _one_of(table.get("identifier"), (identifier,), f"{where}: identifier")
-    # Files are everybody's way in, and said in `format`.
-    feeds = [name for _, name, _ in pkgutil.iter_modules(ingestion.feeds.__path__)]
-    feeds.remove("files")
+    one_of(table.get("identifier"), (identifier,), f"{where}: identifier")
+    from ingestion.feed import all_feeds  # noqa: PLC0415 - feeds know what a declaration is
+
+    names_of_feeds = [name for name in all_feeds() if name != "files"]  # everybody's way in
     for option in landing:
-        _one_of(option, (*_LANDING, *feeds), f"{where}: option of landing")
-    file_format = _one_of(landing.get("format"), get_args(Format), f"{where}: format")
-    unknown_columns = _one_of(
+        one_of(option, (*_LANDING, *names_of_feeds), f"{where}: option of landing")
+    file_format = one_of(landing.get("format"), get_args(Format), f"{where}: format")
+    unknown_columns = one_of(
         landing.get("unknown_columns"),
         ("refuse",) if file_format == "csv" else get_args(UnknownColumns),
         f"{where}: unknown_columns of {file_format}",
@@ -155,13 +161,13 @@ def _read_table(
             f"{where}: no delivered column; declare at least one whose name does not begin with _"
         )
     _distinct([column.name.lower() for column in columns], f"{where}: columns")
-    key = _typed(landing.get("key"), list, f"{where}: key")
+    key = typed(landing.get("key"), list, f"{where}: key")
     for column in key:
-        _one_of(column, names, f"{where}: column of the key")
+        one_of(column, names, f"{where}: column of the key")
     if not key:
         raise DeclarationError(f"{where}: key is empty; allowed: some of {', '.join(names)}")
     _distinct(key, f"{where}: key")
-    return SourceTable(
+    declared = SourceTable(
         source=source_name,
         name=name,
         identifier=identifier,
@@ -170,16 +176,18 @@ def _read_table(
         key=tuple(key),
         unknown_columns=cast(UnknownColumns, unknown_columns),
         technical=tuple(column for column in columns if column not in delivered),
-        feeds={
-            name: _typed(landing[name], dict, f"{where}: {name}")
-            for name in feeds
-            if name in landing
-        },
     )
+    feeds = all_feeds()
+    said = {
+        name: feeds[name].declared(declared, typed(landing[name], dict, f"{where}: {name}"))
+        for name in names_of_feeds
+        if name in landing
+    }
+    return replace(declared, feeds=said)
 
 
 def _read_column(column: dict[str, Any], file_format: str, where: str) -> Column:
-    name = _name(column.get("name"), _COLUMN_NAME, f"{where}: column name")
+    name = named(column.get("name"), _COLUMN_NAME, f"{where}: column name")
     data_type = column.get("data_type")
     is_technical = name.startswith("_")
     if is_technical and data_type == "binary":
@@ -196,7 +204,12 @@ def _read_column(column: dict[str, Any], file_format: str, where: str) -> Column
     return Column(name, data_type)
 
 
-def _typed(value: Any, kind: type[T], what: str) -> T:
+def typed(value: Any, kind: type[T], what: str) -> T:
+    """The value, a mapping or a list.
+
+    Raises:
+        DeclarationError: It is none.
+    """
     if not isinstance(value, kind):
         expected = "mapping" if kind is dict else "list"
         raise DeclarationError(f"{what} is {value!r}; it must be a {expected}")
@@ -204,17 +217,27 @@ def _typed(value: Any, kind: type[T], what: str) -> T:
 
 
 def _items(mapping: dict[str, Any], key: str, where: str) -> list[dict[str, Any]]:
-    items = _typed(mapping.get(key), list, f"{where}: {key}")
-    return [_typed(item, dict, f"{where}: an item of {key}") for item in items]
+    items = typed(mapping.get(key), list, f"{where}: {key}")
+    return [typed(item, dict, f"{where}: an item of {key}") for item in items]
 
 
-def _name(value: Any, pattern: re.Pattern[str], what: str) -> str:
+def named(value: Any, pattern: re.Pattern[str], what: str) -> str:
+    """The value, text of this pattern.
+
+    Raises:
+        DeclarationError: It is none.
+    """
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise DeclarationError(f"{what} is {value!r}; allowed: {pattern.pattern}")
     return value
 
 
-def _one_of(value: Any, allowed: tuple[str, ...] | list[str], what: str) -> str:
+def one_of(value: Any, allowed: tuple[str, ...] | list[str], what: str) -> str:
+    """The value, one of those that are allowed.
+
+    Raises:
+        DeclarationError: It is none.
+    """
     if value not in allowed:
         raise DeclarationError(f"{what} is {value!r}; allowed: {', '.join(allowed)}")
     return cast(str, value)

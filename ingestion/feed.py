@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, ClassVar
 
@@ -86,12 +86,18 @@ class Feed:
         self.so_far = so_far
 
     @classmethod
-    def check(cls, table: SourceTable) -> None:
-        """Looks at what a table's declaration says to this feed.
+    def declared(cls, table: SourceTable, said: dict[str, Any]) -> Any:
+        """What a table's declaration says to this feed, which then stands in the table's `feeds`.
 
         Raises:
-            DeclarationError: It cannot follow.
+            DeclarationError: It cannot be followed.
         """
+        return said
+
+    @classmethod
+    def parts(cls, tables: Sequence[SourceTable]) -> list[SourceTable]:
+        """The parts of tables whose files are this feed's own, in folders of their own."""
+        return []
 
     @classmethod
     def standing(cls, home: Home, tables: Sequence[SourceTable]) -> list[dict[str, Any]]:
@@ -148,6 +154,14 @@ class Feed:
             What is lost, a line each; nothing where nothing had stopped it.
         """
         return []
+
+
+def with_parts(tables: Sequence[SourceTable]) -> list[SourceTable]:
+    """The tables, and those of their parts that files come for."""
+    parts = [part for feed in all_feeds().values() for part in feed.parts(tables)]
+    rows_of_parts = {part.full_name: f"not ({part.rows})" for part in parts}
+    wholes = [replace(table, rows=rows_of_parts.get(table.full_name, "true")) for table in tables]
+    return [*wholes, *parts]
 
 
 @cache

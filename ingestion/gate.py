@@ -172,7 +172,7 @@ def waiting_files(home: Home, table: SourceTable) -> list[Path]:
         GateError: A folder cannot be read.
     """
     found: list[Path] = []
-    folders = [home.inbox / table.full_name]
+    folders = [home.inbox / table.folder]
     while folders:
         folder = folders.pop()
         with _explained(folder, "Give the user that runs lakehouse the rights to read it."):
@@ -212,7 +212,7 @@ def stray_entries(home: Home, tables: list[SourceTable]) -> list[Path]:
     Raises:
         GateError: The inbox cannot be read.
     """
-    expected = {table.full_name for table in tables}
+    expected = {table.folder for table in tables}
     with _explained(home.inbox, "Give the user that runs lakehouse the rights to read it."):
         try:
             paths = list(home.inbox.iterdir())
@@ -311,7 +311,7 @@ def quarantine(home: Home, inspection: Inspection) -> Path:
     encoded = encode_name(inspection.name)
     if len(inspection.sha256) + 1 + len(encoded) > _MAX_FILE_NAME:
         encoded = f"{encoded[:100]}-{hashlib.sha256(encoded.encode()).hexdigest()[:16]}"
-    folder = home.quarantine / inspection.table.full_name
+    folder = home.quarantine / inspection.table.folder
     target = folder / f"{inspection.sha256}-{encoded}"
     with _explained(folder, _CURE_OF_MOVES):
         if _is_moved(inspection, target):
@@ -327,9 +327,9 @@ def quarantine(home: Home, inspection: Inspection) -> Path:
     return target
 
 
-def landed_files(home: Home, source: str) -> dict[str, Path]:
-    """All files in a source's landing, under whatever name, by their digest."""
-    landing = home.landing / source
+def landed_files(home: Home, folder: str) -> dict[str, Path]:
+    """All files in a table's landing, under whatever name, by their digest."""
+    landing = home.landing / folder
     return {path.relative_to(landing).parts[0][:64]: path for path in _files_below(landing)}
 
 
@@ -339,7 +339,7 @@ def withdrawn(home: Home, table: SourceTable, path: Path, reason: str) -> Inspec
     Raises:
         GateError: The file cannot be looked at.
     """
-    relative = str(path.relative_to(home.landing / table.full_name))
+    relative = str(path.relative_to(home.landing / table.folder))
     seen, _ = _state(path)
     return Inspection(
         table=table,
@@ -354,14 +354,14 @@ def withdrawn(home: Home, table: SourceTable, path: Path, reason: str) -> Inspec
     )
 
 
-def archive_landed(home: Home, source: str) -> int:
-    """Moves all landed files of a source to `archive/<source>/<day>/`; returns their number.
+def archive_landed(home: Home, folder: str) -> int:
+    """Moves all landed files of a table to `archive/<folder>/<day>/`; returns their number.
 
     Raises:
         GateError: A file cannot be moved.
     """
-    landing = home.landing / source
-    archive = home.archive / source / datetime.now(UTC).date().isoformat()
+    landing = home.landing / folder
+    archive = home.archive / folder / datetime.now(UTC).date().isoformat()
     with _explained(archive, _CURE_OF_MOVES):
         files = _files_below(landing)
         for path in files:
@@ -395,7 +395,7 @@ def landing_path(home: Home, inspection: Inspection) -> Path:
     over 200 characters, is encoded: `<sha256>-<encoded name>.<extension>`. Where that is too long,
     it is cut, and all pieces but the last become folders.
     """
-    folder = home.landing / inspection.table.full_name
+    folder = home.landing / inspection.table.folder
     plain = f"{inspection.sha256}.{inspection.name}.{inspection.extension}"
     if _PLAIN_NAME.fullmatch(inspection.name) and len(plain) <= _MAX_FILE_NAME:
         return folder / plain

@@ -51,7 +51,7 @@ def read_files(
         whole line where the columns do not hold all of it), `_source_file` and `_source_sha256`
         (string).
     """
-    folder = home.landing / table.full_name
+    folder = home.landing / table.folder
     folder.mkdir(parents=True, exist_ok=True)
     reader: Any = spark.readStream.option("recursiveFileLookup", "true")
     where: Any = str(folder)
@@ -212,7 +212,7 @@ def _origin(table: SourceTable) -> list[Column]:
     is_plain = (F.substring(file, 65, 1) == F.lit(b".")) & (F.octet_length(file) > 65 + extension)
     plain_name = F.substring(file, F.lit(66), F.octet_length(file) - 65 - extension)
     # An encoded name has no dot but the one before its extension.
-    below_folder = F.substring_index("_metadata.file_path", f"/{table.full_name}/", -1)
+    below_folder = F.substring_index("_metadata.file_path", f"/{table.folder}/", -1)
     path = F.substring_index(below_folder, ".", 1)
     encoded = F.replace(F.substring(path, 66, 100_000), F.lit("/"), F.lit(""))
     decoded = F.try_url_decode(F.replace(encoded, F.lit("="), F.lit("%")))

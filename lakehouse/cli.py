@@ -34,7 +34,7 @@ import generators
 from generators.kafka import sender
 from ingestion.declaration import SourceTable
 from ingestion.faults import LoadError, first_line
-from ingestion.feed import all_feeds
+from ingestion.feed import all_feeds, with_parts
 from ingestion.gate import GateError, accepted_name, stray_entries
 from ingestion.loads import Load, Loads, only_ingestion
 from ingestion.lock import LockedError
@@ -500,7 +500,7 @@ def _load(settings: Settings) -> Load | None:
 
 
 def _tell_strays(settings: Settings, tables: list[SourceTable]) -> None:
-    for path in stray_entries(settings.paths, tables):
+    for path in stray_entries(settings.paths, with_parts(tables)):
         output.say(
             f"Warning: {path} is never taken in: only what lies in the folder of a declared source "
             "is. Deliver it with: lakehouse land SOURCE.TABLE FILE"

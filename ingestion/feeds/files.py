@@ -7,6 +7,7 @@ inbox --gate--> landing --availableNow--> bronze     audit.files: every file and
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from ingestion import bronze
 from ingestion.checkpoint import begin_anew, is_begun, note_of
 from ingestion.declaration import SourceTable
 from ingestion.faults import LoadError, is_of_the_engine, told
-from ingestion.feed import Feed, SoFar, SourceLoad
+from ingestion.feed import Feed, SoFar, SourceLoad, with_parts
 from ingestion.gate import (
     GateError,
     Inspection,
@@ -50,8 +51,10 @@ class Files(Feed):
         self, spark: SparkSession, home: Home, tables: Sequence[SourceTable], so_far: SoFar
     ) -> None:
         super().__init__(spark, home, tables, so_far)
-        for table in tables:
-            (home.inbox / table.full_name).mkdir(parents=True, exist_ok=True)
+        # A part of a table has folders of its own.
+        self._folders = with_parts(tables)
+        for table in self._folders:
+            (home.inbox / table.folder).mkdir(parents=True, exist_ok=True)
         self._known = self._taken_in()
         self._withdrawn = {
             (row["source"], row["sha256"])
@@ -70,7 +73,7 @@ class Files(Feed):
         A stream of files that never ends is not waited for.
         """
         files: list[Path] = []
-        for table in self.tables:
+        for table in self._folders:
             if table.full_name not in but:
                 with suppress(GateError):  # the round tells of it, with the other sources' news
                     files += waiting_files(self.home, table)
@@ -87,7 +90,7 @@ class Files(Feed):
     def news(self, but: Collection[str]) -> dict[str, str | None]:
         """The sources that files wait for; each file is read to its end."""
         faults: dict[str, str] = {}
-        tables = [table for table in self.tables if table.full_name not in but]
+        tables = [table for table in self._folders if table.full_name not in but]
         found = [found for table in tables for found in self._inspect(table, faults)]
         self._found = self._without_seen_paths(found, faults)
         return {found.table.full_name: None for found in self._found} | faults
@@ -103,35 +106,34 @@ class Files(Feed):
 
     def take_in(self, load_id: int, loads: Mapping[str, SourceLoad]) -> None:
         """Runs the streams of all these tables side by side; each fails for itself."""
-        tables = [table for table in self.tables if table.full_name in loads]
-        queries = {}
+        tables = [table for table in self._folders if table.full_name in loads]
+        queries = []
         for table in tables:
             try:
                 self._check_checkpoint(table)
-                queries[table.full_name] = self._append(table, load_id)
+                queries.append((table, self._append(table, load_id)))
             except (PySparkException, LoadError) as error:
                 loads[table.full_name].failure = told(error)
         failed = []
-        for name, query in queries.items():
+        for table, query in queries:
             try:
                 query.awaitTermination()
             except PySparkException as error:
-                loads[name].failure = told(error)
-                failed += [] if is_of_the_engine(error) else [name]
-        for table in tables:
-            if table.full_name in failed:
-                self._set_aside(table, loads[table.full_name], load_id)
+                loads[table.full_name].failure = told(error)
+                failed += [] if is_of_the_engine(error) else [table]
+        for table in failed:
+            self._set_aside(table, loads[table.full_name], load_id)
 
     def _append(self, table: SourceTable, load_id: int) -> StreamingQuery:
         rows = read_files(self.spark, table, self.home)
-        return bronze.append(rows, table, self.home.checkpoints / table.full_name, load_id)
+        return bronze.append(rows, table, self.home.checkpoints / table.folder, load_id)
 
     def _inspect(self, table: SourceTable, faults: dict[str, str]) -> Iterator[Inspection]:
         """Looks at what waits; a file that cannot be read is a fault of its source alone."""
         try:
             for path in waiting_files(self.home, table):
                 try:
-                    yield inspect(path, table, self.home.inbox / table.full_name)
+                    yield inspect(path, table, self.home.inbox / table.folder)
                 except (StillBeingWritten, FileNotFoundError):
                     continue  # its turn is the next round
                 except GateError as error:
@@ -148,17 +150,18 @@ class Files(Feed):
         cannot forget yet, the file waits.
         """
         again = {
-            found.table.full_name: found.table
+            found.table.folder: found.table
             for found in inspections
             if not found.reason and (found.table.full_name, found.sha256) in self._withdrawn
         }
-        for name, table in again.items():
-            if name not in self.so_far.unfinished:
+        for table in again.values():
+            if table.full_name not in self.so_far.unfinished:
                 try:
                     self._forget_files_of(table)
                 except (LoadError, GateError) as error:
-                    faults[name] = str(error)
-        waiting = again.keys() & (self.so_far.unfinished | faults.keys())
+                    faults[table.full_name] = str(error)
+        cannot = self.so_far.unfinished | faults.keys()
+        waiting = {table.full_name for table in again.values()} & cannot
         return [
             found
             for found in inspections
@@ -254,10 +257,9 @@ class Files(Feed):
         unsure = [row for row in landed if row["load_id"] > finished.get(row["source"], 0)]
         # What a kill has kept from its way into quarantine is in landing, and so known.
         set_aside = [row for row in fates if row["status"] == "left"]
-        there = {
-            source: landed_files(self.home, source)
-            for source in {row["source"] for row in [*unsure, *set_aside]}
-        }
+        there: dict[str, set[str]] = defaultdict(set)
+        for table in self._folders if unsure or set_aside else ():
+            there[table.full_name] |= landed_files(self.home, table.folder).keys()
         landed += [row for row in set_aside if row["sha256"] in there[row["source"]]]
         left = [row for row in unsure if row["sha256"] not in there[row["source"]]]
         now = datetime.now(UTC)
@@ -313,7 +315,7 @@ class Files(Feed):
             "and load_id > (select coalesce(max(load_id), 0) from audit.loads "
             f"where source = '{table.full_name}' and status = 'finished') group by sha256"
         ).collect()
-        landed = landed_files(self.home, table.full_name)
+        landed = landed_files(self.home, table.folder)
         return {
             landed[row["sha256"]]: row["num_rows"] if row["load_id"] == load_id else None
             for row in files
@@ -321,7 +323,7 @@ class Files(Feed):
         }
 
     def _check_checkpoint(self, table: SourceTable) -> None:
-        checkpoint = self.home.checkpoints / table.full_name
+        checkpoint = self.home.checkpoints / table.folder
         if is_begun(checkpoint):
             return
         if self._rows_since(table, _last_forgotten(checkpoint)).limit(1).count():
@@ -332,7 +334,7 @@ class Files(Feed):
 
     def _rows_since(self, table: SourceTable, load_id: int) -> DataFrame:
         return self.spark.table(table.bronze_name).where(
-            f"_load_id > {load_id} and _source_sha256 is not null"
+            f"_load_id > {load_id} and _source_sha256 is not null and {table.rows}"
         )
 
     def forget(self) -> int:
@@ -350,7 +352,7 @@ class Files(Feed):
         """
         num_files = 0
         failures = []
-        for table in self.tables:
+        for table in self._folders:
             if table.full_name not in self.so_far.unfinished:
                 try:
                     num_files += self._forget_files_of(table)
@@ -361,11 +363,11 @@ class Files(Feed):
         return num_files
 
     def _forget_files_of(self, table: SourceTable) -> int:
-        checkpoint = self.home.checkpoints / table.full_name
+        checkpoint = self.home.checkpoints / table.folder
         if not is_begun(checkpoint):
             return 0
         self._check_bronze(table, checkpoint)
-        num_files = archive_landed(self.home, table.full_name)
+        num_files = archive_landed(self.home, table.folder)
         # The last load of the files that it knew.
         begin_anew(checkpoint, str(self.so_far.last_load_id))
         return num_files
@@ -387,10 +389,10 @@ class Files(Feed):
                 f"and status = 'landed' and num_rows > 0 and load_id > {load_id}"
             ).collect()
         }
-        if lacking := sorted(landed_files(self.home, table.full_name).keys() & with_rows - held):
+        if lacking := sorted(landed_files(self.home, table.folder).keys() & with_rows - held):
             raise LoadError(
                 f"{table.bronze_name} has no row of {len(lacking)} files in "
-                f"{self.home.landing / table.full_name}, the first {lacking[0][:12]}...: their "
+                f"{self.home.landing / table.folder}, the first {lacking[0][:12]}...: their "
                 f"checkpoint {checkpoint} is not the one that belongs to the table"
             )
 

@@ -275,9 +275,8 @@ class Kafka(Feed):
         self._waits_since: float | None = None
 
     @classmethod
-    def check(cls, table: SourceTable) -> None:
-        """Looks for `topics`, and for the columns that a message has."""
-        said = table.feeds["kafka"]
+    def declared(cls, table: SourceTable, said: dict[str, Any]) -> tuple[str, ...]:
+        """The names of the topics; the table has the columns of a message."""
         topics = said.get("topics")
         if (
             said.keys() != {"topics"}
@@ -295,6 +294,7 @@ class Kafka(Feed):
                 f"table {table.full_name}: its columns are {', '.join(names)}; from Kafka come "
                 f"{', '.join(_COLUMNS)}, and _headers and _bytes"
             )
+        return tuple(topics)
 
     @classmethod
     def setting(cls) -> tuple[str, str] | None:
@@ -487,7 +487,7 @@ def _text(bytes_: Column) -> Column:
 
 def _topics(home: Home, tables: Sequence[SourceTable]) -> Iterator[Topic]:
     for table in tables:
-        for name in table.feeds.get("kafka", {}).get("topics", ()):
+        for name in table.feeds.get("kafka", ()):
             yield Topic(table, name, home.checkpoints / f"{table.full_name}.kafka" / name)
 
 

@@ -10,7 +10,6 @@ from pyspark.sql import SparkSession
 
 from ingestion.bronze import connect, create_tables
 from ingestion.declaration import DeclarationError, SourceTable, read_declarations
-from ingestion.feed import all_feeds
 from ingestion.lock import locked
 from lakehouse.engine.process import Engine, up
 from lakehouse.errors import LakehouseError
@@ -24,13 +23,9 @@ def declared_tables() -> list[SourceTable]:
         LakehouseError: A declaration is wrong.
     """
     try:
-        tables = list(read_declarations(PROJECT / "models").values())
-        for table in tables:
-            for name in table.feeds:
-                all_feeds()[name].check(table)
+        return list(read_declarations(PROJECT / "models").values())
     except DeclarationError as error:
         raise LakehouseError(str(error)) from None
-    return tables
 
 
 def start(settings: Settings) -> Engine:

@@ -52,11 +52,7 @@ def broker_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]
 @pytest.fixture(scope="module")
 def kafka(broker_process: Broker) -> Iterator[Broker]:
     """The broker with all declared topics, empty; no other module's tests know of it."""
-    topics = [
-        topic
-        for table in local.declared_tables()
-        for topic in table.feeds.get("kafka", {}).get("topics", ())
-    ]
+    topics = [topic for table in local.declared_tables() for topic in table.feeds.get("kafka", ())]
     broker_process.create(*topics)
     os.environ["LAKEHOUSE_KAFKA_BOOTSTRAP_SERVERS"] = broker_process.address
     try:

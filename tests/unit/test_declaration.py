@@ -1,3 +1,5 @@
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +8,7 @@ import yaml
 
 from ingestion.bronze import METADATA_COLUMNS
 from ingestion.declaration import Column, DeclarationError, SourceTable, read_declarations
+from ingestion.feeds.postgres.declared import Postgres, pulled_part
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -57,6 +60,18 @@ def test_the_projects_own_declarations() -> None:
         key=("mac_address", "gym", "login", "logout"),
         unknown_columns="refuse",
         technical=tuple(Column(name, type_) for name, type_ in METADATA_COLUMNS.items()),
+        feeds={
+            "postgres": Postgres(
+                table=("public", "gym_visits"),
+                key=("id",),
+                changed_at="updated_at",
+                columns=(
+                    ("login", "trim_scale(extract(epoch from login))"),
+                    ("logout", "trim_scale(extract(epoch from logout))"),
+                ),
+                compare_every=timedelta(hours=1),
+            )
+        },
     )
     assert tables["sbit.gym_logins"].full_name == "sbit.gym_logins"
     assert tables["sbit.gym_logins"].bronze_name == "bronze.sbit_gym_logins"
@@ -178,4 +193,68 @@ def test_unreadable_file(tmp_path: Path, content: bytes) -> None:
 
 def test_no_declaration_at_all(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match=r"no table with config\.meta\.landing"):
+        read_declarations(tmp_path)
+
+
+def test_where_rows_are_pulled_from(tmp_path: Path) -> None:
+    pulled = {"table": "Gym's.visits", "key": ["a key", "b"]}
+    table = read_declarations(write(tmp_path, visits(postgres=pulled)))["gyms.visits"]
+    assert table.feeds["postgres"] == Postgres(
+        ("Gym's", "visits"), ("a key", "b"), None, (), None, Decimal("0.2")
+    )
+    pulled |= {"compare_every": "90s", "max_deleted_share": 1, "columns": {"login": "at::text"}}
+    table = read_declarations(write(tmp_path, visits(postgres=pulled)))["gyms.visits"]
+    spec = table.feeds["postgres"]
+    assert spec.compare_every == timedelta(seconds=90)
+    assert spec.max_deleted_share == 1
+    assert spec.columns == (("login", "at::text"),)
+
+
+def test_the_part_that_is_pulled(tmp_path: Path) -> None:
+    table = read_declarations(
+        write(tmp_path, visits(postgres={"table": "public.visits", "key": ["id"]}))
+    )["gyms.visits"]
+    part = pulled_part(table)
+    assert (table.folder, part.folder) == ("gyms.visits", "gyms.visits.pulled")
+    assert (part.full_name, part.bronze_name) == (table.full_name, table.bronze_name)
+    assert (part.format, part.unknown_columns, part.part) == ("parquet", "keep", "pulled")
+    assert part.columns == (
+        Column("mac", "string"),
+        Column("login", "string"),
+        Column("_pull_key", "string"),
+        Column("_pull_id", "bigint"),
+        Column("_pulled_at", "timestamp"),
+        Column("_op", "string"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tables": "a.b"}, "option is 'tables'; allowed: table, key, changed_at, columns"),
+        ({"table": "visits"}, r"table \(schema.name\) is 'visits'; allowed"),
+        ({"table": "a.b.c"}, r"table \(schema.name\) is 'a.b.c'; allowed"),
+        ({"table": 'a."b"'}, r"table \(schema.name\) is"),
+        ({"table": None}, r"table \(schema.name\) is None; allowed"),
+        ({"key": "id"}, "key is 'id'; it must be a list"),
+        ({"key": []}, r"key is \[\]; name the columns"),
+        ({"key": ["a", "a"]}, r"key is \['a', 'a'\]; name the columns"),
+        ({"key": [1]}, "column of the key is 1; allowed"),
+        ({"changed_at": ""}, "changed_at is ''; allowed"),
+        ({"columns": ["login"]}, r"columns is \['login'\]; it must be a mapping"),
+        ({"columns": {"gym": "1"}}, "a name in columns is 'gym'; allowed: mac, login"),
+        ({"columns": {"mac": 1}}, "column mac is 1; it must be an SQL expression"),
+        ({"columns": {"mac": " "}}, "column mac is ' '; it must be an SQL expression"),
+        ({"compare_every": "0h"}, "compare_every is '0h'; allowed: a number and s, m, h or d"),
+        ({"compare_every": 60}, "compare_every is 60; allowed"),
+        ({"compare_every": "9999999d"}, "compare_every is '9999999d'; allowed"),
+        ({"max_deleted_share": 1.1}, "max_deleted_share is 1.1; allowed: a number from 0 to 1"),
+        ({"max_deleted_share": "all"}, "max_deleted_share is 'all'; allowed"),
+        ({"max_deleted_share": True}, "max_deleted_share is True; allowed"),
+        ({"max_deleted_share": float("nan")}, "max_deleted_share is nan; allowed"),
+    ],
+)
+def test_wrong_pull(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    write(tmp_path, visits(postgres={"table": "public.visits", "key": ["id"], **change}))
+    with pytest.raises(DeclarationError, match=rf"table gyms.visits: postgres: {message}"):
         read_declarations(tmp_path)

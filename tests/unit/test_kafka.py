@@ -130,14 +130,14 @@ def test_other_settings_are_refused(
 @pytest.mark.parametrize("said", [{}, {"topics": []}, {"topics": "bpm"}, {"topics": ["a"], "x": 1}])
 def test_a_declaration_names_topics(said: dict[str, object]) -> None:
     with pytest.raises(DeclarationError, match="allowed: topics, a list of names"):
-        Kafka.check(replace(TABLE, feeds={"kafka": said}))
+        Kafka.declared(TABLE, said)
     with pytest.raises(DeclarationError, match="its columns are x"):
-        Kafka.check(replace(TABLE, feeds={"kafka": {"topics": ["a"]}}))
+        Kafka.declared(TABLE, {"topics": ["a"]})
 
 
 def test_the_projects_topics() -> None:
     tables = {table.full_name: table.feeds.get("kafka") for table in local.declared_tables()}
-    assert tables["telecom.kafka_multiplex"] == {"topics": ["connections"]}
+    assert tables["telecom.kafka_multiplex"] == ("connections",)
     assert tables["telecom.connections"] is None
 
 
