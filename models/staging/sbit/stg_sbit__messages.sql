@@ -57,7 +57,7 @@ judged as (
             when _raw is not null and missing is null then 'the line is not one JSON object'
             when array_contains(missing, 'topic') then 'topic is missing'
             when topic is null then 'the topic is null'
-            when topic not in ('user_info', 'workout', 'bpm') then 'the topic is unknown'
+            when topic not in ('user_info', 'workout', 'bpm', 'gym') then 'the topic is unknown'
             when array_contains(missing, 'value') then 'value is missing'
         end as reject_reason,
         if(size(missing) > 0, concat('missing: ', array_join(missing, ', ')), null)

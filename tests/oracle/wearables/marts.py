@@ -3,7 +3,7 @@
     delivered files --read_deliveries--> Deliveries --answers--> Answers
 
 Times are whole microseconds since 1970, sums are integers: nothing depends on the order of arrival.
-The cases C1 to C30 that the comments name are told in `tests/unit/test_wearables_answers.py`.
+The cases C1 to C31 that the comments name are told in `tests/unit/test_wearables_answers.py`.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ from generators.wearables.tables import (
 TABLE_ENTITIES = {
     REGISTERED_USERS: ("registrations",),
     GYM_LOGINS: ("gym_logins",),
-    KAFKA_MULTIPLEX: ("profile_changes", "workout_events", "heart_rates", "unknown"),
+    KAFKA_MULTIPLEX: ("profile_changes", "workout_events", "gym_events", "heart_rates", "unknown"),
 }
 TOPIC_ENTITIES = {
     "user_info": "profile_changes",
     "workout": "workout_events",
+    "gym": "gym_events",
     "bpm": "heart_rates",
 }
 ATTRIBUTES = ("dob", "sex", "gender", "first_name", "last_name")
@@ -51,6 +52,8 @@ ENVELOPE_FIELDS = ("key", "value", "topic", "partition", "offset", "timestamp")
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 MAX_CLOCK_SKEW = 3600 * SECOND
+SAME_VISIT = 12 * 3600 * SECOND
+"""So long after a visit's login another is none of its own, and another logout its end."""
 FIRST_MILLISECONDS = 10**11
 """From here on an epoch value counts milliseconds; as seconds it would be the year 5138."""
 END_OF_TIME = 253_402_300_800 * SECOND
@@ -160,6 +163,13 @@ class _Login(NamedTuple):
     mac: str
     login: int
     logout: int | None
+
+
+class _GymEvent(NamedTuple):
+    gym: int
+    mac: str
+    action: str
+    at: int
 
 
 class _Change(NamedTuple):
@@ -497,6 +507,17 @@ def _workout_event(envelope: Mapping[str, object], clock: Clock) -> tuple[_Worko
     return _WorkoutEvent((user, workout, session), action, clock(_text(value, "timestamp"))), 0
 
 
+def _gym_event(envelope: Mapping[str, object], clock: Clock) -> tuple[_GymEvent, int]:
+    value = _object(envelope["value"])
+    event = _GymEvent(
+        gym=_integer(_text(value, "gym")),
+        mac=_mac(_text(value, "mac_address") or ""),
+        action=_word(value, "action", ("login", "logout")),
+        at=clock(_text(value, "time")),
+    )
+    return event, 0
+
+
 def _reading(envelope: Mapping[str, object], clock: Clock) -> tuple[_Reading, int]:
     value = _object(envelope["value"])
     rate = _text(value, "heartrate")
@@ -629,6 +650,35 @@ def _readings(
 
 def _is_valid(bpm: float | None, max_bpm: int) -> bool:
     return bpm is not None and 0 < bpm <= max_bpm
+
+
+def _paired(events: Iterable[_GymEvent], logins: Iterable[_Login]) -> list[_Login]:
+    """The visits of which an event tells a part, as lines would have told them (C31)."""
+    # Of one instant "a logout" sorts before "b login"; the value is whether an event told it.
+    told: dict[tuple[int, str], dict[tuple[int, str], bool]] = defaultdict(dict)
+    for row in logins:
+        of_mac = told[row.gym, row.mac]
+        of_mac[row.login, "b login"] = False
+        if row.logout is not None and row.logout > row.login:
+            of_mac[row.logout, "a logout"] = False
+    for event in events:
+        name = "b login" if event.action == "login" else "a logout"
+        told[event.gym, event.mac][event.at, name] = True
+    paired = []
+    for (gym, mac), of_mac in told.items():
+        visits: list[tuple[_Login, bool]] = []
+        for (at, name), is_event in sorted(of_mac.items()):
+            last, is_of_event = visits[-1] if visits else (None, False)
+            is_near = last is not None and at - last.login <= SAME_VISIT
+            if name == "b login":
+                if last is not None and last.logout is None and is_near:
+                    visits[-1] = last, is_of_event or is_event
+                else:
+                    visits.append((_Login(gym, mac, at, None), is_event))
+            elif last is not None and (last.logout is None or is_near):
+                visits[-1] = last._replace(logout=at), is_of_event or is_event
+        paired += [visit for visit, is_of_event in visits if is_of_event]
+    return paired
 
 
 def _visits(
@@ -875,6 +925,7 @@ def answers(
     registered, registered_counts = _sift(deliveries.registrations, _registration, clock)
     logged_in, login_counts = _sift(deliveries.gym_logins, _login, clock)
     changed, change_counts = _sift(envelopes["profile_changes"], _profile_change, clock)
+    passed, gym_counts = _sift(envelopes["gym_events"], _gym_event, clock)
     worked_out, workout_counts = _sift(envelopes["workout_events"], _workout_event, clock)
     measured, reading_counts = _sift(envelopes["heart_rates"], _reading, clock)
 
@@ -887,13 +938,14 @@ def answers(
     for session, (start, end, _) in sessions.items():
         if start is not None and end is not None:
             workouts[session[0]][session] = (start, end)
-    visits = _visits(logged_in, mac_owners, workouts)
+    visits = _visits([*logged_in, *_paired(passed, logged_in)], mac_owners, workouts)
 
     entity_counts = {
         "registrations": _account(registered_counts, len(set(registered))),
         "gym_logins": _account(login_counts, len(set(logged_in))),
         "profile_changes": _account(change_counts, len({change[:4] for change in changed})),
         "workout_events": _account(workout_counts, len(set(worked_out))),
+        "gym_events": _account(gym_counts, len(set(passed))),
         "heart_rates": _account(
             reading_counts, sum(len(of_device) for of_device in readings.values()), conflicts
         ),
