@@ -103,10 +103,11 @@ def create_tables(spark: SparkSession, tables: list[SourceTable]) -> None:
         if table.bronze_name not in existing:
             columns = ", ".join(
                 f"`{name}` {data_type}"
-                for name, data_type in [
-                    *((column.name, column.data_type) for column in table.columns),
-                    *METADATA_COLUMNS.items(),
-                ]
+                for name, data_type in (
+                    {column.name: column.data_type for column in table.columns}
+                    | METADATA_COLUMNS
+                    | {column.name: column.data_type for column in table.technical}
+                ).items()
             )
             spark.sql(
                 f"create table if not exists {table.bronze_name} ({columns}) using delta "

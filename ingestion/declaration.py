@@ -51,6 +51,7 @@ class SourceTable:
         name: The table's name within the source.
         identifier: `<source>_<name>`, the bronze table's name within its schema.
         columns: The delivered columns in their order, without the technical ones (`_...`).
+        technical: The declared technical columns.
         format: How files of this table are written.
         key: The columns that make up the business key.
         unknown_columns: What becomes of delivered columns that are not declared.
@@ -63,6 +64,7 @@ class SourceTable:
     format: Format
     key: tuple[str, ...]
     unknown_columns: UnknownColumns
+    technical: tuple[Column, ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -158,6 +160,7 @@ def _read_table(
         format=cast(Format, file_format),
         key=tuple(key),
         unknown_columns=cast(UnknownColumns, unknown_columns),
+        technical=tuple(column for column in columns if column.name.startswith("_")),
     )
 
 

@@ -55,6 +55,17 @@ def test_the_projects_own_declarations() -> None:
         format="csv",
         key=("mac_address", "gym", "login", "logout"),
         unknown_columns="refuse",
+        technical=(
+            Column("_raw", "string"),
+            Column("_source_file", "string"),
+            Column("_source_sha256", "string"),
+            Column("_ingested_at", "timestamp"),
+            Column("_load_id", "bigint"),
+            Column("_pull_id", "bigint"),
+            Column("_pulled_at", "timestamp"),
+            Column("_op", "string"),
+            Column("_pull_key", "string"),
+        ),
     )
     assert tables["sbit.gym_logins"].full_name == "sbit.gym_logins"
     assert tables["sbit.gym_logins"].bronze_name == "bronze.sbit_gym_logins"
