@@ -277,6 +277,18 @@ def _network_answers(files: Iterable[File]) -> dict[str, Any]:
     }
 
 
+def _changed(entity: str, columns: str) -> str:
+    """The accepted rows: of what pulls saw those that are not as the pull before saw them."""
+    told = f"if(status = 'told', struct({columns}), null)"
+    return (
+        f"(select status, {told} as told, _pull_key is not null as is_pulled, "
+        f"lag(status) over pulls as status_before, lag({told}) over pulls as told_before "
+        f"from silver.int_{entity}_delivered "
+        "window pulls as (partition by _pull_key order by _pull_id)) where status <> 'refused' "
+        "and not (is_pulled and status <=> status_before and told <=> told_before)"
+    )
+
+
 def selected(*domains: str) -> tuple[str, ...]:
     """What dbt is told to take all of these domains, and nothing else."""
     return ("--select", *(f"config.meta.domain:{domain}" for domain in domains))
@@ -287,8 +299,10 @@ DOMAINS = {
         marts=("workout_bpm_summary", "gym_summary", "gym_visits"),
         live=(),
         accepted={
-            "registrations": "silver.int_registrations",
-            "gym_logins": "silver.int_gym_logins",
+            "registrations": _changed(
+                "registrations", "user_id, device_id, mac_address, registered_at"
+            ),
+            "gym_logins": _changed("gym_logins", "gym, mac_address, login_at, logout_at"),
             "profile_changes": "silver.int_profile_changes",
             "workout_events": "silver.int_workout_events",
             "gym_events": "silver.int_gym_events",
@@ -296,7 +310,7 @@ DOMAINS = {
         },
         rejects=("silver.int_file_rejects", "silver.int_message_rejects"),
         middle="silver.int_workouts_measured",
-        seeds=(20,),
+        seeds=(1,),
         draw_story=_wearables_story,
         files=_wearables_files,
         answers=_wearables_answers,

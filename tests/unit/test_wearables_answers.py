@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
@@ -11,6 +12,8 @@ from functools import partial
 from itertools import permutations
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from generators.wearables.tables import GYM_LOGINS, KAFKA_MULTIPLEX, REGISTERED_USERS
@@ -18,6 +21,7 @@ from tests.oracle.wearables.marts import (
     Answers,
     CsvRow,
     Deliveries,
+    Pulled,
     Row,
     UnreadableError,
     Value,
@@ -1009,3 +1013,69 @@ def test_c31_events_that_cannot_be_read_are_refused() -> None:
     events = [message("gym", told | field) for field in wrong]
     found = work_out([*events, message("gym", None), message("gym", told | {"action": " LOGIN"})])
     assert accounts(found, "gym_events") == (7, 1, 0, 6, 0, 0)
+
+
+# --- rows pulled from a database
+
+
+def saw(pull: int, key: str, row: CsvRow | None) -> Pulled:
+    return Pulled(pull, key, row is None, row or {})
+
+
+A, B = registration(1, 7, 100), registration(2, 7, 100)
+
+
+@pytest.mark.parametrize(
+    ("pulls", "users", "accepted"),
+    [
+        ([A, B, A], [1], 3),  # O6
+        ([A, None, A], [1], 3),
+        ([A, None, None], [], 2),
+        ([A, A, A], [1], 1),
+        ([None], [], 1),
+        ([A, registration(1, 7, 100, mac="x"), None], [], 2),
+        ([A, registration(1, 7, 100, mac="x"), A], [1], 2),
+    ],
+)
+def test_the_last_pull_of_a_key_counts(
+    pulls: list[CsvRow | None], users: list[int], accepted: int
+) -> None:
+    saws = [saw(number, "k", row) for number, row in enumerate(pulls)]
+    for order in permutations(saws):
+        exercise = [*workout("10:00", "11:00"), *workout("10:00", "11:00", user=2)]
+        beat = bpm(clock("10:30"), 80)
+        found = answers(Deliveries(messages=[*exercise, beat], pulled_registrations=order))
+        measured = [row["user_id"] for row in found.workout_bpm_summary if row["num_readings"]]
+        assert measured == users
+        assert accounts(found, "registrations")[:2] == (len(pulls), accepted)
+
+
+def test_what_a_pull_told_decides_where_a_file_told_it_too() -> None:
+    rows = [visit(1000, 5500, gym) for gym in (1, 2, 3)]
+    pulled = [
+        *(saw(1, "1", visit(1000, 5500, 1)), saw(2, "1", None)),
+        *(saw(1, "2", visit(1000, 6000, 2)), saw(2, "2", visit(1000, 4600, 2))),
+        *(saw(1, "4", visit(1000, 5500, 4)), saw(2, "4", visit(1060, 5500, 5))),
+    ]
+    found = answers(Deliveries(gym_logins=rows, pulled_gym_logins=pulled))
+    assert [picked(row, "gym", "minutes_in_gym") for row in found.gym_visits] == [
+        (2, Decimal("60.00")),
+        (3, Decimal("75.00")),
+        (5, Decimal("74.00")),
+    ]
+    assert accounts(found, "gym_logins") == (9, 9, 0, 0, 0, 0)
+
+
+def test_the_files_of_pulls_are_read() -> None:
+    seen = [
+        visit(1000, 5500) | {"_pull_id": 1, "_pull_key": "1", "_op": "upsert"},
+        visit(1000, gym=2) | {"_pull_id": 1, "_pull_key": "2", "_op": "upsert", "logout": None},
+        {"_pull_id": 2, "_pull_key": "1", "_op": "delete"},
+    ]
+    names = {"_pulled_at": None} | dict.fromkeys(seen[1])
+    content = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([names | row for row in seen]), content)
+    file = content.getvalue()
+    found = answers(read_contents({f"{GYM_LOGINS}.pulled": [("1", file), ("again", file)]}))
+    assert [picked(row, "gym", "status") for row in found.gym_visits] == [(2, "open")]
+    assert accounts(found, "gym_logins")[:2] == (3, 3)

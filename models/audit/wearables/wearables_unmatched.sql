@@ -2,6 +2,7 @@ with
 
 registrations as (
     select * from {{ ref('int_registrations') }}
+    where not _is_deleted
 ),
 
 readings as (
@@ -10,6 +11,7 @@ readings as (
 
 gym_logins as (
     select * from {{ ref('int_gym_logins') }}
+    where not _is_deleted
 ),
 
 gym_events as (

@@ -30,14 +30,12 @@ told as (
             as (action, event_at),
         false as is_event
     from {{ only_touched(ref('int_gym_logins')) }}
+    where not _is_deleted
 ),
 
 told_once as (
     select
-        gym,
-        mac_address,
-        action,
-        event_at,
+        * except (is_event),
         bool_or(is_event) as is_event
     from told
     where event_at is not null

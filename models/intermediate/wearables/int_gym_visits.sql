@@ -17,6 +17,7 @@ reports as (
         login_at,
         logout_at
     from {{ only_touched(ref('int_gym_logins')) }}
+    where not _is_deleted
     union all
     select
         gym,

@@ -1,6 +1,6 @@
 """What the wearables marts must hold for given deliveries, worked out apart from Spark and SQL.
 
-    delivered files --read_deliveries--> Deliveries --answers--> Answers
+    delivered files, pulls --read_deliveries--> Deliveries --answers--> Answers
 
 Times are whole microseconds since 1970, sums are integers: nothing depends on the order of arrival.
 The cases C1 to C31 that the comments name are told in `tests/unit/test_wearables_answers.py`.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import io
 import json
 import math
 import re
@@ -26,6 +27,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
+
+import pyarrow.parquet as pq
 
 from generators.wearables.tables import (
     CSV_COLUMNS,
@@ -98,6 +101,22 @@ class UnreadableError(ValueError):
     """A delivered value that cannot be read; the row is rejected."""
 
 
+class Pulled(NamedTuple):
+    """A row of a database as a pull saw it.
+
+    Attributes:
+        pull: The number of the pull.
+        key: The row's primary key.
+        is_gone: Whether the database has it no more; then its fields mean nothing.
+        row: Its fields.
+    """
+
+    pull: int
+    key: str
+    is_gone: bool
+    row: CsvRow
+
+
 @dataclass(frozen=True)
 class Deliveries:
     """Delivered rows as they came.
@@ -106,11 +125,15 @@ class Deliveries:
         registrations: Lines of `sbit.registered_users`.
         gym_logins: Lines of `sbit.gym_logins`.
         messages: Lines of `sbit.kafka_multiplex`, each the JSON text of one envelope.
+        pulled_registrations: What pulls of `sbit.registered_users` saw.
+        pulled_gym_logins: What pulls of `sbit.gym_logins` saw.
     """
 
     registrations: Sequence[CsvRow] = ()
     gym_logins: Sequence[CsvRow] = ()
     messages: Sequence[str] = ()
+    pulled_registrations: Sequence[Pulled] = ()
+    pulled_gym_logins: Sequence[Pulled] = ()
 
 
 @dataclass(frozen=True)
@@ -229,7 +252,8 @@ def read_deliveries(paths: Mapping[str, Iterable[Path]]) -> Deliveries:
     """Reads delivered files.
 
     Args:
-        paths: Files by full table name: csv or json lines, plain or `.gz`.
+        paths: Files by full table name: csv or json lines, plain or `.gz`; those of pulls, Parquet,
+            by `<source>.<table>.pulled`.
 
     Raises:
         ValueError: A CSV file's header is not the table's.
@@ -246,18 +270,36 @@ def read_deliveries(paths: Mapping[str, Iterable[Path]]) -> Deliveries:
 def read_contents(files: Mapping[str, Iterable[tuple[str, bytes]]]) -> Deliveries:
     """The same as `read_deliveries`, from names and contents. Equal contents count once a table."""
     lines: dict[str, list[list[str]]] = {table: [] for table in TABLE_ENTITIES}
+    pulled: dict[str, list[Pulled]] = {f"{table}.pulled": [] for table in CSV_COLUMNS}
     for table, named in files.items():
         seen: set[str] = set()
         for name, content in named:
             digest = hashlib.sha256(content).hexdigest()
             if digest not in seen:
                 seen.add(digest)
-                lines[table].append(_lines(name, content))
+                if table in pulled:
+                    pulled[table] += _pulled_rows(content)
+                else:
+                    lines[table].append(_lines(name, content))
     return Deliveries(
         registrations=_csv_rows(REGISTERED_USERS, lines[REGISTERED_USERS]),
         gym_logins=_csv_rows(GYM_LOGINS, lines[GYM_LOGINS]),
         messages=[line for file in lines[KAFKA_MULTIPLEX] for line in file],
+        pulled_registrations=pulled[f"{REGISTERED_USERS}.pulled"],
+        pulled_gym_logins=pulled[f"{GYM_LOGINS}.pulled"],
     )
+
+
+def _pulled_rows(content: bytes) -> list[Pulled]:
+    return [
+        Pulled(
+            pull=row["_pull_id"],
+            key=row["_pull_key"],
+            is_gone=row["_op"] == "delete",
+            row={name: text or "" for name, text in row.items() if not name.startswith("_")},
+        )
+        for row in pq.read_table(io.BytesIO(content)).to_pylist()
+    ]
 
 
 def _lines(name: str, content: bytes) -> list[str]:
@@ -545,6 +587,36 @@ def _sift(
             entities.append(entity)
             counts["field_rejects"] += field_rejects
     return entities, counts
+
+
+def _sift_pulls(
+    rows: Iterable[Pulled], read: Callable[[CsvRow, Clock], tuple[Entity, int]], clock: Clock
+) -> tuple[set[Entity], set[Entity], Counter[str]]:
+    """What pulls told at any time, what the last one of each key tells, and the counts.
+
+    A row that is gone or cannot be read tells nothing, nor does its key any more. One that is as
+    the pull before saw it is no other event.
+    """
+    counts: Counter[str] = Counter()
+    seen: dict[str, dict[int, Entity | str]] = defaultdict(dict)
+    for pulled in rows:
+        entities, found = (
+            ([], Counter({"events_in": 1})) if pulled.is_gone else _sift([pulled.row], read, clock)
+        )
+        counts += found
+        unread = "gone" if pulled.is_gone else "unreadable"
+        seen[pulled.key][pulled.pull] = entities[0] if entities else unread
+    ever: set[Entity] = set()
+    now: set[Entity] = set()
+    for of_key in seen.values():
+        states = [state for _, state in sorted(of_key.items())]
+        ever.update(state for state in states if not isinstance(state, str))
+        now.update(state for state in states[-1:] if not isinstance(state, str))
+        counts["accepted"] += sum(
+            state not in ("unreadable", before)
+            for before, state in zip([None, *states], states, strict=False)
+        )
+    return ever, now, counts
 
 
 def _by_entity(
@@ -923,7 +995,18 @@ def answers(
     envelopes, unknown_counts = _by_entity(deliveries.messages)
 
     registered, registered_counts = _sift(deliveries.registrations, _registration, clock)
+    registered_counts["accepted"] = len(set(registered))
+    ever, now_registered, pull_counts = _sift_pulls(
+        deliveries.pulled_registrations, _registration, clock
+    )
+    registered_counts += pull_counts
+    registered = [*(row for row in registered if row not in ever), *now_registered]
     logged_in, login_counts = _sift(deliveries.gym_logins, _login, clock)
+    login_counts["accepted"] = len(set(logged_in))
+    ever_in, now_in, pull_counts = _sift_pulls(deliveries.pulled_gym_logins, _login, clock)
+    login_counts += pull_counts
+    pulled_visits = {login[:3] for login in ever_in}
+    logged_in = [*(login for login in logged_in if login[:3] not in pulled_visits), *now_in]
     changed, change_counts = _sift(envelopes["profile_changes"], _profile_change, clock)
     passed, gym_counts = _sift(envelopes["gym_events"], _gym_event, clock)
     worked_out, workout_counts = _sift(envelopes["workout_events"], _workout_event, clock)
@@ -941,8 +1024,8 @@ def answers(
     visits = _visits([*logged_in, *_paired(passed, logged_in)], mac_owners, workouts)
 
     entity_counts = {
-        "registrations": _account(registered_counts, len(set(registered))),
-        "gym_logins": _account(login_counts, len(set(logged_in))),
+        "registrations": _account(registered_counts, registered_counts["accepted"]),
+        "gym_logins": _account(login_counts, login_counts["accepted"]),
         "profile_changes": _account(change_counts, len({change[:4] for change in changed})),
         "workout_events": _account(workout_counts, len(set(worked_out))),
         "gym_events": _account(gym_counts, len(set(passed))),
