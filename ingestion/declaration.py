@@ -52,6 +52,7 @@ class SourceTable:
         name: The table's name within the source.
         identifier: `<source>_<name>`, the bronze table's name within its schema.
         columns: The delivered columns in their order, without the technical ones (`_...`).
+        technical: The declared technical columns.
         format: How files of this table are written.
         key: The columns that make up the business key.
         unknown_columns: What becomes of delivered columns that are not declared.

@@ -59,6 +59,11 @@ def reading(device: int, at: float, bpm: float | None) -> tuple[str, str]:
     return message("bpm", device, at, value)
 
 
+def gym_event(device: int, gym: int, action: str, at: int) -> tuple[str, str]:
+    value = {"mac_address": mac(device), "gym": gym, "action": action, "time": DAY + at}
+    return message("gym", device, at, value)
+
+
 def profile(user: int, change: str, at: float, name: str | None) -> tuple[str, str]:
     value = {"user_id": user, "update_type": change, "timestamp": DAY + at, "dob": "02/02/1950"}
     address = {"street_address": "1 Road", "city": f"{name}ville", "state": "CA", "zip": 90001}
@@ -82,6 +87,8 @@ def rounds() -> Iterator[list[tuple[str, str]]]:
             *(workout(191, 1, "stop", 3000), workout(192, 1, "start", 1000)),
             *(workout(192, 1, "stop", 3000), reading(1190, 1500, 70), reading(1190, 2000, 90)),
             *(reading(1190, 2500, 110), reading(1777, 1500, 75)),
+            *(gym_event(1131, 65, "logout", 5500), gym_event(1131, 66, "login", 1000)),  # C31
+            login(1131, 67, 1000),
         ],
         [
             profile(9, "new", 900, "Z"),
@@ -93,6 +100,8 @@ def rounds() -> Iterator[list[tuple[str, str]]]:
             *(reading(1108, 1030, 100), reading(1108, 1040, 120), reading(1108, 1010, 60)),
             profile(110, "delete", 2, None),
             workout(115, 1, "start", 600),
+            *(gym_event(1131, 65, "login", 1000), gym_event(1131, 66, "login", 1300)),
+            *(gym_event(1131, 66, "logout", 5500), gym_event(1131, 67, "logout", 4600)),
         ],
         [
             profile(1, "update", 150, "B"),
@@ -100,12 +109,15 @@ def rounds() -> Iterator[list[tuple[str, str]]]:
             registration(192, 1190, 2000),
             *(login(1190, 62, 900, 3100), login(1190, 62, 2000, 3200)),
             reading(1108, 1020, 81),
+            *(login(1131, 65, 1000, 5500), gym_event(1131, 65, "login", 1000)),
+            gym_event(1131, 66, "login", 700),
         ],
         [
             profile(110, "new", 4, "X"),
             login(1106, 61, 1000, 4000),
             registration(177, 1777, 5000),
             *(workout(177, 1, "start", 1400), workout(177, 1, "stop", 1600)),
+            *(gym_event(1131, 66, "logout", 1000), login(1131, 67, 1000, 4000)),
         ],
     ]
     for number, case in enumerate(cases):
@@ -226,6 +238,22 @@ def test_c6_an_open_visit_closes_and_the_later_logout_stays(story: Story) -> Non
     assert story.seen[0]["visits"][61]["open_visits"] == 1
     assert str(story.seen[1]["visits"][61]["minutes_in_gym"]) == "75.00"
     assert str(story.seen[3]["visits"][61]["minutes_in_gym"]) == "75.00"
+
+
+def test_c31_visits_told_by_late_and_repeated_events(story: Story) -> None:
+    minutes = [
+        {
+            gym: (str(row["minutes_in_gym"]), row["visits"])
+            for gym, row in seen["visits"].items()
+            if gym in (65, 66, 67)
+        }
+        for seen in story.seen
+    ]
+    assert minutes[0] == {66: ("None", 1), 67: ("None", 1)}
+    assert minutes[1] == {65: ("75.00", 1), 66: ("75.00", 1), 67: ("60.00", 1)}
+    assert minutes[2] == {65: ("75.00", 1), 66: ("80.00", 1), 67: ("60.00", 1)}
+    # From 700 s to the logout at 1,000 s, and from the login of that second to 5,500 s.
+    assert minutes[3] == {65: ("75.00", 1), 66: ("80.00", 2), 67: ("60.00", 1)}
 
 
 def test_c8_readings_in_two_batches_make_one_average(story: Story) -> None:

@@ -31,6 +31,7 @@ CONNECTIONS = "telecom.connections"
 ENVELOPE = ("topic", "value", "key", "partition", "offset", "timestamp")
 FIELDS = {
     "bpm": ("device_id", "time", "heartrate"),
+    "gym": ("mac_address", "gym", "action", "time"),
     "workout": ("user_id", "workout_id", "session_id", "action", "timestamp"),
     "user_info": (
         *("user_id", "update_type", "timestamp", "dob", "sex", "gender"),
@@ -44,6 +45,7 @@ USUAL = {
     "timestamp": "1793494980",
     "heartrate": "61.5",
     "action": '"start"',
+    "mac_address": '"02:00:00:00:00:01"',
     "update_type": '"new"',
     "dob": '"01/02/1990"',
     "address": '{"city": "Ulm", "zip": 89073}',
@@ -72,10 +74,11 @@ def objects(draw: Callable[[st.SearchStrategy[Any]], Any], texts: dict[str, str]
 @st.composite
 def lines(draw: Callable[[st.SearchStrategy[Any]], Any]) -> str:
     topic = draw(st.sampled_from([*FIELDS]))
+    usual = USUAL | ({"action": '"login"'} if topic == "gym" else {})
     told = {
         name: draw(st.sampled_from(UNUSUAL))
         if not draw(st.integers(0, 3))
-        else USUAL.get(name, "7")
+        else usual.get(name, "7")
         for name in FIELDS[topic]
     }
     message = draw(objects(told))
@@ -126,7 +129,7 @@ def counts(line: str) -> Counter[tuple[str, str]]:
     return Counter(
         {
             (entity, what): told[entity][what]
-            for entity in ("profile_changes", "workout_events", "heart_rates", "unknown")
+            for entity in told
             for what in ("events_in", "row_rejects", "field_rejects")
             if told[entity][what]
         }
@@ -169,6 +172,7 @@ def test_lines_are_read_as_plain_python_reads_them(lakehouse: Lakehouse, is_deep
         ("unknown", "messages", "field_reject_reason"),
         ("profile_changes", "profile_changes", "field_reject_reason"),
         ("workout_events", "workout_events", "null"),  # it has no field to spare
+        ("gym_events", "gym_events", "null"),
         ("heart_rates", "heart_rates", "field_reject_reason"),
     ):
         for row in lakehouse.rows(

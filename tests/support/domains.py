@@ -104,11 +104,15 @@ def _wearables_files(seed: int, story: dict[str, Any]) -> list[File]:
     files = list(_files(generated))
     clean = wearables.generate(seed, minutes=story["minutes"], users=story["users"])
     contents = {table: list(named.items()) for table, named in clean.files.items()}
-    messages = [json.loads(line) for line in of_wearables.read_contents(contents).messages]
+    delivered = of_wearables.read_contents(contents)
+    messages = [json.loads(line) for line in delivered.messages]
     dice = random.Random(seed)
+    # Older scenarios know the files by their number, so what is new comes last.
     for name, more in (
         ("twisted", _twisted(messages, dice, story.get("twisted", 0))),
         ("skewed", map(json.dumps, _skewed(messages, dice, story.get("skewed", 0)))),
+        ("gym-1", _gym_events(delivered.gym_logins, dice)),
+        ("gym-2", _gym_events(delivered.gym_logins, dice)),
     ):
         if content := "\n".join(more).encode():
             files.append(File(KAFKA_MULTIPLEX, f"{name}.json", content, False))
@@ -197,6 +201,25 @@ def _skewed(
                 yield _telling(message, value | {time: value[time] + skew})
 
 
+def _gym_events(visits: Iterable[of_wearables.CsvRow], dice: random.Random) -> Iterator[str]:
+    """Visits told as events: the same ones, and such as no row tells; some events are lost."""
+    for visit in visits:
+        if isinstance(visit, str) or not (visit["login"] and visit["logout"]):
+            continue
+        # An hour overlaps, 13 hours do not.
+        earlier = dice.choice([0, 0, 3600, 13 * 3600, 13 * 3600])
+        times = {"login": float(visit["login"]), "logout": float(visit["logout"])}
+        for action in ("login", "login", "logout", "logout"):
+            if dice.random() < 0.6:
+                time = times[action] - earlier + dice.choice([0, 0, 60])
+                value = {"mac_address": visit["mac_address"], "gym": int(visit["gym"])}
+                value |= {"action": action, "time": time}
+                yield json.dumps(
+                    {"key": visit["mac_address"], "value": json.dumps(value), "topic": "gym"}
+                    | {"partition": 0, "offset": 0, "timestamp": time}
+                )
+
+
 def _let_in(files: Iterable[File]) -> dict[str, list[File]]:
     """By table, the files that the gate lets in."""
     by_table: dict[str, list[File]] = {}
@@ -254,6 +277,18 @@ def _network_answers(files: Iterable[File]) -> dict[str, Any]:
     }
 
 
+def _changed(entity: str, columns: str) -> str:
+    """The accepted rows: of what pulls saw those that are not as the pull before saw them."""
+    told = f"if(status = 'told', struct({columns}), null)"
+    return (
+        f"(select status, {told} as told, _pull_key is not null as is_pulled, "
+        f"lag(status) over pulls as status_before, lag({told}) over pulls as told_before "
+        f"from silver.int_{entity}_delivered "
+        "window pulls as (partition by _pull_key order by _pull_id)) where status <> 'refused' "
+        "and not (is_pulled and status <=> status_before and told <=> told_before)"
+    )
+
+
 def selected(*domains: str) -> tuple[str, ...]:
     """What dbt is told to take all of these domains, and nothing else."""
     return ("--select", *(f"config.meta.domain:{domain}" for domain in domains))
@@ -264,15 +299,18 @@ DOMAINS = {
         marts=("workout_bpm_summary", "gym_summary", "gym_visits"),
         live=(),
         accepted={
-            "registrations": "silver.int_registrations",
-            "gym_logins": "silver.int_gym_logins",
+            "registrations": _changed(
+                "registrations", "user_id, device_id, mac_address, registered_at"
+            ),
+            "gym_logins": _changed("gym_logins", "gym, mac_address, login_at, logout_at"),
             "profile_changes": "silver.int_profile_changes",
             "workout_events": "silver.int_workout_events",
+            "gym_events": "silver.int_gym_events",
             "heart_rates": "silver.int_readings",
         },
         rejects=("silver.int_file_rejects", "silver.int_message_rejects"),
         middle="silver.int_workouts_measured",
-        seeds=(20,),
+        seeds=(1,),
         draw_story=_wearables_story,
         files=_wearables_files,
         answers=_wearables_answers,

@@ -59,7 +59,13 @@ def test_the_projects_own_declarations() -> None:
         format="csv",
         key=("mac_address", "gym", "login", "logout"),
         unknown_columns="refuse",
-        technical=tuple(Column(name, type_) for name, type_ in METADATA_COLUMNS.items()),
+        technical=(
+            *(Column(name, type_) for name, type_ in METADATA_COLUMNS.items()),
+            Column("_pull_id", "bigint"),
+            Column("_pulled_at", "timestamp"),
+            Column("_op", "string"),
+            Column("_pull_key", "string"),
+        ),
         feeds={
             "postgres": Postgres(
                 table=("public", "gym_visits"),

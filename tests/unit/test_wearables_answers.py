@@ -1,15 +1,19 @@
-"""The oracle against set 1 and against the cases C1 to C30, each worked out by hand."""
+"""The oracle against set 1 and against the cases C1 to C31, each worked out by hand."""
 
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from generators.wearables.tables import GYM_LOGINS, KAFKA_MULTIPLEX, REGISTERED_USERS
@@ -17,6 +21,7 @@ from tests.oracle.wearables.marts import (
     Answers,
     CsvRow,
     Deliveries,
+    Pulled,
     Row,
     UnreadableError,
     Value,
@@ -93,6 +98,11 @@ def bpm(when: object, rate: object, device: object = 7) -> str:
     return message("bpm", {"device_id": device, "time": moment(when), "heartrate": rate})
 
 
+def passing(action: str, when: object, gym: int = 1, mac: str = MAC) -> str:
+    value = {"mac_address": mac, "gym": gym, "action": action, "time": moment(when)}
+    return message("gym", json.dumps(value))
+
+
 def work_out(
     messages: Iterable[str] = (),
     visits: Iterable[CsvRow] = (),
@@ -153,6 +163,7 @@ def test_set_1_counts(set_1: Answers) -> None:
         "gym_logins": 8,
         "profile_changes": 7,
         "workout_events": 16,
+        "gym_events": 0,
         "heart_rates": 253_801,
         "unknown": 0,
     }
@@ -872,6 +883,7 @@ def test_small_inputs_of_public_reports() -> None:
         "gym_logins": (46, 42, 0, 4, 1, 0),  # one logout is of 2100
         "profile_changes": (45, 45, 0, 0, 4, 0),
         "workout_events": (81, 80, 0, 1, 0, 0),
+        "gym_events": (0, 0, 0, 0, 0, 0),
         "heart_rates": (88, 86, 0, 2, 2, 0),
         "unknown": (4, 0, 0, 4, 0, 0),
     }
@@ -912,3 +924,158 @@ def test_plain_is_what_json_has() -> None:
     assert read["workout_bpm_summary"][0]["date"] == "2023-03-11"
     assert read["workout_bpm_summary"][0]["avg_bpm"] == 80.1
     assert read["gym_summary"][0]["minutes_in_gym"] == "75.00"
+
+
+# --- gyms that tell single events (C31)
+
+
+IN, OUT = partial(passing, "login"), partial(passing, "logout")
+Visit = tuple[float, float | None, str]
+
+
+def visits_of(found: Answers) -> list[Visit]:
+    """Login and logout, in seconds of the day, and status of each visit."""
+    return [
+        (
+            row["login_at"].timestamp() - DAY,
+            row["logout_at"] and row["logout_at"].timestamp() - DAY,
+            row["status"],
+        )
+        for row in found.gym_visits
+    ]
+
+
+@pytest.mark.parametrize(
+    ("events", "visits"),
+    [
+        ([IN(1000), OUT(5500)], [(1000, 5500, "closed")]),
+        ([OUT(5500), IN(1000), OUT(5500), IN(1000)], [(1000, 5500, "closed")]),
+        ([IN(1000), IN(1300), OUT(5500)], [(1000, 5500, "closed")]),
+        ([IN(1000), OUT(5500), OUT(5600)], [(1000, 5600, "closed")]),
+        ([OUT(5500)], []),
+        ([IN(1000), IN(5500), OUT(5500)], [(1000, 5500, "closed"), (5500, None, "open")]),
+        ([IN(1000), IN(44_200)], [(1000, None, "open")]),
+        (
+            [IN(1000), IN(44_201), IN(50_000), OUT(60_000)],
+            [(1000, None, "open"), (44_201, 60_000, "closed")],
+        ),
+        ([IN(1000), OUT(50_000), OUT(50_001)], [(1000, 50_000, "closed")]),
+        ([IN(1000), OUT(2000, gym=2), OUT(3000, mac="02:00:00:00:00:02")], [(1000, None, "open")]),
+    ],
+)
+def test_c31_events_are_paired(events: list[str], visits: list[Visit]) -> None:
+    found = work_out(events)
+    assert visits_of(found) == visits
+    assert accounts(found, "gym_events") == (
+        *(len(events), len(set(events)), len(events) - len(set(events))),
+        *(0, 0, 0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("events", "rows", "visits"),
+    [
+        ([IN(1000), OUT(5500)], [visit(1000, 5500)], [(1000, 5500, "closed")]),
+        ([OUT(5500)], [visit(1000)], [(1000, 5500, "closed")]),
+        ([IN(1000)], [visit(1100, 5500)], [(1000, 5500, "closed"), (1100, 5500, "closed")]),
+        ([OUT(5600)], [visit(1000, 5500)], [(1000, 5600, "closed")]),
+        # Rows alone are told as they are.
+        (
+            [IN(9000)],
+            [visit(1000, 3000), visit(2000, 4000), visit(2500, 2400)],
+            [
+                *((1000, 3000, "closed"), (2000, 4000, "closed"), (2500, 2400, "incomplete")),
+                (9000, None, "open"),
+            ],
+        ),
+    ],
+)
+def test_c31_events_and_rows_may_be_mixed(
+    events: list[str], rows: list[CsvRow], visits: list[Visit]
+) -> None:
+    assert visits_of(work_out(events, rows)) == visits
+
+
+def test_c31_events_give_the_summary_that_rows_give() -> None:
+    exercise = [*workout("10:05", "10:25"), *workout("10:30", "10:50", session=2)]
+    events = [IN(clock("10:00")), OUT(clock("11:00"))]
+    rows = [visit(clock("10:00"), clock("11:00"))]
+    told = [work_out([*exercise, *events]), work_out(exercise, rows)]
+    for found in (*told, work_out([*exercise, *events], rows)):
+        assert minutes(found.gym_summary[0]) == ("60.00", "40.00")
+        assert found.gym_summary == told[0].gym_summary
+        assert found.gym_visits == told[0].gym_visits
+
+
+def test_c31_events_that_cannot_be_read_are_refused() -> None:
+    told = {"mac_address": MAC, "gym": 1, "action": "login", "time": DAY}
+    wrong = ({"mac_address": None}, {"gym": "x"}, {"action": "start"}, {"time": 0}, {"time": "x"})
+    events = [message("gym", told | field) for field in wrong]
+    found = work_out([*events, message("gym", None), message("gym", told | {"action": " LOGIN"})])
+    assert accounts(found, "gym_events") == (7, 1, 0, 6, 0, 0)
+
+
+# --- rows pulled from a database
+
+
+def saw(pull: int, key: str, row: CsvRow | None) -> Pulled:
+    return Pulled(pull, key, row is None, row or {})
+
+
+A, B = registration(1, 7, 100), registration(2, 7, 100)
+
+
+@pytest.mark.parametrize(
+    ("pulls", "users", "accepted"),
+    [
+        ([A, B, A], [1], 3),  # O6
+        ([A, None, A], [1], 3),
+        ([A, None, None], [], 2),
+        ([A, A, A], [1], 1),
+        ([None], [], 1),
+        ([A, registration(1, 7, 100, mac="x"), None], [], 2),
+        ([A, registration(1, 7, 100, mac="x"), A], [1], 2),
+    ],
+)
+def test_the_last_pull_of_a_key_counts(
+    pulls: list[CsvRow | None], users: list[int], accepted: int
+) -> None:
+    saws = [saw(number, "k", row) for number, row in enumerate(pulls)]
+    for order in permutations(saws):
+        exercise = [*workout("10:00", "11:00"), *workout("10:00", "11:00", user=2)]
+        beat = bpm(clock("10:30"), 80)
+        found = answers(Deliveries(messages=[*exercise, beat], pulled_registrations=order))
+        measured = [row["user_id"] for row in found.workout_bpm_summary if row["num_readings"]]
+        assert measured == users
+        assert accounts(found, "registrations")[:2] == (len(pulls), accepted)
+
+
+def test_what_a_pull_told_decides_where_a_file_told_it_too() -> None:
+    rows = [visit(1000, 5500, gym) for gym in (1, 2, 3)]
+    pulled = [
+        *(saw(1, "1", visit(1000, 5500, 1)), saw(2, "1", None)),
+        *(saw(1, "2", visit(1000, 6000, 2)), saw(2, "2", visit(1000, 4600, 2))),
+        *(saw(1, "4", visit(1000, 5500, 4)), saw(2, "4", visit(1060, 5500, 5))),
+    ]
+    found = answers(Deliveries(gym_logins=rows, pulled_gym_logins=pulled))
+    assert [picked(row, "gym", "minutes_in_gym") for row in found.gym_visits] == [
+        (2, Decimal("60.00")),
+        (3, Decimal("75.00")),
+        (5, Decimal("74.00")),
+    ]
+    assert accounts(found, "gym_logins") == (9, 9, 0, 0, 0, 0)
+
+
+def test_the_files_of_pulls_are_read() -> None:
+    seen = [
+        visit(1000, 5500) | {"_pull_id": 1, "_pull_key": "1", "_op": "upsert"},
+        visit(1000, gym=2) | {"_pull_id": 1, "_pull_key": "2", "_op": "upsert", "logout": None},
+        {"_pull_id": 2, "_pull_key": "1", "_op": "delete"},
+    ]
+    names = {"_pulled_at": None} | dict.fromkeys(seen[1])
+    content = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([names | row for row in seen]), content)
+    file = content.getvalue()
+    found = answers(read_contents({f"{GYM_LOGINS}.pulled": [("1", file), ("again", file)]}))
+    assert [picked(row, "gym", "status") for row in found.gym_visits] == [(2, "open")]
+    assert accounts(found, "gym_logins")[:2] == (3, 3)

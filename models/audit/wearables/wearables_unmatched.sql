@@ -2,6 +2,7 @@ with
 
 registrations as (
     select * from {{ ref('int_registrations') }}
+    where not _is_deleted
 ),
 
 readings as (
@@ -10,6 +11,12 @@ readings as (
 
 gym_logins as (
     select * from {{ ref('int_gym_logins') }}
+    where not _is_deleted
+),
+
+gym_events as (
+    select * from {{ ref('int_gym_events_paired') }}
+    where not _is_deleted
 ),
 
 workout_events as (
@@ -55,12 +62,41 @@ unmatched_gym_logins as (
     group by gym_logins.mac_address
 ),
 
+unmatched_gym_events as (
+    select
+        'sbit.kafka_multiplex' as source,
+        'gym_events' as entity,
+        'the mac address is not registered' as reason,
+        gym_events.mac_address as key,
+        count(*) as num_events
+    from gym_events
+    left anti join registrations
+        on gym_events.mac_address = registrations.mac_address
+    group by gym_events.mac_address
+),
+
+logouts_without_a_login as (
+    select
+        'sbit.kafka_multiplex' as source,
+        'gym_events' as entity,
+        'a logout without a login' as reason,
+        mac_address as key,
+        count(*) as num_events
+    from gym_events
+    where login_at is null
+    group by mac_address
+),
+
 unmatched as (
     select * from unmatched_readings
     union all
     select * from unmatched_workout_events
     union all
     select * from unmatched_gym_logins
+    union all
+    select * from unmatched_gym_events
+    union all
+    select * from logouts_without_a_login
 )
 
 select * from unmatched

@@ -9,6 +9,7 @@ with
 
 registrations as (
     select * from {{ only_touched(ref('int_registrations')) }}
+    where not _is_deleted
 ),
 
 ownerships as (

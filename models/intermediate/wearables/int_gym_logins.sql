@@ -1,14 +1,28 @@
-{{ config(
-    incremental_strategy='merge_arrivals',
-    unique_key=['gym', 'mac_address', 'login_at', 'logout_at'],
-    skip_matched_step=true,
-) }}
+{{ config(unique_key=['gym', 'mac_address', 'login_at', 'logout_at']) }}
+
+{% set key = ['gym', 'mac_address', 'login_at'] %}
+{% set query %}
+    select gym, mac_address, login_at
+    from {{ arrivals(ref('int_gym_logins_delivered')) }}
+    where status = 'told'
+    union all
+    select delivered.gym, delivered.mac_address, delivered.login_at
+    from {{ ref('int_gym_logins_delivered') }} as delivered
+    left semi join {{ arrivals(ref('int_gym_logins_delivered')) }} as arrived
+        on delivered._pull_key = arrived._pull_key
+    where delivered.status = 'told'
+{% endset %}
+{% do touch(keys=key, query=query) %}
 
 with
 
-arrivals as (
-    select * from {{ arrivals(ref('stg_sbit__gym_logins')) }}
-    where reject_reason is null
+told as (
+    select * from {{ only_touched(ref('int_gym_logins_delivered')) }}
+    where status = 'told'
+),
+
+logins as (
+    {{ rows_that_count('told', ref('int_gym_logins_delivered'), key) }}
 )
 
 select distinct
@@ -17,4 +31,4 @@ select distinct
     login_at,
     logout_at,
     {{ technical_columns() }}
-from arrivals
+from logins

@@ -2,13 +2,30 @@
 
 {% set query %}
     select gym, mac_address, login_at from {{ arrivals(ref('int_gym_logins')) }}
+    union all
+    select gym, mac_address, login_at from {{ arrivals(ref('int_gym_events_paired')) }}
+    where login_at is not null
 {% endset %}
 {% do touch(keys=['gym', 'mac_address', 'login_at'], query=query) %}
 
 with
 
-logins as (
-    select * from {{ only_touched(ref('int_gym_logins')) }}
+reports as (
+    select
+        gym,
+        mac_address,
+        login_at,
+        logout_at
+    from {{ only_touched(ref('int_gym_logins')) }}
+    where not _is_deleted
+    union all
+    select
+        gym,
+        mac_address,
+        login_at,
+        logout_at
+    from {{ only_touched(ref('int_gym_events_paired')) }}
+    where not _is_deleted and login_at is not null
 ),
 
 visits as (
@@ -17,7 +34,7 @@ visits as (
         mac_address,
         login_at,
         max(logout_at) as logout_at
-    from logins
+    from reports
     group by gym, mac_address, login_at
 )
 

@@ -26,7 +26,11 @@ typed as (
         _source_file,
         _source_sha256,
         _ingested_at,
-        _load_id
+        _load_id,
+        _pull_id,
+        _pulled_at,
+        _op,
+        _pull_key
     from source
 ),
 
@@ -43,12 +47,15 @@ judged as (
         * except (login_text, logout_at, logout_text, logout_fault),
         if(logout_fault is null, logout_at, null) as logout_at,
         case
+            when _op = 'delete' then null
             when is_malformed then 'the line does not have the declared columns'
             when gym is null then 'gym is not a whole number'
             when mac_address is null then 'mac_address is not a mac address'
             else {{ time_fault('sbit', 'login', 'login_at', has_too_few_digits('login_text')) }}
         end as reject_reason,
-        if({{ trimmed('logout_text') }} <> '', logout_fault, null) as field_reject_reason
+        if(
+            {{ trimmed('logout_text') }} <> '' and not _op <=> 'delete', logout_fault, null
+        ) as field_reject_reason
     from checked
 )
 

@@ -1,1 +1,1 @@
-{{ messages_of(source('sbit', 'kafka_multiplex'), ['user_info', 'workout', 'bpm']) }}
+{{ messages_of(source('sbit', 'kafka_multiplex'), ['user_info', 'workout', 'bpm', 'gym']) }}

@@ -25,7 +25,11 @@ typed as (
         _source_file,
         _source_sha256,
         _ingested_at,
-        _load_id
+        _load_id,
+        _pull_id,
+        _pulled_at,
+        _op,
+        _pull_key
     from source
 ),
 
@@ -33,6 +37,7 @@ judged as (
     select
         * except (time_text),
         case
+            when _op = 'delete' then null
             when is_malformed then 'the line does not have the declared columns'
             when user_id is null then 'user_id is not a whole number'
             when device_id is null then 'device_id is not a whole number'

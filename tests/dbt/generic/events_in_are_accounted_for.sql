@@ -53,7 +53,7 @@ accounts as (
                 0 as num_due,
                 1 as num_kept
             from {{ entity.kept }}
-            where not _is_deleted
+            where {{ entity.kept_where or 'not _is_deleted' }}
         )
         group by {{ identity }}, is_refused
     )

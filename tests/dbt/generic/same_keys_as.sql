@@ -1,5 +1,5 @@
 {#-
-  The model has every key of the model above it and no other: nothing is lost, nothing is invented.
+  The model has every key of the models above it and no other: nothing is lost, nothing is invented.
   Only keys are compared that have not changed since the model last looked, so that the test also holds
   after a build of a part of the project.
 -#}
@@ -17,13 +17,15 @@
             false as is_there,
             0 as _load_id
         from {{ model }}
+        {%- for relation in (to if to is not mapping else [to]) %}
         union all
         select
             {{ columns | join(', ') }},
             false as is_here,
             {{ to_where }} as is_there,
             _load_id
-        from {{ to }}
+        from {{ relation }}
+        {%- endfor %}
     )
     group by {{ columns | join(', ') }}
     having bool_or(is_here) <> bool_or(is_there) and max(_load_id) <= {{ cut() }}

@@ -1,9 +1,9 @@
 """What the wearables marts must hold for given deliveries, worked out apart from Spark and SQL.
 
-    delivered files --read_deliveries--> Deliveries --answers--> Answers
+    delivered files, pulls --read_deliveries--> Deliveries --answers--> Answers
 
 Times are whole microseconds since 1970, sums are integers: nothing depends on the order of arrival.
-The cases C1 to C30 that the comments name are told in `tests/unit/test_wearables_answers.py`.
+The cases C1 to C31 that the comments name are told in `tests/unit/test_wearables_answers.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import io
 import json
 import math
 import re
@@ -27,6 +28,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
 
+import pyarrow.parquet as pq
+
 from generators.wearables.tables import (
     CSV_COLUMNS,
     GYM_LOGINS,
@@ -37,11 +40,12 @@ from generators.wearables.tables import (
 TABLE_ENTITIES = {
     REGISTERED_USERS: ("registrations",),
     GYM_LOGINS: ("gym_logins",),
-    KAFKA_MULTIPLEX: ("profile_changes", "workout_events", "heart_rates", "unknown"),
+    KAFKA_MULTIPLEX: ("profile_changes", "workout_events", "gym_events", "heart_rates", "unknown"),
 }
 TOPIC_ENTITIES = {
     "user_info": "profile_changes",
     "workout": "workout_events",
+    "gym": "gym_events",
     "bpm": "heart_rates",
 }
 ATTRIBUTES = ("dob", "sex", "gender", "first_name", "last_name")
@@ -51,6 +55,8 @@ ENVELOPE_FIELDS = ("key", "value", "topic", "partition", "offset", "timestamp")
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 MAX_CLOCK_SKEW = 3600 * SECOND
+SAME_VISIT = 12 * 3600 * SECOND
+"""So long after a visit's login another is none of its own, and another logout its end."""
 FIRST_MILLISECONDS = 10**11
 """From here on an epoch value counts milliseconds; as seconds it would be the year 5138."""
 END_OF_TIME = 253_402_300_800 * SECOND
@@ -95,6 +101,22 @@ class UnreadableError(ValueError):
     """A delivered value that cannot be read; the row is rejected."""
 
 
+class Pulled(NamedTuple):
+    """A row of a database as a pull saw it.
+
+    Attributes:
+        pull: The number of the pull.
+        key: The row's primary key.
+        is_gone: Whether the database has it no more; then its fields mean nothing.
+        row: Its fields.
+    """
+
+    pull: int
+    key: str
+    is_gone: bool
+    row: CsvRow
+
+
 @dataclass(frozen=True)
 class Deliveries:
     """Delivered rows as they came.
@@ -103,11 +125,15 @@ class Deliveries:
         registrations: Lines of `sbit.registered_users`.
         gym_logins: Lines of `sbit.gym_logins`.
         messages: Lines of `sbit.kafka_multiplex`, each the JSON text of one envelope.
+        pulled_registrations: What pulls of `sbit.registered_users` saw.
+        pulled_gym_logins: What pulls of `sbit.gym_logins` saw.
     """
 
     registrations: Sequence[CsvRow] = ()
     gym_logins: Sequence[CsvRow] = ()
     messages: Sequence[str] = ()
+    pulled_registrations: Sequence[Pulled] = ()
+    pulled_gym_logins: Sequence[Pulled] = ()
 
 
 @dataclass(frozen=True)
@@ -160,6 +186,13 @@ class _Login(NamedTuple):
     mac: str
     login: int
     logout: int | None
+
+
+class _GymEvent(NamedTuple):
+    gym: int
+    mac: str
+    action: str
+    at: int
 
 
 class _Change(NamedTuple):
@@ -219,7 +252,8 @@ def read_deliveries(paths: Mapping[str, Iterable[Path]]) -> Deliveries:
     """Reads delivered files.
 
     Args:
-        paths: Files by full table name: csv or json lines, plain or `.gz`.
+        paths: Files by full table name: csv or json lines, plain or `.gz`; those of pulls, Parquet,
+            by `<source>.<table>.pulled`.
 
     Raises:
         ValueError: A CSV file's header is not the table's.
@@ -236,18 +270,36 @@ def read_deliveries(paths: Mapping[str, Iterable[Path]]) -> Deliveries:
 def read_contents(files: Mapping[str, Iterable[tuple[str, bytes]]]) -> Deliveries:
     """The same as `read_deliveries`, from names and contents. Equal contents count once a table."""
     lines: dict[str, list[list[str]]] = {table: [] for table in TABLE_ENTITIES}
+    pulled: dict[str, list[Pulled]] = {f"{table}.pulled": [] for table in CSV_COLUMNS}
     for table, named in files.items():
         seen: set[str] = set()
         for name, content in named:
             digest = hashlib.sha256(content).hexdigest()
             if digest not in seen:
                 seen.add(digest)
-                lines[table].append(_lines(name, content))
+                if table in pulled:
+                    pulled[table] += _pulled_rows(content)
+                else:
+                    lines[table].append(_lines(name, content))
     return Deliveries(
         registrations=_csv_rows(REGISTERED_USERS, lines[REGISTERED_USERS]),
         gym_logins=_csv_rows(GYM_LOGINS, lines[GYM_LOGINS]),
         messages=[line for file in lines[KAFKA_MULTIPLEX] for line in file],
+        pulled_registrations=pulled[f"{REGISTERED_USERS}.pulled"],
+        pulled_gym_logins=pulled[f"{GYM_LOGINS}.pulled"],
     )
+
+
+def _pulled_rows(content: bytes) -> list[Pulled]:
+    return [
+        Pulled(
+            pull=row["_pull_id"],
+            key=row["_pull_key"],
+            is_gone=row["_op"] == "delete",
+            row={name: text or "" for name, text in row.items() if not name.startswith("_")},
+        )
+        for row in pq.read_table(io.BytesIO(content)).to_pylist()
+    ]
 
 
 def _lines(name: str, content: bytes) -> list[str]:
@@ -497,6 +549,17 @@ def _workout_event(envelope: Mapping[str, object], clock: Clock) -> tuple[_Worko
     return _WorkoutEvent((user, workout, session), action, clock(_text(value, "timestamp"))), 0
 
 
+def _gym_event(envelope: Mapping[str, object], clock: Clock) -> tuple[_GymEvent, int]:
+    value = _object(envelope["value"])
+    event = _GymEvent(
+        gym=_integer(_text(value, "gym")),
+        mac=_mac(_text(value, "mac_address") or ""),
+        action=_word(value, "action", ("login", "logout")),
+        at=clock(_text(value, "time")),
+    )
+    return event, 0
+
+
 def _reading(envelope: Mapping[str, object], clock: Clock) -> tuple[_Reading, int]:
     value = _object(envelope["value"])
     rate = _text(value, "heartrate")
@@ -524,6 +587,36 @@ def _sift(
             entities.append(entity)
             counts["field_rejects"] += field_rejects
     return entities, counts
+
+
+def _sift_pulls(
+    rows: Iterable[Pulled], read: Callable[[CsvRow, Clock], tuple[Entity, int]], clock: Clock
+) -> tuple[set[Entity], set[Entity], Counter[str]]:
+    """What pulls told at any time, what the last one of each key tells, and the counts.
+
+    A row that is gone or cannot be read tells nothing, nor does its key any more. One that is as
+    the pull before saw it is no other event.
+    """
+    counts: Counter[str] = Counter()
+    seen: dict[str, dict[int, Entity | str]] = defaultdict(dict)
+    for pulled in rows:
+        entities, found = (
+            ([], Counter({"events_in": 1})) if pulled.is_gone else _sift([pulled.row], read, clock)
+        )
+        counts += found
+        unread = "gone" if pulled.is_gone else "unreadable"
+        seen[pulled.key][pulled.pull] = entities[0] if entities else unread
+    ever: set[Entity] = set()
+    now: set[Entity] = set()
+    for of_key in seen.values():
+        states = [state for _, state in sorted(of_key.items())]
+        ever.update(state for state in states if not isinstance(state, str))
+        now.update(state for state in states[-1:] if not isinstance(state, str))
+        counts["accepted"] += sum(
+            state not in ("unreadable", before)
+            for before, state in zip([None, *states], states, strict=False)
+        )
+    return ever, now, counts
 
 
 def _by_entity(
@@ -629,6 +722,35 @@ def _readings(
 
 def _is_valid(bpm: float | None, max_bpm: int) -> bool:
     return bpm is not None and 0 < bpm <= max_bpm
+
+
+def _paired(events: Iterable[_GymEvent], logins: Iterable[_Login]) -> list[_Login]:
+    """The visits of which an event tells a part, as lines would have told them (C31)."""
+    # Of one instant "a logout" sorts before "b login"; the value is whether an event told it.
+    told: dict[tuple[int, str], dict[tuple[int, str], bool]] = defaultdict(dict)
+    for row in logins:
+        of_mac = told[row.gym, row.mac]
+        of_mac[row.login, "b login"] = False
+        if row.logout is not None and row.logout > row.login:
+            of_mac[row.logout, "a logout"] = False
+    for event in events:
+        name = "b login" if event.action == "login" else "a logout"
+        told[event.gym, event.mac][event.at, name] = True
+    paired = []
+    for (gym, mac), of_mac in told.items():
+        visits: list[tuple[_Login, bool]] = []
+        for (at, name), is_event in sorted(of_mac.items()):
+            last, is_of_event = visits[-1] if visits else (None, False)
+            is_near = last is not None and at - last.login <= SAME_VISIT
+            if name == "b login":
+                if last is not None and last.logout is None and is_near:
+                    visits[-1] = last, is_of_event or is_event
+                else:
+                    visits.append((_Login(gym, mac, at, None), is_event))
+            elif last is not None and (last.logout is None or is_near):
+                visits[-1] = last._replace(logout=at), is_of_event or is_event
+        paired += [visit for visit, is_of_event in visits if is_of_event]
+    return paired
 
 
 def _visits(
@@ -873,8 +995,20 @@ def answers(
     envelopes, unknown_counts = _by_entity(deliveries.messages)
 
     registered, registered_counts = _sift(deliveries.registrations, _registration, clock)
+    registered_counts["accepted"] = len(set(registered))
+    ever, now_registered, pull_counts = _sift_pulls(
+        deliveries.pulled_registrations, _registration, clock
+    )
+    registered_counts += pull_counts
+    registered = [*(row for row in registered if row not in ever), *now_registered]
     logged_in, login_counts = _sift(deliveries.gym_logins, _login, clock)
+    login_counts["accepted"] = len(set(logged_in))
+    ever_in, now_in, pull_counts = _sift_pulls(deliveries.pulled_gym_logins, _login, clock)
+    login_counts += pull_counts
+    pulled_visits = {login[:3] for login in ever_in}
+    logged_in = [*(login for login in logged_in if login[:3] not in pulled_visits), *now_in]
     changed, change_counts = _sift(envelopes["profile_changes"], _profile_change, clock)
+    passed, gym_counts = _sift(envelopes["gym_events"], _gym_event, clock)
     worked_out, workout_counts = _sift(envelopes["workout_events"], _workout_event, clock)
     measured, reading_counts = _sift(envelopes["heart_rates"], _reading, clock)
 
@@ -887,13 +1021,14 @@ def answers(
     for session, (start, end, _) in sessions.items():
         if start is not None and end is not None:
             workouts[session[0]][session] = (start, end)
-    visits = _visits(logged_in, mac_owners, workouts)
+    visits = _visits([*logged_in, *_paired(passed, logged_in)], mac_owners, workouts)
 
     entity_counts = {
-        "registrations": _account(registered_counts, len(set(registered))),
-        "gym_logins": _account(login_counts, len(set(logged_in))),
+        "registrations": _account(registered_counts, registered_counts["accepted"]),
+        "gym_logins": _account(login_counts, login_counts["accepted"]),
         "profile_changes": _account(change_counts, len({change[:4] for change in changed})),
         "workout_events": _account(workout_counts, len(set(worked_out))),
+        "gym_events": _account(gym_counts, len(set(passed))),
         "heart_rates": _account(
             reading_counts, sum(len(of_device) for of_device in readings.values()), conflicts
         ),
