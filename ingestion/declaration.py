@@ -2,7 +2,8 @@
 
     models/staging/<source>/_<source>__sources.yml  ->  {"<source>.<table>": SourceTable}
 
-A table takes part when it has `config.meta.landing`: `format`, `key` and `unknown_columns`.
+A table takes part when it has `config.meta.landing`: `format`, `key` and, where it is not `rescue`,
+`unknown_columns`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Literal, TypeVar, cast, get_args
 import yaml
 
 Format = Literal["csv", "json", "parquet"]
-UnknownColumns = Literal["keep", "refuse"]
+UnknownColumns = Literal["rescue", "fail"]
 T = TypeVar("T")
 
 # Source and table names become names of folders and of tables.
@@ -53,7 +54,8 @@ class SourceTable:
         columns: The delivered columns in their order, without the technical ones (`_...`).
         format: How files of this table are written.
         key: The columns that make up the business key.
-        unknown_columns: What becomes of delivered columns that are not declared.
+        unknown_columns: What becomes of delivered columns that are not declared: `rescue` keeps
+            them in `_rescued`, `fail` refuses the file.
     """
 
     source: str
@@ -62,7 +64,7 @@ class SourceTable:
     columns: tuple[Column, ...]
     format: Format
     key: tuple[str, ...]
-    unknown_columns: UnknownColumns
+    unknown_columns: UnknownColumns = "rescue"
 
     @property
     def full_name(self) -> str:
@@ -73,6 +75,11 @@ class SourceTable:
     def bronze_name(self) -> str:
         """`bronze.<source>_<table>`."""
         return f"bronze.{self.identifier}"
+
+
+def is_column_name(name: str) -> bool:
+    """Whether a delivered column of this name can be declared."""
+    return bool(_COLUMN_NAME.fullmatch(name)) and not name.startswith("_")
 
 
 def read_declarations(models_dir: Path) -> dict[str, SourceTable]:
@@ -130,9 +137,9 @@ def _read_table(
         _one_of(option, _LANDING, f"{where}: option of landing")
     file_format = _one_of(landing.get("format"), get_args(Format), f"{where}: format")
     unknown_columns = _one_of(
-        landing.get("unknown_columns"),
-        ("refuse",) if file_format == "csv" else get_args(UnknownColumns),
-        f"{where}: unknown_columns of {file_format}",
+        landing.get("unknown_columns", "rescue"),
+        get_args(UnknownColumns),
+        f"{where}: unknown_columns",
     )
     columns = tuple(
         _read_column(column, file_format, where) for column in _items(table, "columns", where)

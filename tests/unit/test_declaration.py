@@ -18,7 +18,6 @@ def visits(**landing: Any) -> dict[str, Any]:
                 "landing": {
                     "format": "csv",
                     "key": ["mac", "login"],
-                    "unknown_columns": "refuse",
                     **landing,
                 }
             }
@@ -54,7 +53,7 @@ def test_the_projects_own_declarations() -> None:
         ),
         format="csv",
         key=("mac_address", "gym", "login", "logout"),
-        unknown_columns="refuse",
+        unknown_columns="rescue",
     )
     assert tables["sbit.gym_logins"].full_name == "sbit.gym_logins"
     assert tables["sbit.gym_logins"].bronze_name == "bronze.sbit_gym_logins"
@@ -72,7 +71,7 @@ sources:
     tables:
       - name: b
         identifier: gyms_b
-        config: &config {meta: {landing: {format: json, key: [id], unknown_columns: keep}}}
+        config: &config {meta: {landing: {format: json, key: [id], unknown_columns: fail}}}
         columns: &columns
           - {name: id, data_type: string}
           - {name: _raw, data_type: string}
@@ -83,6 +82,7 @@ sources:
     tables = read_declarations(tmp_path)
     assert list(tables) == ["gyms.a", "gyms.b"]
     assert tables["gyms.a"].columns == (Column("id", "string"),)
+    assert tables["gyms.a"].unknown_columns == "fail"
 
 
 def test_only_tables_with_landing_take_part(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_only_tables_with_landing_take_part(tmp_path: Path) -> None:
 
 
 def test_parquet_keeps_types(tmp_path: Path) -> None:
-    table = visits(format="parquet", unknown_columns="keep")
+    table = visits(format="parquet")
     table["columns"][1]["data_type"] = "decimal(18, 2)"
     column = read_declarations(write(tmp_path, table))["gyms.visits"].columns[1]
     assert column == Column("login", "decimal(18, 2)")
@@ -102,8 +102,8 @@ def test_parquet_keeps_types(tmp_path: Path) -> None:
     [
         ({"format": "xml"}, "format is 'xml'; allowed: csv, json, parquet"),
         ({"format": ["csv"]}, r"format is \['csv'\]; allowed"),
-        ({"unknown_columns": "keep"}, "unknown_columns of csv is 'keep'; allowed: refuse"),
-        ({"format": "json", "unknown_columns": None}, "is None; allowed: keep, refuse"),
+        ({"unknown_columns": "keep"}, "unknown_columns is 'keep'; allowed: rescue, fail"),
+        ({"format": "json", "unknown_columns": None}, "is None; allowed: rescue, fail"),
         ({"key": []}, "key is empty; allowed: some of mac, login"),
         ({"key": "mac"}, "key is 'mac'; it must be a list"),
         ({"key": ["mac", "gym"]}, "column of the key is 'gym'; allowed: mac, login"),
