@@ -29,7 +29,8 @@ typed as (
                 event_at,
                 asked_mbps,
                 received_mbps,
-                bytes
+                bytes,
+                _rescued
             )
         ) as raw_text,
         _source_file,
