@@ -340,6 +340,7 @@ def _transcribe(home: Home, inspection: Inspection, target: Path) -> None:
     copied, written = (kept.with_name(f"{kept.name}.{part}.part") for part in ("file", "landing"))
     try:
         shutil.copyfile(inspection.path, copied, follow_symlinks=False)
+        _check_unchanged(inspection)  # so that what is transcribed has been inspected
         with _opened(copied) as file:
             if table.format == "parquet":
                 parquet = _parquet_file(file, _metadata(file))
@@ -348,8 +349,7 @@ def _transcribe(home: Home, inspection: Inspection, target: Path) -> None:
                 lines = transcribed_lines(_filled_lines(file), table)
                 with written.open("w", encoding="utf-8", newline="") as transcribed:
                     transcribed.writelines(lines)
-        if _state(inspection.path)[0] != inspection.seen:
-            raise StillBeingWritten(f"{inspection.path} changed after it was read; next round")
+        _check_unchanged(inspection)
         copied.replace(kept)
         written.replace(target)
     finally:
@@ -969,11 +969,15 @@ def _state(path: Path) -> tuple[tuple[int, int, int], int]:
 def _is_moved(inspection: Inspection, target: Path) -> bool:
     """Says whether an earlier call has moved the file; raises when another stands in its place."""
     try:
-        state = _state(inspection.path)[0]
+        _state(inspection.path)
     except StillBeingWritten:
         if os.path.lexists(target):
             return True
         raise
-    if state != inspection.seen:
-        raise StillBeingWritten(f"{inspection.path} changed after it was read; next round")
+    _check_unchanged(inspection)
     return False
+
+
+def _check_unchanged(inspection: Inspection) -> None:
+    if _state(inspection.path)[0] != inspection.seen:
+        raise StillBeingWritten(f"{inspection.path} changed after it was read; next round")

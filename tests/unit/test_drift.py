@@ -9,6 +9,7 @@ import csv
 import gzip
 import hashlib
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
@@ -514,19 +515,22 @@ def test_a_crash_while_it_lands_is_made_up_for(
     assert gate.waiting_files(home, CSV) == []
 
 
+@pytest.mark.parametrize("content", [b"id\n9\n", b"", b"\xff"])
+@pytest.mark.parametrize("step", ["shutil.copyfile", "ingestion.gate.transcribed_lines"])
 def test_a_file_that_changes_while_it_is_transcribed_waits(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+    home: Home, monkeypatch: pytest.MonkeyPatch, step: str, content: bytes
 ) -> None:
     inspection = check(home, CSV, GOOD)
+    take = {"copyfile": shutil.copyfile, "transcribed_lines": drift.transcribed_lines}
 
-    def change(lines: Any, table: SourceTable) -> list[str]:
-        inspection.path.write_bytes(b"id\n9\n")
-        return ["x\n"]
+    def change(*args: Any, **options: Any) -> Any:
+        inspection.path.write_bytes(content)
+        return take[step.rpartition(".")[2]](*args, **options)  # type: ignore[operator]
 
-    monkeypatch.setattr(gate, "transcribed_lines", change)
+    monkeypatch.setattr(step, change)
     with pytest.raises(StillBeingWritten, match="changed after it was read"):
         gate.land(home, inspection)
-    assert inspection.path.read_bytes() == b"id\n9\n"
+    assert inspection.path.read_bytes() == content
     assert not [path for path in home.landing.rglob("*") if path.is_file()]
     assert not [path for path in home.archive.rglob("*") if path.is_file()]
 
