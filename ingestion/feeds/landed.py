@@ -203,7 +203,6 @@ def _json_columns(names: list[str]) -> list[Column]:
     has_repeated = F.size(keys) > F.size(F.array_distinct(keys))
     # Of a repeated field the map would give the first; JSON's readers give the last.
     last = F.from_json("value", ", ".join(f"`{name}` string" for name in names))
-
     unknown = F.map_filter(only, lambda name, text: ~name.isin(names) & text.isNotNull())
     return [
         *(

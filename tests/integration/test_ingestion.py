@@ -569,9 +569,8 @@ def test_files_with_other_columns_lose_nothing(lakehouse: Lakehouse, file_format
     assert {row.pop("_source_file") for row in found} == {"declared", "drifted"}
     for row in found:
         row["_rescued"] = json.loads(row["_rescued"] or "null")
-    assert sorted(map(repr, (tuple(row.values()) for row in found))) == sorted(
-        map(repr, TAKEN_IN[file_format])
-    )
+    rows = sorted((tuple(row.values()) for row in found), key=lambda row: repr((row[0], row[-1])))
+    assert rows == sorted(TAKEN_IN[file_format], key=lambda row: repr((row[0], row[-1])))
     assert load.drifts == [TOLD[file_format]]
     [told] = load.declarations
     assert "models/staging/drift/_drift__sources.yml" in told
