@@ -17,6 +17,7 @@ from ingestion.declaration import SourceTable
 
 METADATA_COLUMNS = {
     "_raw": "string",
+    "_rescued": "string",
     "_source_file": "string",
     "_source_sha256": "string",
     "_ingested_at": "timestamp",
@@ -88,7 +89,7 @@ def _is_open(session: SparkSession) -> bool:
 
 
 def create_tables(spark: SparkSession, tables: list[SourceTable]) -> None:
-    """Creates the schemas, audit tables and bronze tables that are not there yet."""
+    """Creates the schemas and tables that are not there yet, and the columns that bronze lacks."""
     for schema in ("bronze", "audit"):
         spark.sql(f"create schema if not exists {schema}")
     existing = {
@@ -107,13 +108,23 @@ def create_tables(spark: SparkSession, tables: list[SourceTable]) -> None:
                 f"create table if not exists {table.bronze_name} ({_ddl(columns)}) using delta "
                 f"tblproperties ({_BRONZE_PROPERTIES})"
             )
-        elif lacking := columns.keys() - set(spark.table(table.bronze_name).columns):
-            added = {name: columns[name] for name in columns if name in lacking}
-            spark.sql(f"alter table {table.bronze_name} add columns ({_ddl(added)})")
+            continue
+        there = {name.lower() for name in spark.table(table.bronze_name).columns}
+        if lacking := {name: of for name, of in columns.items() if name.lower() not in there}:
+            spark.sql(f"alter table {table.bronze_name} add columns ({_ddl(lacking)})")
 
 
 def _ddl(columns: Mapping[str, str]) -> str:
     return ", ".join(f"`{name}` {data_type}" for name, data_type in columns.items())
+
+
+def rescued_names(spark: SparkSession, table: SourceTable, load_id: int) -> list[str]:
+    """The delivered names of what a load's rows have in `_rescued`, sorted; 1,000 at most."""
+    names = spark.sql(
+        f"select distinct explode(json_object_keys(_rescued)) as name from {table.bronze_name} "
+        f"where _load_id = {load_id} and _rescued is not null order by name limit 1000"
+    )
+    return [row["name"] for row in names.collect()]
 
 
 @contextmanager
@@ -145,7 +156,8 @@ def append(rows: DataFrame, table: SourceTable, checkpoint: Path, load_id: int) 
     crash leaves committed in bronze but not in the checkpoint is not written again.
 
     Args:
-        rows: A feed's stream: the declared columns, `_raw`, `_source_file`, `_source_sha256`.
+        rows: A feed's stream: the declared columns, `_raw`, `_rescued`, `_source_file`,
+            `_source_sha256`.
         table: The declared table.
         checkpoint: The folder in which the stream remembers what it has read, and its name.
         load_id: The number of the load, which every row of this run gets.

@@ -2,8 +2,8 @@
 
     models/staging/<source>/_<source>__sources.yml  ->  {"<source>.<table>": SourceTable}
 
-A table takes part when it has `config.meta.landing`: `format`, `key`, `unknown_columns`, and for
-each way in besides files what its feed has to know, under the feed's name.
+A table takes part when it has `config.meta.landing`: `format`, `key`, where it is not `rescue`
+`unknown_columns`, and for each way in besides files what its feed has to know, by the feed's name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, cast, get_args
 import yaml
 
 Format = Literal["csv", "json", "parquet"]
-UnknownColumns = Literal["keep", "refuse"]
+UnknownColumns = Literal["rescue", "fail"]
 T = TypeVar("T")
 
 # Source and table names become names of folders and of tables.
@@ -52,10 +52,10 @@ class SourceTable:
         name: The table's name within the source.
         identifier: `<source>_<name>`, the bronze table's name within its schema.
         columns: The delivered columns in their order, without the technical ones (`_...`).
-        technical: The declared technical columns.
         format: How files of this table are written.
         key: The columns that make up the business key.
-        unknown_columns: What becomes of delivered columns that are not declared.
+        unknown_columns: What becomes of delivered columns that are not declared: `rescue` keeps
+            them in `_rescued`, `fail` refuses the file.
         technical: The columns that ingestion adds, `_...`.
         feeds: What is said to the feeds by which it may come, besides files, by their names.
         part: Of the part of a table whose files are a feed's own, the name; else empty.
@@ -68,7 +68,7 @@ class SourceTable:
     columns: tuple[Column, ...]
     format: Format
     key: tuple[str, ...]
-    unknown_columns: UnknownColumns
+    unknown_columns: UnknownColumns = "rescue"
     technical: tuple[Column, ...] = ()
     feeds: Mapping[str, Any] = field(default_factory=dict, hash=False)
     part: str = ""
@@ -88,6 +88,11 @@ class SourceTable:
     def bronze_name(self) -> str:
         """`bronze.<source>_<table>`."""
         return f"bronze.{self.identifier}"
+
+
+def is_column_name(name: str) -> bool:
+    """Whether a delivered column of this name can be declared."""
+    return bool(_COLUMN_NAME.fullmatch(name)) and not name.startswith("_")
 
 
 def read_declarations(models_dir: Path) -> dict[str, SourceTable]:
@@ -148,9 +153,9 @@ def _read_table(
         one_of(option, (*_LANDING, *names_of_feeds), f"{where}: option of landing")
     file_format = one_of(landing.get("format"), get_args(Format), f"{where}: format")
     unknown_columns = one_of(
-        landing.get("unknown_columns"),
-        ("refuse",) if file_format == "csv" else get_args(UnknownColumns),
-        f"{where}: unknown_columns of {file_format}",
+        landing.get("unknown_columns", "rescue"),
+        get_args(UnknownColumns),
+        f"{where}: unknown_columns",
     )
     columns = tuple(
         _read_column(column, file_format, where) for column in _items(table, "columns", where)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -21,6 +22,7 @@ from pyspark.sql import SparkSession
 
 import ingestion.feeds
 from ingestion.declaration import SourceTable
+from ingestion.drift import Drift
 from ingestion.home import Home
 
 
@@ -36,6 +38,7 @@ class SourceLoad:
         rows: The rows that bronze received.
         duplicates: Files whose bytes had been taken in before.
         quarantined: Names of refused files, each with its reason.
+        drifts: The rows that came with other columns than the declared ones, by how these differ.
         failure: Why the source failed; None if it did not.
     """
 
@@ -46,6 +49,7 @@ class SourceLoad:
     rows: int | None = None
     duplicates: int = 0
     quarantined: list[tuple[str, str]] = field(default_factory=list)
+    drifts: Counter[Drift] = field(default_factory=Counter)
     failure: str | None = None
 
 

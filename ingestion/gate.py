@@ -4,23 +4,25 @@
                                                   └---> quarantine -> quarantine/
 
 A file is refused only when it cannot be read to its end, by this reader or by Spark's as far as
-that is known of it, or does not have the declared columns.
-Bad lines in a readable file are no reason: they enter bronze raw. The names in landing hold
-nothing that Spark's file source stumbles over, and a file's content decides its name.
+that is known of it, or when its columns cannot be told apart: no header, a column of the key
+missing, a column of a type whose values the declared one does not all hold.
+Bad lines in a readable file are no reason: they enter bronze raw. Nor are other columns, see
+`ingestion.drift`. The names in landing hold nothing that Spark's file source stumbles over, and a
+file's content decides its name.
 """
 
 from __future__ import annotations
 
-import csv
 import errno
 import hashlib
 import itertools
 import json
 import os
 import re
+import shutil
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,7 +34,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ingestion.declaration import SourceTable
+from ingestion.declaration import Column, SourceTable
+from ingestion.drift import (
+    NO_DRIFT,
+    Drift,
+    data_type_of,
+    drift_of,
+    fields_of,
+    is_held,
+    is_read,
+    places_of,
+    transcribed_batch,
+    transcribed_lines,
+    write_transcribed,
+)
 from ingestion.home import Home
 
 # The longest line of text or value in Parquet, in bytes: below the 20,000,000 characters that
@@ -117,7 +132,7 @@ _MAX_FILE_NAME = 200
 _CHUNK_OF_NAME = 180
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _LANDING_PATH = re.compile(
-    r"(?:.*/)?[0-9a-f]{64}(?:\.(?P<plain>[A-Za-z0-9._-]+)|-(?P<encoded>[A-Za-z0-9=/]+))"
+    r"(?:.*/)?[0-9a-f]{64}(?:\.(?P<plain>[A-Za-z0-9._-]+)|[-_](?P<encoded>[A-Za-z0-9=/]+))"
     r"\.(?:csv|json|parquet|gz)"
 )
 
@@ -149,6 +164,8 @@ class Inspection:
         extension: What the content is: csv, json, parquet or gz.
         reason: Why the file is refused, in plain words; None when accepted.
         seen: Inode, size and mtime (ns) at inspection, by which a later change is noticed.
+        drift: How its columns differ from the declared ones. Of JSON nothing is known: each line
+            has its own, and bronze tells.
     """
 
     table: SourceTable
@@ -160,6 +177,12 @@ class Inspection:
     extension: str
     reason: str | None
     seen: tuple[int, int, int]
+    drift: Drift = NO_DRIFT
+
+    @property
+    def told(self) -> str | None:
+        """Why it is refused, or how it has drifted; None where there is nothing to tell."""
+        return self.reason or str(self.drift) or None
 
 
 def waiting_files(home: Home, table: SourceTable) -> list[Path]:
@@ -255,9 +278,10 @@ def inspect(path: Path, table: SourceTable, inbox_dir: Path) -> Inspection:
         file.seek(0)
         chunks = _read(file, digest)
         num_rows: int | None = None
+        drift = NO_DRIFT
         refused_for: str | None = None
         try:
-            num_rows = _judge(file, chunks, head, table, name)
+            num_rows, drift = _judge(file, chunks, head, table, name)
         except _Refused as refusal:
             refused_for = str(refusal)
         for _ in chunks:  # a file refused halfway is hashed to its end too
@@ -266,7 +290,16 @@ def inspect(path: Path, table: SourceTable, inbox_dir: Path) -> Inspection:
         raise StillBeingWritten(f"{path} changed while it was read; it waits for the next round")
     extension = "gz" if head.startswith(_GZIP) else table.format
     return Inspection(
-        table, path, name, digest.hexdigest(), seen[1], num_rows, extension, refused_for, seen
+        table,
+        path,
+        name,
+        digest.hexdigest(),
+        seen[1],
+        num_rows,
+        extension,
+        refused_for,
+        seen,
+        drift,
     )
 
 
@@ -274,7 +307,8 @@ def land(home: Home, inspection: Inspection) -> Path:
     """Moves an accepted file into landing, atomically and with the present as its mtime.
 
     A file that is there already is the same content under the same name, so the new one is
-    removed. Repeating is harmless.
+    removed. Of one that has to be transcribed the transcription lands, and the file itself goes
+    into `archive/<source>.<table>/delivered/`. Repeating is harmless.
 
     Returns:
         Where the file stands now.
@@ -290,10 +324,52 @@ def land(home: Home, inspection: Inspection) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             inspection.path.unlink()
+        elif inspection.drift.is_transcribed:
+            _transcribe(home, inspection, target)
         else:
             os.utime(inspection.path)  # Spark passes over files much older than the newest
             inspection.path.replace(target)
     return target
+
+
+def _transcribe(home: Home, inspection: Inspection, target: Path) -> None:
+    """Lets the transcription of a file land, once the archive has a copy of the file."""
+    table = inspection.table
+    kept = home.archive / table.full_name / "delivered" / _name_of_its_own(inspection)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    copied, written = (kept.with_name(f"{kept.name}.{part}.part") for part in ("file", "landing"))
+    try:
+        shutil.copyfile(inspection.path, copied, follow_symlinks=False)
+        _check_unchanged(inspection)  # so that what is transcribed has been inspected
+        with _opened(copied) as file:
+            if table.format == "parquet":
+                parquet = _parquet_file(file, _metadata(file))
+                write_transcribed(_batches(parquet), table, written)
+            else:
+                lines = transcribed_lines(_filled_lines(file), table)
+                with written.open("w", encoding="utf-8", newline="") as transcribed:
+                    transcribed.writelines(lines)
+        _check_unchanged(inspection)
+        copied.replace(kept)
+        written.replace(target)
+    finally:
+        copied.unlink(missing_ok=True)
+        written.unlink(missing_ok=True)
+    inspection.path.unlink()
+
+
+def _filled_lines(file: FileIO) -> Iterator[str]:
+    """The lines of a CSV file that has been accepted, but for those that are blank."""
+    head = file.read(_HEAD_BYTES)
+    file.seek(0)
+    chunks = iter(lambda: file.read(_CHUNK_BYTES), b"")
+    is_first = True
+    for block in _blocks(gunzip(chunks) if head.startswith(_GZIP) else chunks):
+        text = block.removeprefix(_BOM) if is_first else block
+        is_first = False
+        for line in text.replace(b"\r", b"\n").split(b"\n"):
+            if line.strip(_BLANK):
+                yield line.decode()
 
 
 def quarantine(home: Home, inspection: Inspection) -> Path:
@@ -308,11 +384,8 @@ def quarantine(home: Home, inspection: Inspection) -> Path:
         StillBeingWritten: The file is not the one that was inspected any more.
         GateError: The file cannot be moved.
     """
-    encoded = encode_name(inspection.name)
-    if len(inspection.sha256) + 1 + len(encoded) > _MAX_FILE_NAME:
-        encoded = f"{encoded[:100]}-{hashlib.sha256(encoded.encode()).hexdigest()[:16]}"
     folder = home.quarantine / inspection.table.folder
-    target = folder / f"{inspection.sha256}-{encoded}"
+    target = folder / _name_of_its_own(inspection)
     with _explained(folder, _CURE_OF_MOVES):
         if _is_moved(inspection, target):
             return target
@@ -325,6 +398,14 @@ def quarantine(home: Home, inspection: Inspection) -> Path:
         )
         inspection.path.replace(target)
     return target
+
+
+def _name_of_its_own(inspection: Inspection) -> str:
+    """A file's name where no other file has it, whatever that is called."""
+    encoded = encode_name(inspection.name)
+    if len(inspection.sha256) + 1 + len(encoded) > _MAX_FILE_NAME:
+        encoded = f"{encoded[:100]}-{hashlib.sha256(encoded.encode()).hexdigest()[:16]}"
+    return f"{inspection.sha256}-{encoded}"
 
 
 def landed_files(home: Home, folder: str) -> dict[str, Path]:
@@ -393,22 +474,27 @@ def landing_path(home: Home, inspection: Inspection) -> Path:
 
     A name with anything but ASCII letters, digits and `._-`, or one with which the file's name gets
     over 200 characters, is encoded: `<sha256>-<encoded name>.<extension>`. Where that is too long,
-    it is cut, and all pieces but the last become folders.
+    it is cut, and all pieces but the last become folders. A transcription's is encoded too, after
+    `_` in place of `-`.
     """
     folder = home.landing / inspection.table.folder
-    plain = f"{inspection.sha256}.{inspection.name}.{inspection.extension}"
-    if _PLAIN_NAME.fullmatch(inspection.name) and len(plain) <= _MAX_FILE_NAME:
+    is_transcribed = inspection.drift.is_transcribed
+    extension = inspection.table.format if is_transcribed else inspection.extension
+    plain = f"{inspection.sha256}.{inspection.name}.{extension}"
+    is_plain = _PLAIN_NAME.fullmatch(inspection.name) and len(plain) <= _MAX_FILE_NAME
+    if is_plain and not is_transcribed:
         return folder / plain
+    start = f"{inspection.sha256}{'_' if is_transcribed else '-'}"
     rest = encode_name(inspection.name)
     pieces = []
-    if len(f"{inspection.sha256}-{rest}.{inspection.extension}") > _MAX_FILE_NAME:
+    if len(f"{start}{rest}.{extension}") > _MAX_FILE_NAME:
         while len(rest) > _CHUNK_OF_NAME:
             last_escape = rest.rfind("=", _CHUNK_OF_NAME - 2, _CHUNK_OF_NAME)
             cut = last_escape if last_escape >= 0 else _CHUNK_OF_NAME
             pieces.append(rest[:cut])
             rest = rest[cut:]
     relative = "/".join([*pieces, rest])
-    return folder / f"{inspection.sha256}-{relative}.{inspection.extension}"
+    return folder / f"{start}{relative}.{extension}"
 
 
 def delivered_name(landing_path_string: str) -> str:
@@ -438,17 +524,21 @@ def encode_name(name: str) -> str:
     return re.sub(rb"[^A-Za-z0-9]", lambda byte: b"=%02X" % ord(byte[0]), name.encode()).decode()
 
 
-def count_rows(chunks: Iterator[bytes], table: SourceTable) -> int:
+def count_rows(chunks: Iterator[bytes], table: SourceTable) -> tuple[int, Drift]:
     r"""Reads the text of a CSV or JSON file to its end and counts the rows that bronze receives.
 
     A row is a line with more than spaces and control characters (up to U+0020) in it; lines end
     with `\n`, `\r\n` or `\r`, as Hadoop's line reader has it. A CSV header is no row.
+
+    Returns:
+        The number of rows, and how the header differs from the declared columns.
 
     Raises:
         _Refused: The text may not enter; holds the reason.
     """
     rows = line_ends = 0
     head = last = b""
+    drift = NO_DRIFT
     is_awaited = True  # the CSV header, or the first JSON object
     for block in _blocks(chunks):
         if not head:
@@ -469,10 +559,12 @@ def count_rows(chunks: Iterator[bytes], table: SourceTable) -> int:
             lines[0] = lines[0].removeprefix(_BOM)
         filled = [line for line in lines if line.strip(_BLANK)]
         if is_awaited and filled and table.format == "csv":
-            _check_header(filled[0], table, head)
+            drift = _drift_of_header(filled[0], table, head)
             is_awaited = False
-        elif is_awaited and table.format == "json":
-            is_awaited = not any(_is_object(line) for line in filled)
+        elif table.format == "json":
+            is_awaited = is_awaited and not any(_object(line) is not None for line in filled)
+            if table.unknown_columns == "fail":
+                _check_objects(filled, table)
         rows += len(filled)
         line_ends += _line_ends(last, block)
         last = block[-1:]
@@ -480,7 +572,7 @@ def count_rows(chunks: Iterator[bytes], table: SourceTable) -> int:
         raise _Refused(_EMPTY)
     if is_awaited:
         raise _Refused(_UTF_16_REASON if b"\0" in head else "no line is a JSON object")
-    return rows - (table.format == "csv")
+    return rows - (table.format == "csv"), drift
 
 
 def gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -514,7 +606,7 @@ def gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _judge(
     file: FileIO, chunks: Iterator[bytes], head: bytes, table: SourceTable, name: str
-) -> int:
+) -> tuple[int, Drift]:
     if len(name.encode()) > MAX_NAME_BYTES:
         raise _Refused(
             f"the name has more than {MAX_NAME_BYTES} bytes; deliver it under a shorter one"
@@ -584,30 +676,72 @@ def _check_fields(lines: list[bytes]) -> None:
         )
 
 
-def _check_header(line: bytes, table: SourceTable, head: bytes) -> None:
-    expected = [column.name for column in table.columns]
+def _drift_of_header(line: bytes, table: SourceTable, head: bytes) -> Drift:
+    """How a CSV file's header differs from the declared columns; Spark binds them by position.
+
+    Raises:
+        _Refused: It is no header, or columns cannot be told apart.
+    """
     text = line.decode()
-    try:
-        found = next(csv.reader([text], strict=True))
-    except csv.Error:
-        found = [text]
-    if found != expected:
+    fields = fields_of(text)
+    names = [text] if fields is None else [name or "" for name in fields]
+    if set(table.key) - places_of(names, table).keys() and b"\0" in head:
+        raise _Refused(_UTF_16_REASON)
+    _check_names(names, table)
+    declared = [column.name.lower() for column in table.columns]
+    return drift_of(
+        [Column(name, "string") for name in names],
+        table,
+        is_transcribed=[name.lower() for name in names] != declared,
+    )
+
+
+def _check_names(names: Sequence[str], table: SourceTable) -> None:
+    """Looks at the delivered names of columns.
+
+    Raises:
+        _Refused: They cannot be told apart, one of the key is missing, or one is not declared and
+            the source fails there.
+    """
+    there = places_of(names, table)
+    if missing := [name for name in table.key if name not in there]:
         raise _Refused(
-            _UTF_16_REASON
-            if b"\0" in head
-            else f"the header is {_shorten(text)}; expected {_shorten(','.join(expected))}, "
-            "in this order"
+            f"columns of the key are missing: {_shorten(', '.join(missing))}; "
+            f"found {_shorten(', '.join(names))}"
+            + ("; begin with a header" if table.format == "csv" else "")
+        )
+    if len({name.lower() for name in names}) < len(names):
+        raise _Refused(
+            "two columns have one name (upper and lower case are the same): "
+            f"{_shorten(', '.join(names))}"
+        )
+    declared = {column.name.lower() for column in table.columns}
+    _check_declared([name for name in names if name.lower() not in declared], table)
+
+
+def _check_declared(unknown: list[str], table: SourceTable) -> None:
+    if unknown and table.unknown_columns == "fail":
+        raise _Refused(
+            f"columns are not declared: {_shorten(', '.join(unknown))}; "
+            "leave them out or declare them"
         )
 
 
-def _is_object(line: bytes) -> bool:
+def _check_objects(lines: list[bytes], table: SourceTable) -> None:
+    declared = {column.name for column in table.columns}
+    for line in lines:
+        _check_declared([name for name in _object(line) or () if name not in declared], table)
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
     try:
-        return isinstance(_JSON.decode(line.strip(_BLANK).decode()), dict)
+        found = _JSON.decode(line.strip(_BLANK).decode())
     except (ValueError, RecursionError):
-        return False
+        return None
+    return found if isinstance(found, dict) else None
 
 
-def _read_parquet(file: FileIO, head: bytes, table: SourceTable) -> int:
+def _read_parquet(file: FileIO, head: bytes, table: SourceTable) -> tuple[int, Drift]:
     if head.startswith(_ENCRYPTED_PARQUET):
         raise _Refused(_ENCRYPTED)
     if not head.startswith(_PARQUET):
@@ -618,21 +752,17 @@ def _read_parquet(file: FileIO, head: bytes, table: SourceTable) -> int:
         raise _Refused("the Parquet file is truncated; deliver it again")
     try:
         metadata = _metadata(file)
-        parquet = pq.ParquetFile(
-            file,
-            metadata=metadata,
-            buffer_size=_CHUNK_BYTES,
-            coerce_int96_timestamp_unit="us",
-            page_checksum_verification=True,
-        )
-        _check_schema(parquet.schema_arrow, table)
+        parquet = _parquet_file(file, metadata)
+        drift = _drift_of_schema(parquet.schema_arrow, table)
         groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
         if sum(group.total_byte_size for group in groups) > MAX_EXPANDED_BYTES:
             raise _Refused(_too_large())
         coarser = _coarser_times(parquet.schema_arrow)
         num_rows = expanded = 0
-        for batch in parquet.iter_batches(_BATCH_ROWS, use_threads=False):
+        for batch in _batches(parquet):
             expanded += _checked_size(batch, coarser, num_rows)
+            if drift.is_transcribed:
+                transcribed_batch(batch, table)  # so that it does not fail when the file lands
             num_rows += batch.num_rows
             if expanded > MAX_EXPANDED_BYTES:
                 raise _Refused(_too_large())
@@ -652,7 +782,21 @@ def _read_parquet(file: FileIO, head: bytes, table: SourceTable) -> int:
             f"the Parquet file promises {metadata.num_rows} rows and holds {num_rows}; "
             "deliver it again"
         )
-    return num_rows
+    return num_rows, drift
+
+
+def _parquet_file(file: FileIO, metadata: pq.FileMetaData) -> pq.ParquetFile:
+    return pq.ParquetFile(
+        file,
+        metadata=metadata,
+        buffer_size=_CHUNK_BYTES,
+        coerce_int96_timestamp_unit="us",
+        page_checksum_verification=True,
+    )
+
+
+def _batches(parquet: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    return parquet.iter_batches(_BATCH_ROWS, use_threads=False)  # type: ignore[no-any-return]
 
 
 def _metadata(file: FileIO) -> pq.FileMetaData:
@@ -754,52 +898,29 @@ def _check_pages(groups: list[Any], table: SourceTable) -> None:
                 )
 
 
-def _check_schema(schema: pa.Schema, table: SourceTable) -> None:
-    declared = {column.name: column.data_type for column in table.columns}
-    if len({name.lower() for name in schema.names}) < len(schema.names):
-        raise _Refused(
-            "two columns have one name (upper and lower case are the same): "
-            f"{_shorten(', '.join(schema.names))}"
-        )
-    missing = [name for name in declared if name not in schema.names]
-    if missing:
-        raise _Refused(
-            f"columns are missing: {_shorten(', '.join(missing))}; "
-            f"found {_shorten(', '.join(schema.names))}"
-        )
-    unknown = [name for name in schema.names if name not in declared]
-    if unknown and table.unknown_columns == "refuse":
-        raise _Refused(
-            f"columns are not declared: {_shorten(', '.join(unknown))}; "
-            "leave them out or declare them"
-        )
-    for name, data_type in declared.items():
-        found = schema.field(name).type
-        if not _fits(data_type, found):
-            is_too_fine = data_type == "timestamp" and pa.types.is_timestamp(found)
+def _drift_of_schema(schema: pa.Schema, table: SourceTable) -> Drift:
+    """How a Parquet file's columns differ from the declared ones; Spark binds them by name.
+
+    Raises:
+        _Refused: Columns cannot be told apart, or one has values that its type does not hold.
+    """
+    _check_names(schema.names, table)
+    places = places_of(schema.names, table)
+    is_transcribed = len(places) < len(schema)
+    for column in table.columns:
+        if column.name not in places:
+            continue
+        field = schema.field(places[column.name])
+        if not is_held(column.data_type, field.type):
+            is_too_fine = column.data_type == "timestamp" and pa.types.is_timestamp(field.type)
             cure = f"; {_CURE_OF_NANOSECONDS}" if is_too_fine else ""
-            raise _Refused(f"column {name} is {_shorten(str(found))}; expected {data_type}{cure}")
-
-
-def _fits(data_type: str, found: pa.DataType) -> bool:
-    """Says whether Spark reads a Parquet column of this Arrow type as the declared type."""
-    if data_type.startswith("decimal"):
-        precision, scale = map(int, re.findall(r"\d+", data_type))
-        return bool(
-            pa.types.is_decimal(found) and (found.precision, found.scale) == (precision, scale)
-        )
-    if data_type == "timestamp":  # Spark does not read nanoseconds; without a zone it is UTC
-        return bool(pa.types.is_timestamp(found) and found.unit != "ns")
-    if data_type == "string":
-        return bool(pa.types.is_string(found))
-    exact = {
-        "bigint": pa.int64(),
-        "int": pa.int32(),
-        "double": pa.float64(),
-        "boolean": pa.bool_(),
-        "date": pa.date32(),
-    }
-    return bool(found == exact[data_type])
+            raise _Refused(
+                f"column {column.name} is {_shorten(str(field.type))}; "
+                f"expected {column.data_type}{cure}"
+            )
+        is_transcribed |= field.name != column.name or not is_read(column.data_type, field.type)
+    delivered = [Column(field.name, data_type_of(field.type)) for field in schema]
+    return drift_of(delivered, table, is_transcribed=is_transcribed)
 
 
 def _too_large() -> str:
@@ -848,11 +969,15 @@ def _state(path: Path) -> tuple[tuple[int, int, int], int]:
 def _is_moved(inspection: Inspection, target: Path) -> bool:
     """Says whether an earlier call has moved the file; raises when another stands in its place."""
     try:
-        state = _state(inspection.path)[0]
+        _state(inspection.path)
     except StillBeingWritten:
         if os.path.lexists(target):
             return True
         raise
-    if state != inspection.seen:
-        raise StillBeingWritten(f"{inspection.path} changed after it was read; next round")
+    _check_unchanged(inspection)
     return False
+
+
+def _check_unchanged(inspection: Inspection) -> None:
+    if _state(inspection.path)[0] != inspection.seen:
+        raise StillBeingWritten(f"{inspection.path} changed after it was read; next round")

@@ -1,6 +1,6 @@
 """Landed files as a stream of rows, every value the text that was delivered.
 
-landing/<source>.<table>/<sha256>.<name>.<ext>  -->  declared columns + _raw
+landing/<source>.<table>/<sha256>.<name>.<ext>  -->  declared columns + _raw + _rescued
                                                      + _source_file + _source_sha256
 """
 
@@ -48,8 +48,8 @@ def read_files(
 
     Returns:
         A DataFrame, streaming unless `paths` are given: the declared columns, `_raw` (string; the
-        whole line where the columns do not hold all of it), `_source_file` and `_source_sha256`
-        (string).
+        whole line where the columns do not hold all of it), `_rescued` (string; JSON of what is
+        not declared), `_source_file` and `_source_sha256` (string).
     """
     folder = home.landing / table.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,14 +65,15 @@ def read_files(
             .options(header=True, mode="PERMISSIVE", columnNameOfCorruptRecord="_raw", escape='"')
             .csv(where)
         )
-        columns = [F.col(name) for name in [*names, "_raw"]]
+        columns = [*map(F.col, names), *_csv_remains(table)]
     elif table.format == "json":
         rows = _with_objects(reader.text(where).where(F.expr(_NOT_BLANK)))
         columns = _json_columns(names)
     else:
+        # Only a transcription has `_rescued`; Spark gives null for what a file does not have.
         schema = ", ".join(f"`{column.name}` {column.data_type}" for column in table.columns)
-        rows = reader.schema(schema).load(where, format="parquet")
-        columns = [F.col(name) for name in names] + [F.lit(None).cast("string").alias("_raw")]
+        rows = reader.schema(f"{schema}, `_rescued` string").load(where, format="parquet")
+        columns = [*map(F.col, names), F.lit(None).cast("string").alias("_raw"), F.col("_rescued")]
     selected: DataFrame = rows.select(*columns, *_origin(table))
     return selected
 
@@ -136,6 +137,23 @@ def _readable_file(table: SourceTable, folder: Path) -> Path:
     return path
 
 
+def _csv_remains(table: SourceTable) -> list[Column]:
+    """`_raw` and `_rescued`, which each line of a transcription has behind the declared columns.
+
+    So such a line has too many fields, as one that is broken has, and stands in `_raw` whole.
+    """
+    names = [*(column.name for column in table.columns), "_rescued", "_raw"]
+    schema = ", ".join(f"`{name}` string" for name in names)
+    fields = F.from_csv("_raw", schema, {"escape": '"'})
+    is_transcribed = F.col("_raw").isNotNull() & (
+        F.substring(_path_below_folder(table), 65, 1) == F.lit("_")
+    )
+    return [
+        F.when(is_transcribed, fields.getField("_raw")).otherwise(F.col("_raw")).alias("_raw"),
+        F.when(is_transcribed, fields.getField("_rescued")).alias("_rescued"),
+    ]
+
+
 def _with_objects(lines: DataFrame) -> DataFrame:
     """Adds `objects`, of each object of a line a map of the text of all its fields.
 
@@ -185,6 +203,7 @@ def _json_columns(names: list[str]) -> list[Column]:
     has_repeated = F.size(keys) > F.size(F.array_distinct(keys))
     # Of a repeated field the map would give the first; JSON's readers give the last.
     last = F.from_json("value", ", ".join(f"`{name}` string" for name in names))
+    unknown = F.map_filter(only, lambda name, text: ~name.isin(names) & text.isNotNull())
     return [
         *(
             F.when(is_exact, value)
@@ -195,6 +214,7 @@ def _json_columns(names: list[str]) -> list[Column]:
         ),
         # An absent field is no null: what was there is told by the line alone.
         F.when(is_exact | is_as_declared, None).otherwise(F.col("value")).alias("_raw"),
+        F.when(~is_exact & (F.size(unknown) > 0), F.to_json(unknown)).alias("_rescued"),
     ]
 
 
@@ -212,8 +232,7 @@ def _origin(table: SourceTable) -> list[Column]:
     is_plain = (F.substring(file, 65, 1) == F.lit(b".")) & (F.octet_length(file) > 65 + extension)
     plain_name = F.substring(file, F.lit(66), F.octet_length(file) - 65 - extension)
     # An encoded name has no dot but the one before its extension.
-    below_folder = F.substring_index("_metadata.file_path", f"/{table.folder}/", -1)
-    path = F.substring_index(below_folder, ".", 1)
+    path = F.substring_index(_path_below_folder(table), ".", 1)
     encoded = F.replace(F.substring(path, 66, 100_000), F.lit("/"), F.lit(""))
     decoded = F.try_url_decode(F.replace(encoded, F.lit("="), F.lit("%")))
     return [
@@ -222,3 +241,7 @@ def _origin(table: SourceTable) -> list[Column]:
         .otherwise(F.substring(path, 1, 64))
         .alias("_source_sha256"),
     ]
+
+
+def _path_below_folder(table: SourceTable) -> Column:
+    return F.substring_index("_metadata.file_path", f"/{table.folder}/", -1)

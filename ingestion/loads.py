@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from ingestion.bronze import interpreted, record
-from ingestion.declaration import SourceTable
+from ingestion.bronze import interpreted, record, rescued_names
+from ingestion.declaration import Column, SourceTable
+from ingestion.drift import Drift, declaration_of
 from ingestion.faults import LoadError
 from ingestion.feed import SoFar, SourceLoad, all_feeds
 from ingestion.home import Home
@@ -50,6 +51,29 @@ class Load:
             for source in self.sources
             for name, reason in source.quarantined
         ]
+
+    @property
+    def drifts(self) -> list[str]:
+        """What came with other columns than the declared ones, a line each source and shape."""
+        return [
+            f"{source.source}: rows {num_rows}: {drift}"
+            for source in self.sources
+            for drift, num_rows in source.drifts.items()
+        ]
+
+    @property
+    def declarations(self) -> list[str]:
+        """Per source, what would declare the columns that are not, ready to paste."""
+        told = []
+        for source in self.sources:
+            columns = {column.name: column for drift in source.drifts for column in drift.unknown}
+            if lines := declaration_of(columns.values()):
+                folder, _, table = source.source.partition(".")
+                told.append(
+                    f"To declare them, add to the columns of {table} in "
+                    f"models/staging/{folder}/_{folder}__sources.yml:\n{lines}"
+                )
+        return told
 
 
 def only_ingestion(home: Home) -> AbstractContextManager[None]:
@@ -178,15 +202,20 @@ class Loads:
         )
 
     def _count(self, load: Load) -> None:
-        """Counts what bronze has under a load's number."""
+        """Counts what bronze has under a load's number; of JSON, only bronze tells the drift."""
         loads = {source.source: source for source in load.sources}
         counts = " union all ".join(
-            f"select '{name}' as source, count(*) as num_rows "
+            f"select '{name}' as source, count(*) as num_rows, count(_rescued) as num_rescued "
             f"from {self._tables[name].bronze_name} where _load_id = {load.load_id}"
             for name in loads
         )
         for row in self._spark.sql(counts).collect():
-            loads[row["source"]].rows = row["num_rows"]
+            source, table = loads[row["source"]], self._tables[row["source"]]
+            source.rows = row["num_rows"]
+            if table.format == "json" and row["num_rescued"]:
+                names = rescued_names(self._spark, table, load.load_id)
+                drift = Drift(tuple(Column(name, "string") for name in names))
+                source.drifts[drift] = row["num_rescued"]
 
     def forget(self) -> int:
         """Archives the landed files that bronze has: no run has to look through them again.

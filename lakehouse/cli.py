@@ -508,11 +508,15 @@ def _tell_strays(settings: Settings, tables: list[SourceTable]) -> None:
 
 
 def _end(load: Load | None, failures: list[str]) -> None:
-    """Says last what went to quarantine, which is the gate's work, and what failed, which is not.
+    """Says last what has drifted or went to quarantine, which is no failure, and what failed.
 
     Raises:
         LakehouseError: A source failed, or what else has.
     """
+    for line in load.drifts if load else ():
+        output.say(f"Other columns than the declared ones: {line}")
+    for block in load.declarations if load else ():
+        output.say(block)
     for line in load.refusals if load else ():
         output.say(f"Refused, and kept in quarantine: {line}")
     if failures := [*failures, *(load.failures if load else ())]:

@@ -121,7 +121,8 @@ class Ingestion:
             oldest: Since when the oldest of it waits, in epoch seconds.
 
         Returns:
-            The load in a line, and a line for each file that was refused; nothing without a load.
+            The load in a line, and a line for what has drifted and each file that was refused;
+            nothing without a load.
 
         Raises:
             PySparkException, LoadError, GateError, LakehouseError, OSError: It failed outside any
@@ -145,7 +146,7 @@ class Ingestion:
         )
         if load.failures:
             told += f"; failed: {'; '.join(load.failures)}"
-        return [told, *(f"  {refusal}" for refusal in load.refusals)]
+        return [told, *(f"  {line}" for line in [*load.drifts, *load.refusals])]
 
 
 class BuildsBeside:

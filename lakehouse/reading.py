@@ -229,12 +229,12 @@ def status(
     """Where everything stands.
 
     Returns:
-        `sources`: per source files waiting, taken in, doubled and refused, their rows, rejects,
-        unmatched events, the last load and the seconds since it; `domains`: up to which load each
-        is built and readers see it, since when that is not the same or something is left to build,
-        and how many nodes have to be built anew; `marts`: per mart the load that readers see and
-        when it was published; `failing`: per source that no round has taken in since when, and what
-        its last round said.
+        `sources`: per source files waiting, taken in, doubled and refused, their rows, those of
+        which something is kept in `_rescued`, rejects, unmatched events, the last load and the
+        seconds since it; `domains`: up to which load each is built and readers see it, since when
+        that is not the same or something is left to build, and how many nodes have to be built
+        anew; `marts`: per mart the load that readers see and when it was published; `failing`: per
+        source that no round has taken in since when, and what its last round said.
     """
     domains, marts = _domains(spark), _marts(spark)
     files = _by_source(
@@ -270,6 +270,15 @@ def status(
         "from audit.loads where source is not null group by source",
         "audit.loads",
     )
+    rescued = _by_source(
+        spark,
+        " union all ".join(
+            f"select '{table.full_name}' as source, count(_rescued) as rescued_rows "
+            f"from {table.bronze_name}"
+            for table in tables
+        ),
+        tables[0].bronze_name,
+    )
     rejects = _by_source(
         spark,
         "select source, count_if(level = 'row') as row_rejects, "
@@ -289,6 +298,7 @@ def status(
         sources.append(
             {"source": name, "waiting": len(waiting_files(home, table))}
             | {key: taken_in.get(key, zero) for key, zero in none_yet.items()}
+            | {"rescued_rows": rescued.get(name, {}).get("rescued_rows", 0)}
             | {key: rejects.get(name, {}).get(key, 0) for key in ("row_rejects", "field_rejects")}
             | {"unmatched": unmatched.get(name, {}).get("unmatched", 0)}
             | {key: taken_in.get(key) for key in ("last_load", "seconds_since")}

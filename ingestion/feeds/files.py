@@ -187,7 +187,7 @@ class Files(Feed):
                     found.size_bytes,
                     found.num_rows,
                     fate,
-                    found.reason,
+                    found.told,
                     load_id,
                     now,
                 )
@@ -220,6 +220,8 @@ class Files(Feed):
                     load.landed += 1
                     self._known.add((load.source, found.sha256))
                     load.waiting += found.num_rows or 0
+                    if str(found.drift):
+                        load.drifts[found.drift] += found.num_rows or 0
                 continue
             except StillBeingWritten:
                 pass  # replaced since it was inspected: the new one's turn is the next round

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import pkgutil
 import shutil
@@ -12,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +22,8 @@ import pytest
 import ingestion.feeds
 from generators.network.tables import SCHEMAS
 from ingestion import gate
+from ingestion.bronze import create_tables
+from ingestion.declaration import Column, Format, SourceTable
 from ingestion.faults import LoadError
 from ingestion.feed import SourceLoad, all_feeds
 from ingestion.loads import Loads, only_ingestion
@@ -58,7 +61,7 @@ def test_hostile_names_and_broken_files_stop_nobody(lakehouse: Lakehouse) -> Non
     for number, name in enumerate(HOSTILE_NAMES):
         lakehouse.deliver("sbit.gym_logins", name, logins(f"02:00:00:00:00:01,1,{number},"))
     lakehouse.deliver("sbit.gym_logins", "sub/folder/x.csv", logins("02:00:00:00:00:01,1,77,"))
-    lakehouse.deliver("sbit.gym_logins", "header.csv", b"gym,mac_address,login,logout\n1,2,3,4\n")
+    lakehouse.deliver("sbit.gym_logins", "header.csv", b"gym,login,logout\n1,2,3\n")
     whole = gzip.compress(b'{"topic": "bpm"}\n' * 1000)
     lakehouse.deliver("sbit.kafka_multiplex", "cut.json.gz", whole[:-20])
     lakehouse.deliver("sbit.kafka_multiplex", "picture.json", b"\x89PNG\r\n\x1a\n\xff\xfe")
@@ -537,3 +540,145 @@ def test_where_the_engine_reads_nothing_no_file_is_to_blame(
 def failing(lakehouse: Lakehouse) -> list[dict[str, Any]]:
     spark = local.session(lakehouse.settings)
     return reading.status(spark, lakehouse.settings.paths, local.declared_tables())["failing"]
+
+
+# --- R13: other columns than the declared ones
+
+TYPES = {
+    "csv": ("string", "string", "string", "string"),
+    "json": ("string", "string", "string", "string"),
+    "parquet": ("bigint", "string", "double", "timestamp"),
+}
+
+
+def drifting(file_format: Format) -> SourceTable:
+    types = zip(("id", "name", "size", "at"), TYPES[file_format], strict=True)
+    columns = tuple(Column(name, data_type) for name, data_type in types)
+    name = f"drift.{file_format}"
+    return SourceTable("drift", file_format, name.replace(".", "_"), columns, file_format, ("id",))
+
+
+def parquet(**columns: pa.Array) -> bytes:
+    buffer = BytesIO()
+    pq.write_table(pa.table(columns), buffer)
+    return buffer.getvalue()
+
+
+AT = datetime(2026, 3, 2, 1, 2, 3, tzinfo=UTC)
+# As declared; and with a new column, one missing, one renamed, others in another order, case, type.
+DELIVERED = {
+    "csv": (
+        b'id,name,size,at\n1,"",7,t\n2,"a ""b"", c",,t\n',
+        b'AT,more,"two words",Id,sizes,name\n'
+        b't,x,,3,7,""\nt,"y, ""z""",q,4,,"a ""b"", c"\nt,too few\n"t,open,,5,7,a\nsoon,,,6,,\n',
+    ),
+    "json": (
+        b'{"id": 1, "name": "", "size": 7, "at": "t"}\n'
+        b'{"at": "t", "size": null, "name": "a", "id": 2}\n',
+        b'{"at": "t", "more": {"x": [1]}, "id": 3, "sizes": 7, "name": ""}\n'
+        b'{"at": "t", "id": 4, "name": "a", "size": 7, "Name": "b", "more": null}\n'
+        b'broken\n{"ID": 5, "name": "a", "name": "b", "at": [1]}\n',
+    ),
+    "parquet": (
+        parquet(
+            id=pa.array([1]),
+            name=pa.array(["a"]),
+            size=pa.array([0.5]),
+            at=pa.array([AT], pa.timestamp("us", "UTC")),
+        ),
+        parquet(
+            AT=pa.array([AT, None], pa.timestamp("ms")),
+            more=pa.array([[1, 2], None]),
+            ID=pa.array([2, 3], pa.int32()),
+            sizes=pa.array([7, None]),
+            name=pa.array(["b", None]),
+        ),
+    ),
+}
+TAKEN_IN = {
+    "csv": [
+        # id, name, size, at, _rescued, _raw
+        ("1", None, "7", "t", None, None),
+        ("2", 'a "b", c', None, "t", None, None),
+        ("3", None, None, "t", {"more": "x", "sizes": "7"}, None),
+        ("4", 'a "b", c', None, "t", {"more": 'y, "z"', "two words": "q"}, None),
+        (None, None, None, None, None, "t,too few"),
+        (None, None, None, None, None, '"t,open,,5,7,a'),
+        ("6", None, None, "soon", None, None),
+    ],
+    "json": [
+        ("1", "", "7", "t", None, None),
+        ("2", "a", None, "t", None, None),
+        (
+            *("3", "", None, "t", {"more": '{"x":[1]}', "sizes": "7"}),
+            '{"at": "t", "more": {"x": [1]}, "id": 3, "sizes": 7, "name": ""}',
+        ),
+        (
+            *("4", "a", "7", "t", {"Name": "b"}),
+            '{"at": "t", "id": 4, "name": "a", "size": 7, "Name": "b", "more": null}',
+        ),
+        (None, None, None, None, None, "broken"),
+        (
+            *(None, "b", None, "[1]", {"ID": "5"}),
+            '{"ID": 5, "name": "a", "name": "b", "at": [1]}',
+        ),
+    ],
+    "parquet": [
+        (1, "a", 0.5, AT, None, None),
+        (2, "b", None, AT, {"more": "[1, 2]", "sizes": "7"}, None),
+        (3, None, None, None, None, None),
+    ],
+}
+TOLD = {
+    "csv": "drift.csv: rows 5: not declared, kept in _rescued: 'more', 'two words', 'sizes'; "
+    "missing: 'size'",
+    "json": "drift.json: rows 3: not declared, kept in _rescued: 'ID', 'Name', 'more', 'sizes'",
+    "parquet": "drift.parquet: rows 2: not declared, kept in _rescued: 'more', 'sizes'; "
+    "missing: 'size'",
+}
+
+
+@pytest.mark.parametrize("file_format", get_args(Format))
+def test_files_with_other_columns_lose_nothing(lakehouse: Lakehouse, file_format: Format) -> None:
+    table = drifting(file_format)
+    paths = lakehouse.settings.paths
+    spark = local.session(lakehouse.settings)
+    # As a home has it from before, and before the name was declared.
+    old = {"id": TYPES[file_format][0], "_raw": "string", "_load_id": "bigint"}
+    columns = ", ".join(f"{name} {data_type}" for name, data_type in old.items())
+    spark.sql(f"create table {table.bronze_name} ({columns}) using delta")
+    create_tables(spark, [table])
+    declared, drifted = DELIVERED[file_format]
+    lakehouse.deliver(table.full_name, "declared", declared)
+    lakehouse.deliver(table.full_name, "drifted", drifted)
+    with only_ingestion(paths):
+        load = Loads(spark, paths, [table]).run()
+    assert load is not None
+    assert load.failures == load.refusals == []
+    found = lakehouse.rows(
+        f"select id, name, size, at, _rescued, _raw, _source_file from {table.bronze_name}"
+    )
+    assert {row.pop("_source_file") for row in found} == {"declared", "drifted"}
+    for row in found:
+        row["_rescued"] = json.loads(row["_rescued"] or "null")
+    rows = sorted((tuple(row.values()) for row in found), key=lambda row: repr((row[0], row[-1])))
+    assert rows == sorted(TAKEN_IN[file_format], key=lambda row: repr((row[0], row[-1])))
+    assert load.drifts == [TOLD[file_format]]
+    [told] = load.declarations
+    assert "models/staging/drift/_drift__sources.yml" in told
+    assert "- name: sizes\n" in told
+    reasons = {
+        row["name"]: row["reason"]
+        for row in lakehouse.rows(
+            f"select name, reason from audit.files where source = '{table.full_name}'"
+        )
+    }
+    at_the_gate = TOLD[file_format].partition(": rows ")[2].partition(": ")[2]
+    drift = None if file_format == "json" else at_the_gate
+    assert reasons == {"declared": None, "drifted": drift}
+    kept = files_below(paths.archive / table.full_name / "delivered")
+    assert [path.read_bytes() for path in kept] == ([] if file_format == "json" else [drifted])
+    [source] = reading.status(spark, paths, [table])["sources"]
+    num_rescued = sum(row["_rescued"] is not None for row in found)
+    assert (source["rows"], source["rescued_rows"]) == (len(found), num_rescued)
+    lakehouse.rows(f"drop table {table.bronze_name}")

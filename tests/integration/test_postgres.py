@@ -273,7 +273,7 @@ def table_of(database: psycopg.Connection[Any], *types: tuple[str, str, str]) ->
         ),
         format="parquet",
         key=("c0",),
-        unknown_columns="keep",
+        unknown_columns="fail",
         feeds={"postgres": Postgres(("public", "things"), ("id",))},
     )
 
@@ -403,7 +403,7 @@ def test_databases_of_other_encodings(
             connection.execute(f"insert into things values (1, {text})")
         table = SourceTable(
             "sbit", f"things{number}", f"sbit_things{number}", (Column("name", "string"),), "csv",
-            ("name",), "refuse", feeds={"postgres": Postgres(("public", "things"), ("id",))},
+            ("name",), "fail", feeds={"postgres": Postgres(("public", "things"), ("id",))},
         )  # fmt: skip
         reader = server.reader.replace("dbname=postgres", f"dbname={name}")
         faults = Pulls(home, [table], {"sbit": reader}).pull()
@@ -435,7 +435,7 @@ def test_every_character_is_kept(
         columns=(Column("part", "string"), Column("value", "string")),
         format="csv",
         key=("part",),
-        unknown_columns="refuse",
+        unknown_columns="fail",
         feeds={
             "postgres": Postgres(
                 ("public", "texts"), ("part", "number"), max_deleted_share=Decimal(1)
@@ -1152,7 +1152,7 @@ def test_memory_is_bounded(home: Home, server: Server, database: psycopg.Connect
     database.execute("grant select on things to lakehouse_reader")
     things = SourceTable(
         "sbit", "things", "sbit_things", (Column("a", "string"),), "csv", ("a",),
-        "refuse", feeds={"postgres": Postgres(("public", "things"), ("id",))},
+        "fail", feeds={"postgres": Postgres(("public", "things"), ("id",))},
     )  # fmt: skip
     visit(database, 1)
     for pull, statement, num_pulled in (

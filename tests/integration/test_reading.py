@@ -166,6 +166,10 @@ def test_lines_are_read_as_plain_python_reads_them(lakehouse: Lakehouse, is_deep
         assert bronze[name]["_raw"] == (None if is_exact else line), line
         for column in ENVELOPE:
             assert same(bronze[name][column], dict(fields or ()).get(column)), (column, line)
+        unknown = {key: value for key, value in fields or () if key not in ENVELOPE}
+        rescued = json.loads(bronze[name]["_rescued"] or "{}")
+        assert rescued.keys() == {key for key, value in unknown.items() if value is not None}, line
+        assert all(same(text, unknown[key]) for key, text in rescued.items()), line
     lakehouse.dbt("run", "--select", "path:models/staging/sbit")
     found: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     for entity, view, field_reason in (

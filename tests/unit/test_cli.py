@@ -4,10 +4,13 @@ import io
 import json
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from ingestion.declaration import Column
+from ingestion.drift import Drift
 from ingestion.feed import SourceLoad
 from ingestion.gate import waiting_files
 from ingestion.home import Home
@@ -386,6 +389,22 @@ def test_a_run_ends_with_what_failed(
         "network: dbt build failed; wearables: dbt test failed; a.b: broken"
     )
     assert capsys.readouterr().err == "wearables: 35 nodes built\n"
+
+
+def test_a_run_ends_with_what_would_declare_other_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drift = Drift((Column("Foo", "bigint"),))
+    source = SourceLoad("a.b", drifts=Counter({drift: 3}), quarantined=[("f", "it is empty")])
+    run_once(tmp_path, monkeypatch, Load(1, [source]))
+    assert capsys.readouterr().err.splitlines() == [
+        "Other columns than the declared ones: a.b: rows 3: not declared, kept in _rescued: 'Foo'",
+        "To declare them, add to the columns of b in models/staging/a/_a__sources.yml:",
+        "          - name: Foo",
+        "            data_type: bigint",
+        "            description: To be described.",
+        "Refused, and kept in quarantine: a.b: f: it is empty",
+    ]
 
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(

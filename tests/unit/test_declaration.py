@@ -22,7 +22,6 @@ def visits(**landing: Any) -> dict[str, Any]:
                 "landing": {
                     "format": "csv",
                     "key": ["mac", "login"],
-                    "unknown_columns": "refuse",
                     **landing,
                 }
             }
@@ -58,7 +57,7 @@ def test_the_projects_own_declarations() -> None:
         ),
         format="csv",
         key=("mac_address", "gym", "login", "logout"),
-        unknown_columns="refuse",
+        unknown_columns="rescue",
         technical=(
             *(Column(name, type_) for name, type_ in METADATA_COLUMNS.items()),
             Column("_pull_id", "bigint"),
@@ -95,7 +94,7 @@ sources:
     tables:
       - name: b
         identifier: gyms_b
-        config: &config {meta: {landing: {format: json, key: [id], unknown_columns: keep}}}
+        config: &config {meta: {landing: {format: json, key: [id], unknown_columns: fail}}}
         columns: &columns
           - {name: id, data_type: string}
           - {name: _raw, data_type: string}
@@ -106,6 +105,7 @@ sources:
     tables = read_declarations(tmp_path)
     assert list(tables) == ["gyms.a", "gyms.b"]
     assert tables["gyms.a"].columns == (Column("id", "string"),)
+    assert tables["gyms.a"].unknown_columns == "fail"
 
 
 def test_only_tables_with_landing_take_part(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_only_tables_with_landing_take_part(tmp_path: Path) -> None:
 
 
 def test_parquet_keeps_types(tmp_path: Path) -> None:
-    table = visits(format="parquet", unknown_columns="keep")
+    table = visits(format="parquet")
     table["columns"][1]["data_type"] = "decimal(18, 2)"
     column = read_declarations(write(tmp_path, table))["gyms.visits"].columns[1]
     assert column == Column("login", "decimal(18, 2)")
@@ -125,8 +125,8 @@ def test_parquet_keeps_types(tmp_path: Path) -> None:
     [
         ({"format": "xml"}, "format is 'xml'; allowed: csv, json, parquet"),
         ({"format": ["csv"]}, r"format is \['csv'\]; allowed"),
-        ({"unknown_columns": "keep"}, "unknown_columns of csv is 'keep'; allowed: refuse"),
-        ({"format": "json", "unknown_columns": None}, "is None; allowed: keep, refuse"),
+        ({"unknown_columns": "keep"}, "unknown_columns is 'keep'; allowed: rescue, fail"),
+        ({"format": "json", "unknown_columns": None}, "is None; allowed: rescue, fail"),
         ({"key": []}, "key is empty; allowed: some of mac, login"),
         ({"key": "mac"}, "key is 'mac'; it must be a list"),
         ({"key": ["mac", "gym"]}, "column of the key is 'gym'; allowed: mac, login"),
@@ -223,7 +223,7 @@ def test_the_part_that_is_pulled(tmp_path: Path) -> None:
     part = pulled_part(table)
     assert (table.folder, part.folder) == ("gyms.visits", "gyms.visits.pulled")
     assert (part.full_name, part.bronze_name) == (table.full_name, table.bronze_name)
-    assert (part.format, part.unknown_columns, part.part) == ("parquet", "keep", "pulled")
+    assert (part.format, part.unknown_columns, part.part) == ("parquet", "fail", "pulled")
     assert part.columns == (
         Column("mac", "string"),
         Column("login", "string"),

@@ -67,7 +67,7 @@ class Inbox:
     """The files' feed, without an engine: what has landed before is not asked for."""
 
     def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        table = SourceTable("a", "b", "a_b", (Column("x", "string"),), "csv", ("x",), "refuse")
+        table = SourceTable("a", "b", "a_b", (Column("x", "string"),), "csv", ("x",), "fail")
         self.now = 1000.0
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         spark = SimpleNamespace(sql=lambda _: SimpleNamespace(collect=list))

@@ -27,13 +27,14 @@ from hypothesis import strategies as st
 
 from ingestion import gate
 from ingestion.declaration import Column, SourceTable
+from ingestion.drift import Drift
 from ingestion.gate import GateError, Inspection, StillBeingWritten
 from ingestion.home import Home
 
 CSV = SourceTable(
-    "s", "c", "s_c", (Column("id", "string"), Column("name", "string")), "csv", ("id",), "refuse"
+    "s", "c", "s_c", (Column("id", "string"), Column("name", "string")), "csv", ("id",), "rescue"
 )
-JSON = SourceTable("s", "j", "s_j", (Column("id", "string"),), "json", ("id",), "keep")
+JSON = SourceTable("s", "j", "s_j", (Column("id", "string"),), "json", ("id",))
 PARQUET = SourceTable(
     "s",
     "p",
@@ -50,7 +51,6 @@ PARQUET = SourceTable(
     ),
     "parquet",
     ("id",),
-    "refuse",
 )
 GOOD = {CSV: b"id,name\n1,a\n2,b\n", JSON: b'{"id": 1}\n{"id": 2}\nbroken\n'}
 NAMES = [
@@ -251,7 +251,7 @@ def naive_rows(text: bytes) -> int:
 @example("a\r\nb", 2)
 def test_rows_are_counted_however_the_text_is_cut(text: str, size: int) -> None:
     content = b"{}\r\n" + text.encode()
-    assert gate.count_rows(in_chunks(content, size), JSON) == naive_rows(content)
+    assert gate.count_rows(in_chunks(content, size), JSON)[0] == naive_rows(content)
 
 
 @given(st.text(st.sampled_from("\n\ré")), st.integers(1, 5))
@@ -389,14 +389,24 @@ def test_a_line_of_text_is_no_signature(home: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    "header",
-    ["name,id", "id", "id,name,x", "ID,name", "id, name", "1,a", '"id,name', "x" * 200_000],
+    ("header", "reason"),
+    [
+        ("1,a", "columns of the key are missing: 'id'; found '1, a'; begin with a header"),
+        ("name", "columns of the key are missing: 'id'; found 'name'; begin with a header"),
+        (
+            '"id,name',
+            "columns of the key are missing: 'id'; found '\"id,name'; begin with a header",
+        ),
+        ("id, name,Id", "two columns have one name (upper and lower case are the same): "),
+        ("id,x,,", "two columns have one name (upper and lower case are the same): 'id, x, , '"),
+    ],
 )
-def test_refused_header(home: Home, header: str) -> None:
-    reason = refusal(home, CSV, f"{header}\n1,a\n".encode())
-    assert reason.startswith(f"the header is {header[:200]!r}"[:-1])
-    assert reason.endswith("expected 'id,name', in this order")
-    assert len(reason) < 300
+def test_refused_header(home: Home, header: str, reason: str) -> None:
+    assert refusal(home, CSV, f"{header}\n1,a\n".encode()).startswith(reason)
+
+
+def test_a_long_header_makes_no_long_reason(home: Home) -> None:
+    assert len(refusal(home, CSV, b"x" * 200_000 + b"\n1\n")) < 400
 
 
 @pytest.mark.parametrize(
@@ -573,7 +583,7 @@ def test_encodings(home: Home, array: pa.Array, data_type: str, encoding: str, p
 def test_the_encoding_of_a_column_that_is_not_read_does_not_matter(home: Home) -> None:
     table = arrow_table().append_column("more", pa.array([1.5, 2.5, 3.5]))
     content = parquet(table, use_dictionary=False, use_byte_stream_split=["more"])
-    assert check(home, replace(PARQUET, unknown_columns="keep"), content).num_rows == 3
+    assert check(home, PARQUET, content).num_rows == 3
 
 
 @pytest.mark.parametrize(
@@ -733,10 +743,9 @@ def corrupt_page() -> bytes:
             parquet().replace(b"\x16\x06\x19", b"\x16\x08\x19"),
             "the Parquet file promises 4 rows and holds 3",
         ),
-        (parquet(arrow_table().drop(["id", "day"])), "columns are missing: 'id, day'; found"),
         (
-            parquet(arrow_table().append_column("x", [[1, 2, 3]])),
-            "columns are not declared: 'x'; leave them out or declare them",
+            parquet(arrow_table().drop(["id", "day"])),
+            "columns of the key are missing: 'id'; found 'text, at, ",
         ),
         (parquet(arrow_table().append_column("ID", [[1, 2, 3]])), "two columns have one name"),
     ],
@@ -748,7 +757,7 @@ def test_refused_parquet(home: Home, content: bytes, reason: str) -> None:
 @pytest.mark.parametrize(
     ("name", "array", "reason"),
     [
-        ("id", pa.array([1] * 3, pa.int32()), "column id is 'int32'; expected bigint"),
+        ("line", pa.array([1] * 3, pa.uint32()), "column line is 'uint32'; expected int"),
         ("id", pa.array([1] * 3, pa.uint64()), "column id is 'uint64'; expected bigint"),
         ("text", pa.array([b"a"] * 3), "column text is 'binary'; expected string"),
         ("at", pa.array([0] * 3, pa.timestamp("ns")), "column at is 'timestamp[ns]'"),
@@ -757,7 +766,10 @@ def test_refused_parquet(home: Home, content: bytes, reason: str) -> None:
         ("price", pa.array([1.5] * 3), "column price is 'double'; expected decimal(18,2)"),
         ("day", pa.array(["a"] * 3), "column day is 'string'; expected date"),
         ("line", pa.array([1] * 3, pa.int64()), "column line is 'int64'; expected int"),
-        ("share", pa.array([1] * 3, pa.float32()), "column share is 'float'; expected double"),
+        ("share", pa.array([1] * 3), "column share is 'int64'; expected double"),
+        ("day", pa.array([0] * 3, pa.timestamp("us")), "column day is 'timestamp[us]'"),
+        ("at", pa.array([0] * 3, pa.date32()), "column at is 'date32[day]'; expected timestamp"),
+        ("text", pa.array([1] * 3), "column text is 'int64'; expected string"),
         ("is_new", pa.array([1] * 3), "column is_new is 'int64'; expected boolean"),
     ],
 )
@@ -765,14 +777,9 @@ def test_refused_parquet_types(home: Home, name: str, array: pa.Array, reason: s
     assert reason in refusal(home, PARQUET, parquet(swap(name, array)))
 
 
-def test_unknown_parquet_columns_are_kept(home: Home) -> None:
-    content = parquet(arrow_table().append_column("x", [[1, 2, 3]]))
-    assert check(home, replace(PARQUET, unknown_columns="keep"), content).num_rows == 3
-
-
 def test_parquet_bombs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "MAX_EXPANDED_BYTES", 1_000_000)
-    table = replace(PARQUET, columns=(Column("text", "string"),))
+    table = replace(PARQUET, columns=(Column("text", "string"),), key=("text",))
 
     def bomb(values: list[str]) -> bytes:
         return parquet(pa.table({"text": values}), compression="zstd", use_dictionary=["text"])
@@ -938,7 +945,7 @@ def test_a_file_that_changes_while_it_is_read(home: Home, monkeypatch: pytest.Mo
     path = deliver(home, CSV, GOOD[CSV])
     count_rows = gate.count_rows
 
-    def count_and_append(chunks: Iterator[bytes], table: SourceTable) -> int:
+    def count_and_append(chunks: Iterator[bytes], table: SourceTable) -> tuple[int, Drift]:
         rows = count_rows(chunks, table)
         with path.open("ab") as file:
             file.write(b"3,c\n")

@@ -17,7 +17,7 @@ from ingestion.feeds.kafka import Kafka, There, Topic, load_kafka_settings
 from ingestion.home import Home
 from lakehouse.engine import local
 
-TABLE = SourceTable("a", "b", "a_b", (Column("x", "string"),), "json", ("x",), "keep")
+TABLE = SourceTable("a", "b", "a_b", (Column("x", "string"),), "json", ("x",), "rescue")
 THERE = There("id", earliest={0: 5, 1: 0}, end={0: 9, 1: 3})
 
 

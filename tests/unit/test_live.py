@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from ingestion.declaration import Column, SourceTable
+from ingestion.drift import Drift
 from ingestion.faults import LoadError
 from ingestion.feed import SourceLoad
 from ingestion.loads import Load
@@ -23,7 +24,7 @@ from lakehouse.live import BuildsBeside, Ingestion
 from lakehouse.settings import Settings
 
 TABLES = [
-    SourceTable("a", name, f"a_{name}", (Column("x", "string"),), "csv", ("x",), "refuse")
+    SourceTable("a", name, f"a_{name}", (Column("x", "string"),), "csv", ("x",), "fail")
     for name in ("b", "c")
 ]
 
@@ -151,12 +152,14 @@ def test_what_failed_is_tried_again() -> None:
     assert wait(SimpleNamespace(due_since=lambda: 7.0)) == 7.0
 
 
-def test_a_round_tells_of_failures_and_refused_files(loop: Loop) -> None:
+def test_a_round_tells_of_failures_other_columns_and_refused_files(loop: Loop) -> None:
     source = SourceLoad("a.b", landed=1, rows=3, quarantined=[("f.csv", "it is empty")])
+    source.drifts[Drift(missing=("gym",))] = 2
     load = Load(7, [source, SourceLoad("a.c", failure="broken")])
     loop.loads.run = lambda _: load  # type: ignore[method-assign]
-    [told, refused] = loop.ingestion.take_in(time.time() - 2)
+    [told, drifted, refused] = loop.ingestion.take_in(time.time() - 2)
     assert told == "load 7: rows 3, 0.0 s, lag 2.0 s; failed: a.c: broken"
+    assert drifted == "  a.b: rows 2: missing: 'gym'"
     assert refused == "  a.b: f.csv: it is empty"
     loop.loads.run = lambda _: None  # type: ignore[method-assign]
     assert loop.ingestion.take_in(0) == []

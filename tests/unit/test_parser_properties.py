@@ -273,7 +273,7 @@ def test_the_oracle_reads_as_many_rows_as_the_gate_counts(
     columns = wearables.CSV_COLUMNS.get(table, ())
     content = f"{','.join(columns) or '{}'}\r\n{text}".encode()
     declared = tuple(Column(name, "string") for name in columns)
-    source = SourceTable("s", "t", "s_t", declared, "csv" if columns else "json", (), "refuse")
+    source = SourceTable("s", "t", "s_t", declared, "csv" if columns else "json", (), "fail")
     name, delivered = ("a.gz", gzip.compress(content)) if is_packed else ("a", content)
     found = wearables.read_contents({table: [(name, delivered)]})
     rows = found.registrations if columns else found.messages

@@ -56,7 +56,7 @@ def pulled_part(table: SourceTable) -> SourceTable:
         table,
         columns=columns,
         format="parquet",
-        unknown_columns="keep",
+        unknown_columns="fail",
         part="pulled",
         rows="_pull_id is not null",
     )

@@ -17,7 +17,8 @@ typed as (
                 coalesce(mac_address, ''),
                 coalesce(gym, ''),
                 coalesce(login, ''),
-                coalesce(logout, '')
+                coalesce(logout, ''),
+                _rescued
             )
         ) as raw_text,
         _raw is not null as is_malformed,

@@ -17,7 +17,8 @@ typed as (
                 coalesce(user_id, ''),
                 coalesce(device_id, ''),
                 coalesce(mac_address, ''),
-                coalesce(registration_timestamp, '')
+                coalesce(registration_timestamp, ''),
+                _rescued
             )
         ) as raw_text,
         _raw is not null as is_malformed,

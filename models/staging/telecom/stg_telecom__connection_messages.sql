@@ -30,6 +30,7 @@ select
     try_cast({{ number_text_of('fields.' ~ name) }} as double) as {{ name }},
     {% endfor -%}
     {{ integer_of('fields.bytes') }} as bytes,
+    cast(null as string) as _rescued,
     raw_text,
     case
         when message is null then 'value is null'

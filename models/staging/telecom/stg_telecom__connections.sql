@@ -11,6 +11,7 @@ rows_of_files as (
         asked_mbps,
         received_mbps,
         bytes,
+        _rescued,
         cast(null as string) as raw_text,
         cast(null as string) as message_fault,
         'telecom.connections' as source_name,
@@ -54,7 +55,8 @@ typed as (
                     event_at,
                     asked_mbps,
                     received_mbps,
-                    bytes
+                    bytes,
+                    _rescued
                 )
             )
         ) as raw_text,

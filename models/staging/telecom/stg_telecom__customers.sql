@@ -12,7 +12,8 @@ typed as (
         address,
         {{ bits_per_second_of('plan_mbps') }} as plan_bps,
         valid_from,
-        to_json(struct(customer_id, kind, name, address, plan_mbps, valid_from)) as raw_text,
+        to_json(struct(customer_id, kind, name, address, plan_mbps, valid_from, _rescued))
+            as raw_text,
         kind as kind_text,
         plan_mbps,
         _source_file,

@@ -17,7 +17,8 @@ typed as (
         ) as device_type,
         if(ipv4 rlike '{{ private_ipv4 }}', ipv4, null) as ipv4,
         registered_at,
-        to_json(struct(device_id, customer_id, device_type, ipv4, registered_at)) as raw_text,
+        to_json(struct(device_id, customer_id, device_type, ipv4, registered_at, _rescued))
+            as raw_text,
         device_type as device_type_text,
         ipv4 as ipv4_text,
         _source_file,

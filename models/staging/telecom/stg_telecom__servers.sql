@@ -10,7 +10,7 @@ typed as (
         location,
         {{ bits_per_second_of('capacity_mbps') }} as capacity_bps,
         valid_from,
-        to_json(struct(server_id, location, capacity_mbps, valid_from)) as raw_text,
+        to_json(struct(server_id, location, capacity_mbps, valid_from, _rescued)) as raw_text,
         capacity_mbps,
         _source_file,
         _source_sha256,
