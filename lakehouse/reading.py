@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -29,6 +30,7 @@ from pyspark.sql.types import (
 )
 
 from ingestion.declaration import SourceTable
+from ingestion.feed import with_parts
 from ingestion.gate import waiting_files
 from ingestion.home import Home
 from lakehouse.domains import JOURNAL
@@ -290,13 +292,16 @@ def status(
         "select source, sum(num_events) as unmatched from audit.unmatched group by source",
         "audit.unmatched",
     )
+    waiting: Counter[str] = Counter()
+    for part in with_parts(tables):
+        waiting[part.full_name] += len(waiting_files(home, part))
     none_yet = {"files": 0, "rows": 0, "duplicate_files": 0, "quarantined_files": 0}
     sources = []
     for table in tables:
         name = table.full_name
         taken_in = files.get(name, {}) | rows.get(name, {})
         sources.append(
-            {"source": name, "waiting": len(waiting_files(home, table))}
+            {"source": name, "waiting": waiting[name]}
             | {key: taken_in.get(key, zero) for key, zero in none_yet.items()}
             | {"rescued_rows": rescued.get(name, {}).get("rescued_rows", 0)}
             | {key: rejects.get(name, {}).get(key, 0) for key in ("row_rejects", "field_rejects")}

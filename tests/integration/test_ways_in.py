@@ -1,0 +1,158 @@
+"""The real data set by broker and database: the same gold as by file, also where both fail."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from generators.kafka import Message
+from lakehouse.settings import PROJECT
+from tests.support.kafka import Broker
+from tests.support.lakehouse import Lakehouse, run, wait_until
+from tests.support.postgres import Server, running_server
+from tests.support.set_1 import SET_1, SET_1_FILES
+
+TABLES = """
+create table registrations (
+    id bigserial primary key, user_id bigint, device_id bigint, mac_address macaddr,
+    registered_at timestamptz, updated_at timestamptz default now()
+);
+create table gym_visits (
+    id bigserial primary key, mac_address macaddr, gym int, login timestamptz,
+    logout timestamptz, updated_at timestamptz default now()
+);
+"""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A database without rows, which the lakehouse pulls from."""
+    with running_server() as server:
+        with server.connect() as database:
+            database.execute(TABLES)
+            database.execute((PROJECT / "deploy" / "postgres" / "reader.sql").read_text())
+            database.execute("alter role lakehouse_reader password 'reads'")
+        monkeypatch.setenv("LAKEHOUSE_POSTGRES_SBIT", f"{server.reader} password=reads")
+        yield server
+
+
+def insert(server: Server, table: str, rows: list[dict[str, str]]) -> None:
+    times = {"registration_timestamp": "registered_at", "login": "login", "logout": "logout"}
+    with server.connect() as database:
+        for row in rows:
+            names = [times.get(name, name) for name in row]
+            values = ["to_timestamp(%s)" if name in times else "%s" for name in row]
+            database.execute(
+                f"insert into {table} ({', '.join(names)}) values ({', '.join(values)})",
+                [value or None for value in row.values()],
+            )
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    with (SET_1 / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+def messages() -> Iterator[Message]:
+    for name in SET_1_FILES["sbit.kafka_multiplex"]:
+        path = Path(SET_1 / name)
+        text = gzip.decompress(path.read_bytes()) if name.endswith(".gz") else path.read_bytes()
+        for line in text.decode().splitlines():
+            message = json.loads(line)
+            value = message["value"]
+            yield Message(
+                message["topic"],
+                str(message["key"]).encode(),
+                (value if isinstance(value, str) else json.dumps(value)).encode(),
+                int(message["timestamp"]) * (1000 if message["timestamp"] < 1e11 else 1),
+            )
+
+
+def by_file(lakehouse: Lakehouse) -> dict[str, list[dict[str, object]]]:
+    """What gold is where all has come by file."""
+    lakehouse.empty()
+    for table, names in SET_1_FILES.items():
+        for name in names:
+            lakehouse.deliver(table, name, (SET_1 / name).read_bytes())
+    lakehouse.ingest()
+    lakehouse.build_untested()
+    return lakehouse.gold("gold_build")
+
+
+def test_by_broker_and_database_gold_is_the_same(
+    lakehouse: Lakehouse, kafka: Broker, server: Server
+) -> None:
+    insert(server, "registrations", rows_of("1-registered_users_1.csv"))
+    insert(server, "gym_visits", rows_of("5-gym_logins_1.csv"))
+    kafka.send_messages(messages())
+    told = run(lakehouse, "run", "--once")
+    assert "load 1: sbit.kafka_multiplex: files 0, rows 253824" in told.stderr
+    gold = lakehouse.gold()
+    assert [row["num_readings"] for row in gold["workout_bpm_summary"]].count(3900) == 1
+    assert lakehouse.value("select count(*) from audit.rejects") == 0
+    files = list(lakehouse.settings.paths.inbox.rglob("*.parquet"))
+    assert files == []
+    status = run(lakehouse, "status").stdout
+    assert "253801" in status  # the end of the topic bpm
+    with server.connect() as database:
+        database.execute("delete from gym_visits")
+    stopped = run(lakehouse, "ingest", check=False)
+    assert stopped.returncode == 1
+    assert "8 of 8 rows are gone from public.gym_visits" in stopped.stderr
+    assert lakehouse.gold() == gold
+    assert by_file(lakehouse) == gold
+
+
+@pytest.mark.deep
+def test_live_with_servers_that_stop_and_are_killed_gold_is_the_same(
+    lakehouse: Lakehouse, kafka: Broker, server: Server
+) -> None:
+    expected = by_file(lakehouse)
+    lakehouse.empty()
+    visits = rows_of("5-gym_logins_1.csv")
+    told = list(messages())
+    with lakehouse.live():
+        insert(server, "gym_visits", visits[:3])
+        kafka.send_messages(told[:100_000])
+        kafka.kill()
+        insert(server, "gym_visits", visits[3:])
+        kafka.start()
+        server.stop()
+        kafka.send_messages(told[100_000:200_000])
+        server.start()
+        insert(server, "registrations", rows_of("1-registered_users_1.csv"))
+        with server.connect() as database:
+            database.execute("update gym_visits set updated_at = now()")
+        server.restart()
+        kafka.stop()
+        kafka.start()
+        kafka.send_messages(told[200_000:])
+        wait_until(lambda: counts(lakehouse) == [8, 5, len(told)], 900)
+    lakehouse.build()
+    assert lakehouse.gold() == expected
+
+
+def counts(lakehouse: Lakehouse) -> list[int]:
+    """The visits, registrations and messages that bronze has, pulled ones once a key."""
+    [row] = lakehouse.rows(
+        "select (select count(distinct _pull_key) from bronze.sbit_gym_logins) as visits, "
+        "(select count(distinct _pull_key) from bronze.sbit_registered_users) as registrations, "
+        "(select count(*) from bronze.sbit_kafka_multiplex) as messages"
+    )
+    return list(row.values())
+
+
+def test_a_connection_that_cannot_be_is_told(
+    lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_POSTGRES_SBIT", "host=nowhere.invalid password=s3cret options=x")
+    told = run(lakehouse, "ingest", check=False)
+    assert told.returncode == 1
+    assert "LAKEHOUSE_POSTGRES_SBIT is no connection" in told.stderr
+    assert "s3cret" not in told.stderr
+    assert "Traceback" not in told.stderr
