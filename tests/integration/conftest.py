@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from lakehouse.engine import local
 from lakehouse.settings import Settings
 from tests.support.kafka import Broker
 from tests.support.lakehouse import Lakehouse, home_of_its_own
@@ -52,15 +51,8 @@ def broker_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]
 @pytest.fixture(scope="module")
 def kafka(broker_process: Broker) -> Iterator[Broker]:
     """The broker with all declared topics, empty; no other module's tests know of it."""
-    topics = [topic for table in local.declared_tables() for topic in table.feeds.get("kafka", ())]
-    broker_process.create(*topics)
-    os.environ["LAKEHOUSE_KAFKA_BOOTSTRAP_SERVERS"] = broker_process.address
-    try:
+    with broker_process.known():
         yield broker_process
-    finally:
-        del os.environ["LAKEHOUSE_KAFKA_BOOTSTRAP_SERVERS"]
-        for topic in topics:
-            broker_process.delete(topic)
 
 
 @pytest.fixture(scope="module")

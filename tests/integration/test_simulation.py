@@ -14,6 +14,7 @@ from tests.simulation.mistakes import MISTAKES, OF_ORDER, planted
 from tests.simulation.runner import Play, draw
 from tests.simulation.scenario import Scenario, Step
 from tests.support.domains import DOMAINS
+from tests.support.kafka import Broker
 from tests.support.lakehouse import Lakehouse
 
 pytestmark = pytest.mark.deep
@@ -31,8 +32,10 @@ def test_everything_that_may_happen_does() -> None:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: f"{one.domain}-{one.seed}")
-def test_a_scenario_ends_as_plain_python_says(lakehouse: Lakehouse, scenario: Scenario) -> None:
-    found = Play(lakehouse, scenario, print).differences()
+def test_a_scenario_ends_as_plain_python_says(
+    lakehouse: Lakehouse, kafka: Broker, scenario: Scenario
+) -> None:
+    found = Play(lakehouse, scenario, print, kafka).differences()
     how = f"--domain {scenario.domain} --seed {scenario.seed} --scenarios 1, or --replay its file"
     assert not found, f"make it smaller: python -m tests.simulation {how}"
 

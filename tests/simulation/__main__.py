@@ -23,6 +23,7 @@ from lakehouse.settings import load_settings
 from tests.simulation.runner import CHECKS, Play, check, draw
 from tests.simulation.scenario import Scenario, shrink
 from tests.support.domains import DOMAINS
+from tests.support.kafka import Broker
 from tests.support.lakehouse import Lakehouse
 
 CORPUS = Path(__file__).with_name("corpus")
@@ -60,13 +61,17 @@ def main() -> int:
     home = Path(tempfile.mkdtemp(prefix="lakehouse-simulation-"))
     lakehouse = Lakehouse(load_settings(home))
     keeps_home = True
+    broker = Broker(home / "broker")
     try:
+        broker.start()
         local.start(lakehouse.settings)  # what keeps it from starting is no failure of a scenario
-        keeps_home = not play(lakehouse, scenarios)
+        with broker.known():
+            keeps_home = not play(lakehouse, scenarios, broker)
     except (KeyboardInterrupt, SystemExit):
         keeps_home = False
         raise
     finally:
+        broker.kill()
         engine.down(lakehouse.settings)
         if keeps_home:
             say(f"The lakehouse of the last run, with its logs: {home}")
@@ -94,8 +99,12 @@ def kind_of(found: list[str]) -> str:
     return found[0].split(":")[0] if found else ""
 
 
-def smaller_that_fails_alike(lakehouse: Lakehouse, scenario: Scenario, kind: str) -> Scenario:
-    return shrink(scenario, lambda one: kind_of(Play(lakehouse, one, say).differences()) == kind)
+def smaller_that_fails_alike(
+    lakehouse: Lakehouse, broker: Broker, scenario: Scenario, kind: str
+) -> Scenario:
+    return shrink(
+        scenario, lambda one: kind_of(Play(lakehouse, one, say, broker).differences()) == kind
+    )
 
 
 def kept_as(scenario: Scenario) -> Path:
@@ -105,18 +114,18 @@ def kept_as(scenario: Scenario) -> Path:
     return next(path for path in chain([first], more) if not path.exists())
 
 
-def play(lakehouse: Lakehouse, scenarios: Iterable[Scenario]) -> bool:
+def play(lakehouse: Lakehouse, scenarios: Iterable[Scenario], broker: Broker) -> bool:
     """Plays scenarios up to one that fails; says whether all were right."""
     played = 0
     for scenario in scenarios:
         began = time.monotonic()
         say(f"{scenario.domain}, seed {scenario.seed}: {scenario.story}")
-        if found := Play(lakehouse, scenario, say).differences():
+        if found := Play(lakehouse, scenario, say, broker).differences():
             say("\n".join(found))
             kept = kept_as(scenario)
             kept.write_text(scenario.to_json())
             say(f"It fails; kept as {kept}. Making it smaller ...")
-            smallest = smaller_that_fails_alike(lakehouse, scenario, kind_of(found))
+            smallest = smaller_that_fails_alike(lakehouse, broker, scenario, kind_of(found))
             kept.write_text(smallest.to_json())
             say(f"Seed {scenario.seed} fails in {len(smallest.steps)} steps: {kept}")
             return False

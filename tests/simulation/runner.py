@@ -15,6 +15,7 @@ from typing import Any
 
 from pyspark.errors import PySparkException
 
+from generators.kafka import Message
 from ingestion.faults import LoadError, first_line
 from lakehouse.build import BUILD_UNTESTED, TEST, Dbt
 from lakehouse.domains import JOURNAL, State, append_state
@@ -24,6 +25,7 @@ from lakehouse.settings import PROJECT
 from tests.simulation import scenario as of
 from tests.simulation.scenario import Scenario, Step, draw_steps
 from tests.support.domains import DOMAINS, selected
+from tests.support.kafka import Broker
 from tests.support.lakehouse import Lakehouse, wait_until
 
 CHECKS = (
@@ -81,10 +83,15 @@ class Play:
         lakehouse: The lakehouse.
         scenario: The scenario.
         say: Told each step, and when it began.
+        broker: Where some of the files are sent as messages; None: all come as files.
     """
 
     def __init__(
-        self, lakehouse: Lakehouse, scenario: Scenario, say: Callable[[str], None]
+        self,
+        lakehouse: Lakehouse,
+        scenario: Scenario,
+        say: Callable[[str], None],
+        broker: Broker | None = None,
     ) -> None:
         self._lakehouse = lakehouse
         self._scenario = scenario
@@ -93,6 +100,9 @@ class Play:
         self._say = lambda what: say(f"{time.monotonic() - self._began:6.0f} s  {what}")
         self._files = self._domain.files(scenario.seed, scenario.story)
         self._num_again = 0
+        self._broker = broker
+        # What says the files that are sent, by their numbers.
+        self._messages = self._draw_messages() if broker else {}
         self._is_built = False
         # The load that readers see, and what plain Python makes of all up to it.
         self._published: tuple[int, dict[str, Any]] | None = None
@@ -117,6 +127,15 @@ class Play:
             return found + self._changes("full refresh", before) + self._from_live()
         except (LakehouseError, LoadError, PySparkException, AssertionError) as error:
             return [f"it broke off, {type(error).__name__}: {first_line(error)}"]
+
+    def _draw_messages(self) -> dict[int, list[Message]]:
+        dice = random.Random(f"messages {self._scenario.domain} {self._scenario.seed}")
+        drawn = {
+            number: self._domain.messages[file.table][1](file)
+            for number, file in enumerate(self._files)
+            if dice.random() < 0.4 and file.table in self._domain.messages and not file.is_refused
+        }
+        return {number: messages for number, messages in drawn.items() if messages}
 
     def _take_back_built(self) -> None:
         """Leaves what a kill before the end leaves: the next build reads the last load again.
@@ -147,6 +166,8 @@ class Play:
     def steps(self) -> list[str]:
         """Plays the steps alone, up to one after which readers see something wrong; tells what."""
         self._lakehouse.empty()
+        if self._broker:
+            self._broker.empty()
         are_aligned = True
         for step in self._scenario.steps:
             self._say(str(step))
@@ -223,6 +244,7 @@ class Play:
     def _live(self, step: Step) -> None:
         with self._lakehouse.live():
             for number in step.files:
+                self._messages.pop(number, None)  # a round may begin between two messages
                 self._deliver(number, is_again=False)
             wait_until(self._lakehouse.has_nothing_waiting)
             time.sleep(step.seconds)
@@ -258,6 +280,10 @@ class Play:
 
     def _deliver(self, number: int, *, is_again: bool) -> None:
         file = self._files[number]
+        if self._broker and (messages := self._messages.get(number)):
+            if not is_again:  # a message that comes twice is two events
+                self._broker.send_messages(messages, file.full_name)
+            return
         name = PurePosixPath(file.name)
         if is_again:
             self._num_again += 1
@@ -307,6 +333,11 @@ class Play:
         """In what the marts and the accounts differ from plain Python, a line each."""
         come = [self._files[number] for number in sorted(self._scenario.delivered())]
         expected = self._domain.answers(come)
+        for number in self._messages.keys() & self._scenario.delivered():
+            counts, file = expected["table_counts"], self._files[number]
+            table, _ = self._domain.messages[file.table]
+            counts[file.table]["events_in"] -= len(self._messages[number])
+            counts.setdefault(table, {"events_in": 0})["events_in"] += len(self._messages[number])
         return self._unlike(expected, self._gold()) + self._lakehouse.miscounts(
             expected, self._domain.accepted, self._domain.rejects
         )
@@ -319,7 +350,7 @@ class Play:
         if self._published is None or self._published[0] != state.published:
             named = self._lakehouse.rows(
                 "select distinct concat(source, '/', name) as name from audit.files "
-                f"where load_id <= {state.published}"
+                f"where load_id <= {state.published} union {self._sent(state.published)}"
             )
             self._published = state.published, self._answers({row["name"] for row in named})
         seen = self._lakehouse.gold("gold", self._domain.marts)
@@ -338,14 +369,30 @@ class Play:
 
     def _in_bronze(self) -> set[str]:
         """The files of which bronze has rows, in closed loads or not."""
+        tables = sorted({file.table for file in self._files})
         named = self._lakehouse.rows(
             " union ".join(
-                f"select concat('{table}/', _source_file) as name "
-                f"from bronze.{table.replace('.', '_')}"
-                for table in sorted({file.table for file in self._files})
+                [
+                    *(
+                        f"select concat('{table}/', _source_file) as name "
+                        f"from bronze.{table.replace('.', '_')}"
+                        for table in tables
+                    ),
+                    self._sent(),
+                ]
             )
         )
         return {row["name"] for row in named}
+
+    def _sent(self, up_to: int | None = None) -> str:
+        """The query of the files whose messages bronze has, up to a load."""
+        tables = {table for table, _ in self._domain.messages.values()}
+        return " union ".join(
+            f"select get_json_object(_headers, '$[0].value') as name "
+            f"from bronze.{table.replace('.', '_')} where _headers is not null"
+            + ("" if up_to is None else f" and _load_id <= {up_to}")
+            for table in sorted(tables)
+        )
 
     def _answers(self, names: set[str]) -> dict[str, Any]:
         """What plain Python makes of the files that came under these names."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -14,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from generators.kafka import Message
 from generators.network import story as network
 from generators.network.tables import CONNECTIONS
 from generators.wearables import story as wearables
@@ -58,6 +61,8 @@ class Domain:
         seeds: Of the scenarios that the deep tests play.
         draw_story: The arguments of its generator.
         files: The files of a story, by seed and arguments.
+        messages: Of tables whose events may come as messages too: the table of these, and what a
+            file says as messages; nothing where one cannot say all of it.
         answers: What plain Python makes of those files that the gate lets in: the marts' and the
             live views' rows, and `entity_counts` and `table_counts`.
     """
@@ -70,6 +75,7 @@ class Domain:
     seeds: tuple[int, ...]
     draw_story: Callable[[random.Random], dict[str, float]]
     files: Callable[[int, dict[str, Any]], list[File]]
+    messages: Mapping[str, tuple[str, Callable[[File], list[Message]]]]
     answers: Callable[[Iterable[File]], dict[str, Any]]
 
 
@@ -289,6 +295,29 @@ def _changed(entity: str, columns: str) -> str:
     )
 
 
+def _wearables_messages(file: File) -> list[Message]:
+    lines = gzip.decompress(file.content).decode().splitlines() if file.name.endswith(".gz") else []
+    return list(wearables.messages_of(file.content)) if all(map(_is_message, lines)) else []
+
+
+def _is_message(line: str) -> bool:
+    """Whether a line is what a message would be written as."""
+    with suppress(ValueError):
+        told = json.loads(line)
+        fields = {"key", "value", "topic", "partition", "offset", "timestamp"}
+        return (
+            isinstance(told, dict)
+            and told.keys() == fields
+            and told["topic"] in of_wearables.TOPIC_ENTITIES
+            and isinstance(told["value"], dict | str | None)
+        )
+    return False
+
+
+def _network_messages(file: File) -> list[Message]:
+    return network.messages_of(file.content)
+
+
 def selected(*domains: str) -> tuple[str, ...]:
     """What dbt is told to take all of these domains, and nothing else."""
     return ("--select", *(f"config.meta.domain:{domain}" for domain in domains))
@@ -313,6 +342,7 @@ DOMAINS = {
         seeds=(1,),
         draw_story=_wearables_story,
         files=_wearables_files,
+        messages={KAFKA_MULTIPLEX: (KAFKA_MULTIPLEX, _wearables_messages)},
         answers=_wearables_answers,
     ),
     "network": Domain(
@@ -335,6 +365,7 @@ DOMAINS = {
         seeds=(274,),
         draw_story=_network_story,
         files=_network_files,
+        messages={CONNECTIONS: ("telecom.kafka_multiplex", _network_messages)},
         answers=_network_answers,
     ),
 }

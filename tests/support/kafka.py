@@ -10,7 +10,8 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
 from generators.kafka import Message
+from lakehouse.engine import local
 from lakehouse.engine.jars import fetch_jars, locked_jars
 from lakehouse.engine.java import require_java
 from lakehouse.settings import PROJECT
 
+ADDRESS = "LAKEHOUSE_KAFKA_BOOTSTRAP_SERVERS"
 LOCK = Path(__file__).with_suffix(".lock")
 JARS = PROJECT / ".tools" / "kafka"
 _SECONDS = 60
@@ -149,12 +152,34 @@ class Broker:
         for future in made.values():
             future.result(_SECONDS)
 
+    def empty(self) -> None:
+        """Makes all topics anew."""
+        topics = [name for name in self.admin.list_topics(timeout=5).topics if name[0] != "_"]
+        for topic in topics:
+            self.delete(topic)
+        self.create(*topics)
+
     def delete(self, topic: str) -> None:
         """Takes a topic away."""
         self.admin.delete_topics([topic])[topic].result(_SECONDS)
         until = time.monotonic() + _SECONDS
         while topic in self.admin.list_topics(timeout=5).topics and time.monotonic() < until:
             time.sleep(0.05)
+
+    @contextmanager
+    def known(self) -> Iterator[None]:
+        """All declared topics are there, empty, and the lakehouse knows of the broker."""
+        topics = [
+            topic for table in local.declared_tables() for topic in table.feeds.get("kafka", ())
+        ]
+        self.create(*topics)
+        os.environ[ADDRESS] = self.address
+        try:
+            yield
+        finally:
+            del os.environ[ADDRESS]
+            for topic in topics:
+                self.delete(topic)
 
     def delete_before(self, topic: str, last: int) -> None:
         """Deletes all messages of the first partition but so many."""
@@ -179,11 +204,11 @@ class Broker:
                     producer.poll(0.5)
         assert producer.flush(_SECONDS) == 0
 
-    def send_messages(self, messages: Iterable[Message]) -> None:
-        """Sends what a generator makes of a file."""
+    def send_messages(self, messages: Iterable[Message], file: str = "") -> None:
+        """Sends what a generator makes of a file, with the file's name in a header."""
         by_topic: dict[str, list[dict[str, Any]]] = {}
         for message in messages:
-            arguments = message._asdict()
+            arguments = message._asdict() | {"headers": [("file", file.encode())]}
             by_topic.setdefault(arguments.pop("topic"), []).append(arguments)
         for topic, of_topic in by_topic.items():
             self.send(topic, of_topic)

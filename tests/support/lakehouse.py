@@ -198,7 +198,7 @@ class Lakehouse:
     def has_nothing_waiting(self) -> bool:
         return not any(path.is_file() for path in self.settings.paths.inbox.rglob("*"))
 
-    def lose_commit(self, table: str = "*") -> None:
+    def lose_commit(self, table: str = "**") -> None:
         """Leaves what a kill leaves after bronze's commit and before the checkpoint's."""
         for commits in sorted(self.settings.paths.checkpoints.glob(f"{table}/commits")):
             numbers = [int(path.name) for path in commits.iterdir() if path.name.isdigit()]
