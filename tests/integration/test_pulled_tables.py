@@ -16,6 +16,8 @@ from tests.oracle.wearables.marts import answers, read_contents
 from tests.support.domains import DOMAINS
 from tests.support.lakehouse import Lakehouse, plain
 
+pytestmark = pytest.mark.deep
+
 WEARABLES = DOMAINS["wearables"]
 COLUMNS = {
     "sbit.registered_users": ("user_id", "device_id", "mac_address", "registration_timestamp"),
