@@ -135,6 +135,7 @@ def test_a_broker_that_is_down_is_waited_for(broker: Broker, lakehouse: Lakehous
     assert seconds(lakehouse) == sorted([*before, 1, 2])
 
 
+@pytest.mark.deep
 def test_a_broker_that_dies_in_a_round_costs_nothing(broker: Broker, lakehouse: Lakehouse) -> None:
     before = len(seconds(lakehouse))
     broker.send("bpm", [reading(100 + number) for number in range(50)])
