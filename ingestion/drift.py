@@ -30,7 +30,8 @@ _GROUP_BYTES = 32 * 1024**2
 _MAX_NAMES = 20
 # A field of a CSV line and what ends it. One without quotes may hold some, but not begin with one.
 _FIELD = re.compile(r'(?:"(?P<quoted>[^"]*+(?:""[^"]*+)*+)"|(?P<plain>[^",][^,]*)|)(?P<end>,|\Z)')
-_ARROW = {
+# Arrow's types of the declared ones, but for decimals; see `arrow_type`.
+ARROW_TYPES = {
     "string": pa.string(),
     "bigint": pa.int64(),
     "int": pa.int32(),
@@ -177,7 +178,7 @@ def is_read(data_type: str, found: pa.DataType) -> bool:
         return bool(
             pa.types.is_decimal(found) and (found.precision, found.scale) == (precision, scale)
         )
-    return bool(found == _ARROW[data_type])
+    return bool(found == ARROW_TYPES[data_type])
 
 
 def is_held(data_type: str, found: pa.DataType) -> bool:
@@ -220,7 +221,12 @@ def data_type_of(found: pa.DataType) -> str:
 
 
 def _is_declarable(data_type: str) -> bool:
-    return data_type in _ARROW or data_type.startswith("decimal(")
+    return data_type in ARROW_TYPES or data_type.startswith("decimal(")
+
+
+def arrow_type(data_type: str) -> pa.DataType:
+    """The Arrow type of a declared type."""
+    return ARROW_TYPES.get(data_type) or pa.decimal128(*_digits(data_type))
 
 
 def _digits(data_type: str) -> tuple[int, int]:
@@ -229,10 +235,7 @@ def _digits(data_type: str) -> tuple[int, int]:
 
 
 def _schema(table: SourceTable) -> pa.Schema:
-    columns = [
-        (column.name, _ARROW.get(column.data_type) or pa.decimal128(*_digits(column.data_type)))
-        for column in table.columns
-    ]
+    columns = [(column.name, arrow_type(column.data_type)) for column in table.columns]
     return pa.schema([*columns, ("_rescued", pa.string())])
 
 

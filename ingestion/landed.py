@@ -18,21 +18,12 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
 
 from ingestion.declaration import SourceTable
+from ingestion.drift import ARROW_TYPES
 from ingestion.faults import cause_of, is_of_the_engine
 from ingestion.home import Home
 
 # What Hadoop's line reader and the gate both call blank: nothing but characters up to U+0020.
 _NOT_BLANK = "value rlike '[^\\\\x00-\\\\x20]'"
-# Arrow's names of dbt's types.
-_ARROW = {
-    "string": "string",
-    "bigint": "int64",
-    "int": "int32",
-    "double": "float64",
-    "boolean": "bool",
-    "date": "date32",
-    "timestamp": "timestamp[us]",
-}
 
 
 def read_files(
@@ -124,11 +115,10 @@ def _readable_file(table: SourceTable, folder: Path) -> Path:
     """A small file of a table's format that every engine reads."""
     path = folder / f"another.{table.format}"
     if table.format == "parquet":
-        types = {name: pa.type_for_alias(alias) for name, alias in _ARROW.items()}
         nulls = {
-            column.name: pa.nulls(1, types[column.data_type])
+            column.name: pa.nulls(1, ARROW_TYPES[column.data_type])
             for column in table.columns
-            if column.data_type in types
+            if column.data_type in ARROW_TYPES
         }
         pq.write_table(pa.table(nulls), path, compression="zstd")
     else:

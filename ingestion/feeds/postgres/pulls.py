@@ -28,6 +28,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.postgres import types as postgres_types
 
 from ingestion.declaration import SourceTable
+from ingestion.drift import arrow_type
 from ingestion.faults import LoadError
 from ingestion.feeds.postgres.declared import Postgres, pulled_part
 from ingestion.gate import MAX_LINE_BYTES, delivered_name
@@ -568,15 +569,6 @@ _AS_SENT: Final = {
     "timestamp": sql.SQL("(extract(epoch from {}::timestamptz) * 1000000)::bigint"),
     "decimal": sql.SQL("{}::numeric"),
 }
-_ARROW: Final = {
-    "string": pa.string(),
-    "bigint": pa.int64(),
-    "int": pa.int32(),
-    "double": pa.float64(),
-    "boolean": pa.bool_(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", "UTC"),
-}
 _SENT_AS_NUMBER: Final = {"date": pa.int32(), "timestamp": pa.int64()}
 
 
@@ -665,7 +657,7 @@ def _row_groups(
             size = len(batch)
             arrays["_pull_key"] = pa.array(key_column, pa.string())
             arrays["_pull_id"] = pa.repeat(pa.scalar(pull.id, pa.int64()), size)
-            arrays["_pulled_at"] = pa.repeat(pa.scalar(pull.at, _ARROW["timestamp"]), size)
+            arrays["_pulled_at"] = pa.repeat(pa.scalar(pull.at, arrow_type("timestamp")), size)
             arrays["_op"] = pa.repeat(pa.scalar(op, pa.string()), size)
             yield pa.table(arrays)
 
@@ -686,12 +678,9 @@ def _batches(keys: Iterator[tuple[str, int]]) -> Iterator[list[str]]:
 def _array(table: _Table, name: str, data_type: str, values: Sequence[Any]) -> pa.Array:
     family = _family(data_type)
     try:
-        if family == "decimal":
-            precision, scale = map(int, re.findall(r"\d+", data_type))
-            return pa.array(values, pa.decimal128(precision, scale))
         if family in _SENT_AS_NUMBER:
-            return pa.array(values, _SENT_AS_NUMBER[family]).cast(_ARROW[family])
-        return pa.array(values, _ARROW[family])
+            return pa.array(values, _SENT_AS_NUMBER[family]).cast(arrow_type(data_type))
+        return pa.array(values, arrow_type(data_type))
     except (pa.ArrowInvalid, OverflowError):
         raise PullError(
             f"{table.name}: column {name} has a value that {data_type} does not hold; declare a "
