@@ -1,11 +1,12 @@
 """From the rename of a file to the first query that sees it, here and in the exercise's own way.
 
-    python -m benchmarks.latency --minutes 10 --home DIR
+    python -m benchmarks.latency --minutes 10 --home DIR [--to kafka]
 
 A set of files every 5 s, watched over Thrift by readers in processes of their own: first by
 `lakehouse run --every 5s` with its builds into the live view gold.server_status and the mart
 gold.server_load, then by the peer (`live_peer.py`) into its table of load per server. Both get the
-same story at the same pace, its first minutes before anybody watches.
+same story at the same pace, its first minutes before anybody watches. With `--to kafka` the events
+come as messages to a broker of its own, and there is no peer.
 
 The generator moves the last event of each set to the moment of its rename, so the delay of a set is
 the reader's clock at the first answer that holds its newest event, less that event's time; both
@@ -29,19 +30,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyhive import exc, hive
 
 from benchmarks import live_peer
 from benchmarks.measures import environment
+from generators.kafka import sender
 from generators.network import story as network
-from generators.network.tables import CONNECTIONS, SERVERS
+from generators.network.tables import SERVERS
 from ingestion.home import Home
 from lakehouse import engine
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings, load_settings
+from tests.support.kafka import Broker
 
 # All of the view, as a BI tool shows it: its newest event alone would be less work.
 STATUS = "select *, unix_micros(last_event_at) from gold.server_status"
@@ -128,6 +129,8 @@ def follow(
     minutes: int,
     queries: Mapping[str, float],
     look: Callable[[], dict[str, int]] = dict,
+    *,
+    to_kafka: bool = False,
 ) -> tuple[list[float], list[Watched], list[dict[str, int]]]:
     """Delivers the story as it happens while a reader asks each of the queries.
 
@@ -137,6 +140,7 @@ def follow(
         minutes: How long, after warming up.
         queries: What to ask, with the pause of `watch`.
         look: Asked after half the time and in the end.
+        to_kafka: Whether the events come as messages.
 
     Returns:
         When the sets came that count, what the readers saw of them, and the two looks.
@@ -146,11 +150,7 @@ def follow(
     length = WARM_UP_MINUTES + minutes
     last = start + 60 * length
     with get_context("spawn").Pool(1 + len(queries)) as pool:
-        delivery = pool.apply_async(
-            network.deliver,
-            (home, SEED),
-            {"every": EVERY, "minutes": length, "now": datetime.fromtimestamp(start, UTC)},
-        )
+        delivery = pool.apply_async(deliver, (home, length, start, to_kafka))
         readers = [
             pool.apply_async(watch, (server, query, pause, last))
             for query, pause in queries.items()
@@ -166,6 +166,13 @@ def follow(
         watched,
         looks,
     )
+
+
+def deliver(home: Home, minutes: int, start: float, to_kafka: bool) -> None:
+    """Delivers the story of so many minutes from a moment (epoch seconds) on, as it happens."""
+    now = datetime.fromtimestamp(start, UTC)
+    send = sender() if to_kafka else None
+    network.deliver(home, SEED, every=EVERY, minutes=minutes, now=now, send=send)
 
 
 def delays_of(sets: list[float], watched: Watched) -> list[float]:
@@ -216,24 +223,18 @@ def builds(sets: list[float], delays: list[float], published: list[float]) -> in
     )
 
 
-def is_right(home: Home, last: Answer) -> bool:
-    """Whether an answer of gold.server_status has each server and the newest event of all files.
+def is_right(home: Home, last: Answer, newest: float) -> bool:
+    """Whether an answer of gold.server_status has each server and the newest event of the story.
 
-    No row of them is to be refused, and no file waits. What else the view says, the tests look at.
+    No row is to be refused, and nothing waits. What else the view says, the tests look at.
     """
-
-    def delivered(table: str, *columns: str) -> pa.Table:
-        return pa.concat_tables(
-            pq.read_table(path, columns=list(columns), partitioning=None)
-            for folder in (home.landing, home.archive)
-            for path in folder.rglob("*.parquet")
-            if table in path.parts
-        )
-
-    events = delivered(CONNECTIONS, "server_id", "event_at")
-    known = delivered(SERVERS, "server_id")["server_id"].to_pylist()
-    servers = {*known, *events["server_id"].to_pylist()}
-    newest = pc.max(events["event_at"]).as_py().timestamp()
+    servers = {
+        server
+        for folder in (home.landing, home.archive)
+        for path in folder.rglob("*.parquet")
+        if SERVERS in path.parts
+        for server in pq.read_table(path, columns=["server_id"], partitioning=None)["server_id"]
+    }
     return last.num_rows == len(servers) and last.newest == newest
 
 
@@ -243,7 +244,7 @@ def write_history(home: Home) -> None:
     network.write(home, SEED, minutes=HISTORY_MINUTES, start=start)
 
 
-def of_lakehouse(minutes: int, home: Path) -> dict[str, Any]:
+def of_lakehouse(minutes: int, home: Path, *, to_kafka: bool = False) -> dict[str, Any]:
     """Measures the live loop; its engine is down in the end.
 
     Raises:
@@ -270,6 +271,7 @@ def of_lakehouse(minutes: int, home: Path) -> dict[str, Any]:
                     minutes,
                     {STATUS: PAUSE_SECONDS, LOAD: PAUSE_OF_LOAD_SECONDS},
                     lambda: state(settings, loop.pid),
+                    to_kafka=to_kafka,
                 )
                 cursor = Server(settings.port).cursor()
                 cursor.execute(PUBLICATIONS)
@@ -280,7 +282,7 @@ def of_lakehouse(minutes: int, home: Path) -> dict[str, Any]:
                 loop.kill()
     finally:
         engine.down(settings)
-    if not is_right(settings.paths, status.answers[-1]):
+    if not is_right(settings.paths, status.answers[-1], sets[-1]):
         raise RuntimeError(f"gold.server_status is not right: {status.answers[-1]}")
     until_load = delays_of(sets, load)
     of_load = figures(until_load) | {"most_builds": builds(sets, until_load, published)}
@@ -339,6 +341,17 @@ def measure(minutes: int, home: Path) -> dict[str, Any]:
     return {"minutes": minutes, **ours, **{f"peer_{name}": value for name, value in peer.items()}}
 
 
+def measure_messages(minutes: int, home: Path) -> dict[str, Any]:
+    """The same of events that come as messages, without the peer."""
+    broker = Broker(home.absolute() / "broker")
+    broker.start()
+    try:
+        with broker.known():
+            return {"minutes": minutes, **of_lakehouse(minutes, home / "ours", to_kafka=True)}
+    finally:
+        broker.kill()
+
+
 def state(settings: Settings, loop: int) -> dict[str, int]:
     """What must not grow without end: memory in MB, and files."""
     running = engine.running_engine(settings)
@@ -358,8 +371,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=int, default=10)
     parser.add_argument("--home", type=Path, required=True, help="An empty folder.")
+    parser.add_argument("--to", choices=["files", "kafka"], default="files")
     options = parser.parse_args()
-    print(json.dumps(measure(options.minutes, options.home)))
+    run = measure_messages if options.to == "kafka" else measure
+    print(json.dumps(run(options.minutes, options.home)))
 
 
 if __name__ == "__main__":

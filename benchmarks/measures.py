@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -75,6 +75,14 @@ class MeasuredLakehouse(Lakehouse):
         began, cpu = time.monotonic(), self._cpu()
         work()
         return Cost(time.monotonic() - began, self._cpu() - cpu)
+
+    def memory_mb(self, *pids: int) -> int:
+        """What the engine and other processes hold."""
+        held = self._engine.memory_info().rss
+        for pid in pids:
+            with suppress(psutil.NoSuchProcess):
+                held += psutil.Process(pid).memory_info().rss
+        return held // 2**20
 
     def _cpu(self) -> float:
         of_engine = self._engine.cpu_times()
@@ -303,6 +311,40 @@ def from_clone_to_demo() -> dict[str, Any]:
         finally:
             subprocess.run(["make", "clean"], cwd=clone, check=True, env=environment)
     return {"wall_s": _round(seconds)}
+
+
+def old_files(readings: int = 20_000_000) -> dict[str, Any]:
+    """(h) Years of old files into bronze, and the most memory of each third of the time.
+
+    Memory is what the engine and the command hold together.
+    """
+    with tempfile.TemporaryDirectory() as folder, empty_lakehouse() as lakehouse:
+        days = readings // READINGS_OF_BATCH
+        files = Path(folder)
+        multiplied.write_days(files, FIRST_DAY, days, READINGS_OF_BATCH)
+        table = "sbit.kafka_multiplex"
+        before = lakehouse.memory_mb()
+        held, began = [], time.monotonic()
+        command = [
+            *(Path(sys.executable).with_name("lakehouse"), "--home", lakehouse.settings.paths.root),
+            *("ingest", "--history", files / table, "--into", table),
+        ]
+        with subprocess.Popen(command, cwd=PROJECT) as taking_in:
+            while taking_in.poll() is None:
+                held.append(lakehouse.memory_mb(taking_in.pid))
+                time.sleep(1)
+        if taking_in.returncode:
+            raise RuntimeError(f"It ended with status {taking_in.returncode}")
+        wall = time.monotonic() - began
+        num_rows = lakehouse.value("select count(*) from bronze.sbit_kafka_multiplex")
+    third = len(held) // 3
+    return {
+        "rows": num_rows,
+        "wall_s": _round(wall),
+        "rows_a_second": round(num_rows / wall),
+        "before_mb": before,
+        "thirds_mb": [max(held[:third]), max(held[third:-third]), max(held[-third:])],
+    }
 
 
 def _deliver(lakehouse: Lakehouse, told: network.FileSet) -> None:
