@@ -1,27 +1,8 @@
+{% set columns = ['gym', 'mac_address', 'login_at', 'logout_at'] %}
 {{ config(
     incremental_strategy='merge_arrivals',
-    unique_key=['gym', 'mac_address', 'login_at', 'logout_at', '_pull_key', '_pull_id'],
+    unique_key=columns + ['_pull_key', '_pull_id'],
     skip_matched_step=true,
 ) }}
 
-with
-
-arrivals as (
-    select * from {{ arrivals(ref('stg_sbit__gym_logins')) }}
-    where reject_reason is null or _pull_key is not null
-)
-
-select distinct
-    gym,
-    mac_address,
-    login_at,
-    logout_at,
-    _pull_key,
-    _pull_id,
-    case
-        when reject_reason is not null then 'refused'
-        when _op = 'delete' then 'deleted'
-        else 'told'
-    end as status,
-    {{ technical_columns() }}
-from arrivals
+{{ rows_delivered(ref('stg_sbit__gym_logins'), columns) }}

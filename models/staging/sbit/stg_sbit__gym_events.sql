@@ -1,25 +1,10 @@
 with
 
 messages as (
-    select * from {{ ref('stg_sbit__messages') }}
-    where topic = 'gym' and reject_reason is null
-),
-
-parsed as (
-    select
-        *,
-        {{ json_objects_of(
-            'message', 'mac_address string, gym string, action string, time string'
-        ) }} as objects
-    from messages
-),
-
-with_fields as (
-    select
-        *,
-        {{ only_object_of('objects', 'message') }} as fields,
-        {{ is_as_written('message', 'time') }} as is_time_as_written
-    from parsed
+    {{ fields_of_messages(
+        ref('stg_sbit__messages'), 'gym',
+        'mac_address string, gym string, action string, time string', 'time'
+    ) }}
 ),
 
 typed as (
@@ -36,7 +21,7 @@ typed as (
         _source_sha256,
         _ingested_at,
         _load_id
-    from with_fields
+    from messages
 ),
 
 judged as (

@@ -3,30 +3,19 @@
 with
 
 messages as (
-    select
-        *,
-        message is null as is_tombstone,
-        {{ json_objects_of(
-            'message',
-            'user_id string, update_type string, timestamp string, dob string, sex string,
-            gender string, first_name string, last_name string,
-            address struct<street_address: string, city: string, state: string, zip: string>'
-        ) }} as objects
-    from {{ ref('stg_sbit__messages') }}
-    where topic = 'user_info' and reject_reason is null
-),
-
-parsed as (
-    select
-        *,
-        {{ only_object_of('objects', 'message') }} as fields,
-        {{ is_as_written('message', 'timestamp') }} as is_time_as_written
-    from messages
+    {{ fields_of_messages(
+        ref('stg_sbit__messages'), 'user_info',
+        'user_id string, update_type string, timestamp string, dob string, sex string,
+        gender string, first_name string, last_name string,
+        address struct<street_address: string, city: string, state: string, zip: string>',
+        'timestamp'
+    ) }}
 ),
 
 shaped as (
     select
         *,
+        message is null as is_tombstone,
         array_except(
             array('dob', 'sex', 'gender', 'first_name', 'last_name', 'address'),
             json_object_keys(message)
@@ -48,7 +37,7 @@ shaped as (
                 null
             )
         )) as misshapen
-    from parsed
+    from messages
 ),
 
 typed as (

@@ -1,26 +1,11 @@
 with
 
 messages as (
-    select * from {{ ref('stg_sbit__messages') }}
-    where topic = 'workout' and reject_reason is null
-),
-
-parsed as (
-    select
-        *,
-        {{ json_objects_of(
-            'message',
-            'user_id string, workout_id string, session_id string, action string, timestamp string'
-        ) }} as objects
-    from messages
-),
-
-with_fields as (
-    select
-        *,
-        {{ only_object_of('objects', 'message') }} as fields,
-        {{ is_as_written('message', 'timestamp') }} as is_time_as_written
-    from parsed
+    {{ fields_of_messages(
+        ref('stg_sbit__messages'), 'workout',
+        'user_id string, workout_id string, session_id string, action string, timestamp string',
+        'timestamp'
+    ) }}
 ),
 
 typed as (
@@ -38,7 +23,7 @@ typed as (
         _source_sha256,
         _ingested_at,
         _load_id
-    from with_fields
+    from messages
 ),
 
 judged as (

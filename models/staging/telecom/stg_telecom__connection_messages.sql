@@ -1,23 +1,12 @@
 with
 
 messages as (
-    select
-        *,
-        {{ json_objects_of(
-            'message',
-            'event_id string, session_id string, device_id string, server_id string,
-            event_type string, event_at string, asked_mbps string, received_mbps string,
-            bytes string'
-        ) }} as objects
-    from {{ ref('stg_telecom__messages') }}
-    where reject_reason is null
-),
-
-with_fields as (
-    select
-        *,
-        {{ only_object_of('objects', 'message') }} as fields
-    from messages
+    {{ fields_of_messages(
+        ref('stg_telecom__messages'), 'connections',
+        'event_id string, session_id string, device_id string, server_id string, event_type string,
+        event_at string, asked_mbps string, received_mbps string, bytes string',
+        'event_at'
+    ) }}
 )
 
 select
@@ -25,7 +14,7 @@ select
     {{ integer_of('fields.' ~ name) }} as {{ name }},
     {% endfor -%}
     fields.event_type,
-    {{ epoch_to_timestamp('fields.event_at') }} as event_at,
+    {{ epoch_to_timestamp('fields.event_at', 'is_time_as_written') }} as event_at,
     {% for name in ['asked_mbps', 'received_mbps'] -%}
     try_cast({{ number_text_of('fields.' ~ name) }} as double) as {{ name }},
     {% endfor -%}
@@ -35,7 +24,7 @@ select
     case
         when message is null then 'value is null'
         when fields is null then 'value is not one JSON object'
-        when {{ has_too_few_digits('fields.event_at', is_as_written('message', 'event_at')) }}
+        when {{ has_too_few_digits('fields.event_at', 'is_time_as_written') }}
             then 'event_at has too few digits'
     end as message_fault,
     'telecom.kafka_multiplex' as source_name,
@@ -43,4 +32,4 @@ select
     _source_sha256,
     _ingested_at,
     _load_id
-from with_fields
+from messages

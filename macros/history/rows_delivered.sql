@@ -1,0 +1,24 @@
+{#-
+  What files and pulls of a table have told, row by row, and of a pulled key also that it was deleted or that
+  its row was refused: either ends what the key told before.
+-#}
+{% macro rows_delivered(relation, columns) -%}
+with
+
+arrivals as (
+    select * from {{ arrivals(relation) }}
+    where reject_reason is null or _pull_key is not null
+)
+
+select distinct
+    {{ columns | join(',\n    ') }},
+    _pull_key,
+    _pull_id,
+    case
+        when reject_reason is not null then 'refused'
+        when _op = 'delete' then 'deleted'
+        else 'told'
+    end as status,
+    {{ technical_columns() }}
+from arrivals
+{%- endmacro %}
