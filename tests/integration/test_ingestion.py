@@ -183,6 +183,7 @@ def test_a_crash_after_the_files_were_written_down_is_made_up_for(lakehouse: Lak
     assert lakehouse.value("select count(*) from bronze.sbit_gym_logins where gym = '4'") == 1
 
 
+@pytest.mark.deep
 def test_a_file_that_went_away_in_a_crash_may_come_later(lakehouse: Lakehouse) -> None:
     content = logins("02:00:00:00:00:04,40,100,")
     lakehouse.deliver("sbit.gym_logins", "late.csv", content)
@@ -218,6 +219,7 @@ def test_what_bronze_has_is_forgotten_and_known_all_the_same(lakehouse: Lakehous
     assert lakehouse.value("select count(*) from bronze.sbit_gym_logins") == before + 2
 
 
+@pytest.mark.deep
 def test_a_crash_while_files_are_forgotten_is_made_up_for(lakehouse: Lakehouse) -> None:
     source = "sbit.gym_logins"
     lakehouse.forget_files()
@@ -450,6 +452,7 @@ def test_what_the_engine_cannot_read_is_set_aside_in_the_same_round(
         assert ids(lakehouse) == [1, 4, *range(5, number + 1)]
 
 
+@pytest.mark.deep
 def test_a_batch_of_nothing_but_what_the_engine_cannot_read_ends_well(
     lakehouse: Lakehouse, blind_gate: pytest.MonkeyPatch
 ) -> None:
@@ -474,7 +477,13 @@ KILLED = {
 }
 
 
-@pytest.mark.parametrize("moment", KILLED)
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(moment, marks=() if moment == "before the checkpoint" else pytest.mark.deep)
+        for moment in KILLED
+    ],
+)
 def test_a_kill_while_a_file_is_set_aside_is_made_up_for(
     lakehouse: Lakehouse, blind_gate: pytest.MonkeyPatch, moment: str
 ) -> None:
@@ -638,7 +647,13 @@ TOLD = {
 }
 
 
-@pytest.mark.parametrize("file_format", get_args(Format))
+@pytest.mark.parametrize(
+    "file_format",
+    [
+        pytest.param(name, marks=() if name == "csv" else pytest.mark.deep)
+        for name in get_args(Format)
+    ],
+)
 def test_files_with_other_columns_lose_nothing(lakehouse: Lakehouse, file_format: Format) -> None:
     table = drifting(file_format)
     paths = lakehouse.settings.paths

@@ -182,6 +182,7 @@ def test_the_change_feed_gives_the_last_change_of_each_key(told: tuple[Lakehouse
     lakehouse.rows(f"delete from {JOURNAL} where number > {before.number}")
 
 
+@pytest.mark.deep
 def test_a_feed_that_was_replaced_is_read_from_there_on(told: tuple[Lakehouse, dict]) -> None:
     """What reads it is built anew with it: of a table replaced, the feed may not be readable."""
     lakehouse, _ = told
@@ -196,6 +197,7 @@ def test_a_feed_that_was_replaced_is_read_from_there_on(told: tuple[Lakehouse, d
     assert state.versions("feeds") == {"consolidated": newest["version"]}
 
 
+@pytest.mark.deep
 def test_upkeep_leaves_what_is_read(told: tuple[Lakehouse, dict]) -> None:
     """With no retention at all: readers and the next build find what they found before."""
     lakehouse, _ = told

@@ -112,9 +112,9 @@ def test_a_run_with_defer_works_and_records_nothing(brief: Lakehouse, tmp_path: 
     "command",
     [
         pytest.param(["lakehouse", "query", "select 1 as one"], id="query"),
-        pytest.param(["lakehouse", "status"], id="status"),
-        pytest.param(["lakehouse", "ingest"], id="ingest"),
-        pytest.param(["lakehouse", "maintain"], id="maintain"),
+        pytest.param(["lakehouse", "status"], id="status", marks=pytest.mark.deep),
+        pytest.param(["lakehouse", "ingest"], id="ingest", marks=pytest.mark.deep),
+        pytest.param(["lakehouse", "maintain"], id="maintain", marks=pytest.mark.deep),
         pytest.param(["dbt", "seed", "--select", "age_bands"], id="dbt"),
         pytest.param(["lakehouse", "run"], id="run", marks=pytest.mark.deep),
     ],
