@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, Producer
@@ -44,19 +44,7 @@ def sender() -> Send:
             refused.append(error.str())
 
     def send(messages: Iterable[Message]) -> None:
-        for message in messages:
-            while True:
-                try:
-                    producer.produce(
-                        message.topic,
-                        key=message.key,
-                        value=message.value,
-                        timestamp=message.timestamp,
-                        on_delivery=note,
-                    )
-                    break
-                except BufferError:
-                    producer.poll(0.1)
+        produce(producer, (message._asdict() | {"on_delivery": note} for message in messages))
         producer.flush()
         if refused:
             raise LoadError(
@@ -65,3 +53,14 @@ def sender() -> Send:
             )
 
     return send
+
+
+def produce(producer: Producer, messages: Iterable[Mapping[str, Any]]) -> None:
+    """Hands a producer messages, arguments of `Producer.produce`, as fast as it sends them."""
+    for message in messages:
+        while True:
+            try:
+                producer.produce(**message)
+                break
+            except BufferError:
+                producer.poll(0.1)

@@ -19,7 +19,7 @@ from typing import Any
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
-from generators.kafka import Message
+from generators.kafka import Message, produce
 from lakehouse.engine import local
 from lakehouse.engine.jars import fetch_jars, locked_jars
 from lakehouse.engine.java import require_java
@@ -192,26 +192,19 @@ class Broker:
         """Gives a topic so many partitions in all."""
         self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(_SECONDS)
 
-    def send(self, topic: str, messages: Iterable[Mapping[str, Any]], **options: Any) -> None:
+    def send(self, topic: str, messages: Iterable[Mapping[str, Any]]) -> None:
         """Sends messages: arguments of `Producer.produce`."""
-        producer = self.producer(**{"message.max.bytes": 15_000_000} | options)
-        for message in messages:
-            while True:
-                try:
-                    producer.produce(topic, **message)
-                    break
-                except BufferError:
-                    producer.poll(0.5)
-        assert producer.flush(_SECONDS) == 0
+        self._send({"topic": topic, **message} for message in messages)
 
     def send_messages(self, messages: Iterable[Message], file: str = "") -> None:
         """Sends what a generator makes of a file, with the file's name in a header."""
-        by_topic: dict[str, list[dict[str, Any]]] = {}
-        for message in messages:
-            arguments = message._asdict() | {"headers": [("file", file.encode())]}
-            by_topic.setdefault(arguments.pop("topic"), []).append(arguments)
-        for topic, of_topic in by_topic.items():
-            self.send(topic, of_topic)
+        headers = [("file", file.encode())]
+        self._send({**message._asdict(), "headers": headers} for message in messages)
+
+    def _send(self, messages: Iterable[Mapping[str, Any]]) -> None:
+        producer = self.producer(**{"message.max.bytes": 15_000_000})
+        produce(producer, messages)
+        assert producer.flush(_SECONDS) == 0
 
     def producer(self, **options: Any) -> Producer:
         """A producer, for transactions."""
