@@ -39,7 +39,8 @@ class SourceLoad:
         duplicates: Files whose bytes had been taken in before.
         quarantined: Names of refused files, each with its reason.
         drifts: The rows that came with other columns than the declared ones, by how these differ.
-        failure: Why the source failed; None if it did not.
+        asked: The feeds that took part; the others are left out, having failed a while ago.
+        faults: Why the source is not whole, by feed: of one that is left out, why it failed then.
     """
 
     source: str
@@ -50,7 +51,17 @@ class SourceLoad:
     duplicates: int = 0
     quarantined: list[tuple[str, str]] = field(default_factory=list)
     drifts: Counter[Drift] = field(default_factory=Counter)
-    failure: str | None = None
+    asked: set[str] = field(default_factory=set)
+    faults: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def failure(self) -> str | None:
+        """Why the source failed; None if it did not."""
+        return "; ".join(dict.fromkeys(self.faults.values())) or None
+
+    def fail(self, feed: str, why: str) -> None:
+        """Notes what failed of one feed, which may be more than one thing."""
+        self.faults[feed] = "; ".join(filter(None, (self.faults.get(feed), why)))
 
 
 @dataclass
@@ -60,12 +71,13 @@ class SoFar:
     Attributes:
         last_load_id: The number of the last one, closed or not; 0 before the first.
         finished: The last load that each source has finished; 0 where there is none.
-        unfinished: The sources that their last load could not take in whole.
+        unfinished: The sources that their last load could not take in whole, and what failed, by
+            feed; after a crash it may have been any of them.
     """
 
     last_load_id: int
     finished: Mapping[str, int]
-    unfinished: set[str]
+    unfinished: dict[str, dict[str, str]]
 
 
 class Feed:
@@ -88,6 +100,11 @@ class Feed:
         self.home = home
         self.tables = tables
         self.so_far = so_far
+
+    @property
+    def name(self) -> str:
+        """Its module's name, under which others speak of it."""
+        return type(self).__module__.rpartition(".")[2]
 
     @classmethod
     def declared(cls, table: SourceTable, said: dict[str, Any]) -> Any:

@@ -9,6 +9,7 @@ begins when every query of the earlier has ended, so no row appears under a numb
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from ingestion.bronze import interpreted, record, rescued_names
 from ingestion.declaration import Column, SourceTable
 from ingestion.drift import Drift, declaration_of
 from ingestion.faults import LoadError
-from ingestion.feed import SoFar, SourceLoad, all_feeds
+from ingestion.feed import Feed, SoFar, SourceLoad, all_feeds
 from ingestion.home import Home
 from ingestion.lock import locked
 
@@ -29,6 +30,10 @@ from ingestion.lock import locked
 _PATIENCE_SECONDS = 600
 # Up to so many new rows, to compile the statements that take them in costs more than they do.
 _SMALL_WORK_ROWS = 200_000
+_BROKEN_OFF = "its last load was broken off"
+
+# What is left out of a load: a feed, and the source that it is not to be asked for.
+LeftOut = Collection[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,11 @@ class Load:
     def failures(self) -> list[str]:
         """What failed, a line each source."""
         return [f"{source.source}: {source.failure}" for source in self.sources if source.failure]
+
+    @property
+    def failed(self) -> set[tuple[str, str]]:
+        """What failed: a feed, and the source that it failed for."""
+        return {(feed, source.source) for source in self.sources for feed in source.faults}
 
     @property
     def refusals(self) -> list[str]:
@@ -99,40 +109,42 @@ class Loads:
         self._tables = {table.full_name: table for table in tables}
         self._await_earlier_queries()
         last = spark.sql(
-            "select source, max(load_id) as load_id, max_by(status, recorded_at) as status, "
+            "select source, max(load_id) as load_id, "
+            "max_by(struct(status, message), recorded_at) as last, "
             "coalesce(max(if(status = 'finished', load_id, null)), 0) as finished from ("
-            "select source, load_id, status, recorded_at from audit.loads "
+            "select source, load_id, status, message, recorded_at from audit.loads "
             "where status <> 'accepted' union all "
             # A load with files is begun with their fates.
-            "select source, load_id, 'begun' as status, recorded_at from audit.files) "
+            "select source, load_id, 'begun', null, recorded_at from audit.files) "
             "group by source"
         ).collect()
         self._so_far = SoFar(
             last_load_id=max((row["load_id"] for row in last), default=0),
             finished={row["source"]: row["finished"] for row in last},
-            unfinished={row["source"] for row in last if row["status"] in ("begun", "failed")},
+            unfinished={
+                row["source"]: dict.fromkeys(all_feeds(), row["last"]["message"] or _BROKEN_OFF)
+                for row in last
+                if row["last"]["status"] in ("begun", "failed")
+            },
         )
         self._feeds = [feed(spark, home, tables, self._so_far) for feed in all_feeds().values()]
 
-    @property
-    def unfinished(self) -> set[str]:
-        """The sources that their last load could not take in whole."""
-        return self._so_far.unfinished
-
-    def waits_since(self, but: Collection[str] = ()) -> float | None:
+    def waits_since(self, but: LeftOut = ()) -> float | None:
         """Since when something waits that may be taken in now, in epoch seconds.
 
         Args:
-            but: The sources that are left out.
+            but: What is left out.
         """
-        times = [feed.waits_since(but) for feed in self._feeds]
-        return min((time for time in times if time is not None), default=None)
+        times = [feed.waits_since(_sources_of(feed, but)) for feed in self._feeds]
+        since = min((at for at in times if at is not None), default=None)
+        return time.time() if since is None and self._left_over(but) else since
 
-    def run(self, but: Collection[str] = ()) -> Load | None:
+    def run(self, but: LeftOut = ()) -> Load | None:
         """Takes in all that waits and closes the load.
 
         Args:
-            but: The sources that take no part in it.
+            but: What takes no part in it. A source that fails by one feed fails for it alone, so
+                that another feed brings what it has.
 
         Returns:
             The load; None, and none is opened, where nothing waits.
@@ -145,31 +157,55 @@ class Loads:
             self._close(load)
         return load
 
-    def _take_in(self, but: Collection[str]) -> Load | None:
-        """Takes in all that waits: when it returns, bronze has all rows of the load."""
-        news = [feed.news(but) for feed in self._feeds]
-        unfinished = self.unfinished & self._tables.keys() - set(but)
-        names = sorted(unfinished.union(*news))
+    def _left_over(self, but: LeftOut) -> set[str]:
+        """The sources that are not whole, of which a feed that failed may be asked again."""
+        return {
+            name
+            for name, faults in self._so_far.unfinished.items()
+            if name in self._tables and any((feed, name) not in but for feed in faults)
+        }
+
+    def _take_in(self, but: LeftOut) -> Load | None:
+        """Takes in what waits: when it returns, bronze has all rows of the load."""
+        news = {feed.name: feed.news(_sources_of(feed, but)) for feed in self._feeds}
+        left_over = self._left_over(but)
+        names = sorted(left_over.union(*news.values()))
         if not names:
             return None
         self._await_earlier_queries()
         load_id = self._so_far.last_load_id = self._so_far.last_load_id + 1
-        loads = {name: SourceLoad(name, is_exact=name not in unfinished) for name in names}
-        self.unfinished.update(names)
-        for fault_of in news:
-            for name in fault_of.keys() & loads.keys():
-                loads[name].failure = loads[name].failure or fault_of[name]
-        begun = set().union(*(feed.begin(load_id, loads) for feed in self._feeds))
+        loads = {name: self._begin(name, but, is_exact=name not in left_over) for name in names}
+        for feed_name, fault_of in news.items():
+            for name, fault in fault_of.items():
+                if fault:
+                    loads[name].fail(feed_name, fault)
+        # To each feed the sources that it takes part for.
+        loads_of = {
+            feed: {name: load for name, load in loads.items() if feed.name in load.asked}
+            for feed in self._feeds
+        }
+        begun = set().union(*(feed.begin(load_id, of) for feed, of in loads_of.items()))
         # Or the load's number, and who takes part in it, would be known nowhere.
-        unknown = set(names) - begun - (unfinished if begun else set())
+        unknown = set(names) - begun - (left_over if begun else set())
         self._record([(load_id, name, "begun", None, None) for name in sorted(unknown)])
         num_rows = sum(load.waiting for load in loads.values())
-        is_small = not unfinished and num_rows <= _SMALL_WORK_ROWS
+        is_small = not left_over and num_rows <= _SMALL_WORK_ROWS
         with interpreted(self._spark, is_wanted=is_small):
-            for feed in self._feeds:
-                feed.take_in(load_id, loads)
+            for feed, of in loads_of.items():
+                feed.take_in(load_id, of)
         self._await_earlier_queries()  # a client may lose a query that goes on in the engine
         return Load(load_id, list(loads.values()))
+
+    def _begin(self, name: str, but: LeftOut, *, is_exact: bool) -> SourceLoad:
+        """A source's part in a load, not whole as long as a feed that failed is left out."""
+        faults = self._so_far.unfinished.get(name, {})
+        self._so_far.unfinished[name] = dict.fromkeys(all_feeds(), _BROKEN_OFF)
+        return SourceLoad(
+            name,
+            is_exact=is_exact,
+            asked={feed.name for feed in self._feeds if (feed.name, name) not in but},
+            faults={feed: fault for feed, fault in faults.items() if (feed, name) in but},
+        )
 
     def _close(self, load: Load) -> None:
         """Counts what a load brought, and closes it: from now on a build sees it.
@@ -178,11 +214,14 @@ class Loads:
         """
         self._count(load)
         for source in load.sources:
-            if source.is_exact and source.rows != source.waiting and not source.failure:
-                source.failure = (
-                    f"bronze received {source.rows} of {source.waiting} rows: the checkpoint in "
-                    "the home is not the one that belongs to the table"
-                )
+            is_clear = source.is_exact and not source.faults.keys() & source.asked
+            if is_clear and source.rows != source.waiting:
+                for feed in source.asked:
+                    source.fail(
+                        feed,
+                        f"bronze received {source.rows} of {source.waiting} rows: the checkpoint "
+                        "in the home is not the one that belongs to the table",
+                    )
         num_rows = sum(source.rows or 0 for source in load.sources)
         self._record(
             [
@@ -197,9 +236,11 @@ class Loads:
             ]
             + [(load.load_id, None, "closed", num_rows, None)]
         )
-        self.unfinished.difference_update(
-            source.source for source in load.sources if not source.failure
-        )
+        for source in load.sources:
+            if source.faults:
+                self._so_far.unfinished[source.source] = source.faults
+            else:
+                del self._so_far.unfinished[source.source]
 
     def _count(self, load: Load) -> None:
         """Counts what bronze has under a load's number; of JSON, only bronze tells the drift."""
@@ -260,3 +301,7 @@ class Loads:
     def _record(self, rows: list[tuple[int, str | None, str, int | None, str | None]]) -> None:
         now = datetime.now(UTC)
         record(self._spark, "audit.loads", [(*row, now) for row in rows])
+
+
+def _sources_of(feed: Feed, pairs: LeftOut) -> set[str]:
+    return {source for name, source in pairs if name == feed.name}

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -124,14 +124,14 @@ class Retries:
     """When what has failed is tried again: a minute later, then two, four, at last thirty."""
 
     def __init__(self) -> None:
-        self._failed: dict[str, tuple[float, float]] = {}
+        self._failed: dict[Hashable, tuple[float, float]] = {}
 
-    def is_due(self, name: str) -> bool:
+    def is_due(self, name: Hashable) -> bool:
         """Whether it may be tried now."""
         _, at = self._failed.get(name, (0.0, 0.0))
         return time.monotonic() >= at
 
-    def note(self, name: str, *, is_done: bool) -> None:
+    def note(self, name: Hashable, *, is_done: bool) -> None:
         """Takes down how it went."""
         last, _ = self._failed.pop(name, (_FIRST_RETRY_SECONDS / 2, 0.0))
         if not is_done:

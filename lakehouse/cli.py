@@ -442,7 +442,7 @@ def _take_in_history(
         failures: list[str] = []
         with output.progress() as show:
             for load in history.take_in(loads, show):
-                failures += load.failures
+                failures += [line for line in load.failures if line not in failures]
         proof = history.prove()
         output.say(
             f"{into}: {proof.files:,} files; {proof.rows_in_bronze:,} rows in bronze of the "

@@ -87,6 +87,8 @@ class History:
     def take_in(self, loads: Loads, show: Callable[[str], None]) -> Iterator[Load]:
         """Takes in what has not been taken in yet, with whatever else waits.
 
+        Another way in that fails is not asked again.
+
         Args:
             loads: The loads of the home.
             show: Told how far it is.
@@ -98,16 +100,18 @@ class History:
         waiting = [file for name, file in self._files.items() if name not in done]
         total = sum(path.stat().st_size for _, path in waiting) or 1
         began, num_bytes, num_rows = time.monotonic(), 0, 0
+        failed: set[tuple[str, str]] = set()
         # First what a stop has left in the inbox.
         for number, batch in enumerate([[], *_batches(waiting)]):
             self._deliver(batch)
-            if load := loads.run():
+            if load := loads.run(failed):
                 yield load
+                failed |= load.failed
                 for source in load.sources:
                     if source.source == self._table.full_name:
                         num_rows += source.rows or 0
-                        if source.failure:
-                            raise LakehouseError(f"{source.failure} Run it again: it goes on.")
+                        if fault := source.faults.get("files"):
+                            raise LakehouseError(f"{fault} Run it again: it goes on.")
             num_bytes += sum(path.stat().st_size for _, path in batch)
             if num_bytes:
                 left = (time.monotonic() - began) * (total / num_bytes - 1)

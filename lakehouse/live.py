@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import product
 from types import FrameType
 
 from pyspark.errors import PySparkException
@@ -23,6 +24,7 @@ from pyspark.sql import SparkSession
 
 from ingestion.declaration import SourceTable
 from ingestion.faults import LoadError, first_line
+from ingestion.feed import all_feeds
 from ingestion.gate import GateError
 from ingestion.loads import Loads, only_ingestion
 from ingestion.lock import LockedError
@@ -72,7 +74,9 @@ class Stop:
 
 
 class Ingestion:
-    """Rounds of ingestion; a source that has failed is left out of them for a while.
+    """Rounds of ingestion; a way in that has failed for a source is left out for a while.
+
+    The others bring what they have of that source: a broker that is down holds off no file.
 
     Args:
         settings: The installation.
@@ -105,14 +109,11 @@ class Ingestion:
             return None
         if self._loads is None:
             return time.time()
-        since = self._loads.waits_since(self._held_off())
-        if since is None and any(map(self._retries.is_due, self._loads.unfinished)):
-            return time.time()
-        return since
+        return self._loads.waits_since(self._held_off())
 
-    def _held_off(self) -> set[str]:
-        names = {table.full_name for table in self._tables}
-        return {name for name in names if not self._retries.is_due(name)}
+    def _held_off(self) -> set[tuple[str, str]]:
+        pairs = product(all_feeds(), (table.full_name for table in self._tables))
+        return {pair for pair in pairs if not self._retries.is_due(pair)}
 
     def take_in(self, oldest: float) -> list[str]:
         """Takes in what may be, if there is anything.
@@ -139,7 +140,9 @@ class Ingestion:
         if load is None:
             return []
         for source in load.sources:
-            self._retries.note(source.source, is_done=not source.failure)
+            for feed in source.asked:
+                pair = feed, source.source
+                self._retries.note(pair, is_done=pair not in load.failed)
         told = (
             f"load {load.load_id}: rows {sum(source.rows or 0 for source in load.sources)}, "
             f"{time.monotonic() - began:.1f} s, lag {time.time() - oldest:.1f} s"

@@ -113,16 +113,17 @@ class Files(Feed):
                 self._check_checkpoint(table)
                 queries.append((table, self._append(table, load_id)))
             except (PySparkException, LoadError) as error:
-                loads[table.full_name].failure = told(error)
-        failed = []
+                loads[table.full_name].fail(self.name, told(error))
+        failed: list[tuple[SourceTable, PySparkException]] = []
         for table, query in queries:
             try:
                 query.awaitTermination()
             except PySparkException as error:
-                loads[table.full_name].failure = told(error)
-                failed += [] if is_of_the_engine(error) else [table]
-        for table in failed:
-            self._set_aside(table, loads[table.full_name], load_id)
+                failed.append((table, error))
+        for table, cause in failed:
+            load = loads[table.full_name]
+            if fault := self._set_aside(table, load, load_id, cause):
+                load.fail(self.name, told(fault))
 
     def _append(self, table: SourceTable, load_id: int) -> StreamingQuery:
         rows = read_files(self.spark, table, self.home)
@@ -160,7 +161,7 @@ class Files(Feed):
                     self._forget_files_of(table)
                 except (LoadError, GateError) as error:
                     faults[table.full_name] = str(error)
-        cannot = self.so_far.unfinished | faults.keys()
+        cannot = self.so_far.unfinished.keys() | faults.keys()
         waiting = {table.full_name for table in again.values()} & cannot
         return [
             found
@@ -226,7 +227,7 @@ class Files(Feed):
             except StillBeingWritten:
                 pass  # replaced since it was inspected: the new one's turn is the next round
             except GateError as error:
-                load.failure = str(error)
+                load.fail(self.name, str(error))
             if fate == "landed":
                 left.append(found)
         return left
@@ -275,17 +276,24 @@ class Files(Feed):
         )
         return {(row["source"], row["sha256"]) for row in landed if row not in left}
 
-    def _set_aside(self, table: SourceTable, load: SourceLoad, load_id: int) -> None:
+    def _set_aside(
+        self, table: SourceTable, load: SourceLoad, load_id: int, error: PySparkException
+    ) -> Exception | None:
         """Puts landed files that the engine cannot read into quarantine, and takes in the others.
 
         The stream has planned a batch with all of them. Of that it reads again what is still there,
         under the same number, so that a kill at any moment leaves the same work to do.
+
+        Returns:
+            What has failed in the end: the stream's error where no file is at fault.
         """
+        if is_of_the_engine(error):
+            return error
         try:
             rows = self._of_unfinished_loads(table, load_id)
             unreadable = unreadable_files(self.spark, table, self.home, list(rows))
             if not unreadable:
-                return
+                return error
             refused = [
                 withdrawn(self.home, table, path, f"{_UNREADABLE}{cause}")
                 for path, cause in unreadable.items()
@@ -301,9 +309,9 @@ class Files(Feed):
                     load.landed -= 1
                     load.waiting -= num_rows
             self._append(table, load_id).awaitTermination()
-            load.failure = None
-        except (GateError, StillBeingWritten, OSError, PySparkException) as error:
-            load.failure = told(error)
+        except (GateError, StillBeingWritten, OSError, PySparkException) as fault:
+            return fault
+        return None
 
     def _of_unfinished_loads(self, table: SourceTable, load_id: int) -> dict[Path, int | None]:
         """The landed files of the loads that a source has not finished.
@@ -355,6 +363,8 @@ class Files(Feed):
         num_files = 0
         failures = []
         for table in self._folders:
+            # Nor is it finished where another way in alone has failed, and bronze has all files:
+            # `_taken_in` looks in landing for those of each load that is not.
             if table.full_name not in self.so_far.unfinished:
                 try:
                     num_files += self._forget_files_of(table)

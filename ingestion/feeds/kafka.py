@@ -384,13 +384,13 @@ class Kafka(Feed):
                     rows = self._read(topic)
                     queries.append((topic, append(rows, topic.table, topic.checkpoint, load_id)))
                 except PySparkException as error:
-                    load.failure = load.failure or self._told(topic, error)
+                    load.fail(self.name, self._told(topic, error))
         for topic, query in queries:
             try:
                 query.awaitTermination()
             except PySparkException as error:
                 load = loads[topic.table.full_name]
-                load.failure = load.failure or self._told(topic, error)
+                load.fail(self.name, self._told(topic, error))
 
     def accept(self, source: str) -> list[str]:
         """Goes on with the offsets that are still there."""

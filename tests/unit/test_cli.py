@@ -382,7 +382,7 @@ def test_a_run_ends_with_what_failed(
         Done("network", has_news=True, failure="dbt build failed"),
         Done("wearables", has_news=True, did=["35 nodes built"], failure="dbt test failed"),
     ]
-    load = Load(1, [SourceLoad("a.b", failure="broken")])
+    load = Load(1, [SourceLoad("a.b", faults={"files": "broken"})])
     with pytest.raises(LakehouseError) as error:
         run_once(tmp_path, monkeypatch, load, *done)
     assert str(error.value) == (

@@ -72,7 +72,7 @@ class Inbox:
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         spark = SimpleNamespace(sql=lambda _: SimpleNamespace(collect=list))
         self.folder = home / "inbox" / "a.b"
-        self.feed = Files(spark, Home(home), [table], SoFar(0, {}, set()))  # type: ignore[arg-type]
+        self.feed = Files(spark, Home(home), [table], SoFar(0, {}, {}))  # type: ignore[arg-type]
 
     def deliver(self, name: str) -> float:
         file = self.folder / name

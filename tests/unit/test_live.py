@@ -30,7 +30,7 @@ TABLES = [
 
 
 class FakeLoads:
-    """Takes in every source that may take part; some fail, or the engine does."""
+    """Takes in all that may take part, `<feed> <source>`; some fail, or the engine does."""
 
     def __init__(self) -> None:
         self.made = 0
@@ -44,24 +44,26 @@ class FakeLoads:
         self.made += 1
         return self
 
-    def waits_since(self, but: set[str]) -> float | None:
-        times = [since for source, since in self.waiting.items() if source not in but]
-        return min(times, default=None)
+    def waits_since(self, but: set[tuple[str, str]]) -> float | None:
+        out = {" ".join(pair) for pair in but}
+        if self.unfinished - out:
+            return time.time()
+        return min((at for name, at in self.waiting.items() if name not in out), default=None)
 
-    def run(self, but: set[str]) -> Load | None:
+    def run(self, but: set[tuple[str, str]]) -> Load | None:
         if self.engine_fails:
             raise LoadError("no engine")
-        sources = [table.full_name for table in TABLES if table.full_name not in but]
-        self.taken_in.append(sources)
-        self.unfinished -= set(sources)
-        self.unfinished |= self.failing & set(sources)
-        return Load(
-            len(self.taken_in),
-            [
-                SourceLoad(name, failure="broken" if name in self.failing else None)
-                for name in sources
-            ],
-        )
+        out = {" ".join(pair) for pair in but}
+        names = [f"{feed} {table.full_name}" for table in TABLES for feed in ("files", "kafka")]
+        self.taken_in.append([name for name in names if name not in out])
+        self.unfinished -= set(self.taken_in[-1])
+        self.unfinished |= self.failing & set(self.taken_in[-1])
+        return Load(len(self.taken_in), [self._of(table.full_name) for table in TABLES])
+
+    def _of(self, source: str) -> SourceLoad:
+        asked = {name.split()[0] for name in self.taken_in[-1] if name.endswith(source)}
+        faults = {name.split()[0] for name in self.failing if name.endswith(source)}
+        return SourceLoad(source, asked=asked, faults=dict.fromkeys(faults, "broken"))
 
 
 class Loop:
@@ -89,28 +91,33 @@ def test_what_an_earlier_loop_left_is_taken_in_at_once(loop: Loop) -> None:
     assert loop.ingestion.due_since() is None
 
 
-def test_a_source_that_fails_is_left_out_longer_and_longer_and_the_others_go_on(
+def test_a_broker_that_fails_is_left_out_longer_and_longer_and_all_else_goes_on(
     loop: Loop,
 ) -> None:
-    loop.loads.waiting = {"a.b": 5.0, "a.c": 6.0}
-    loop.loads.failing = {"a.b"}
+    loop.loads.waiting = {"files a.b": 5.0, "kafka a.b": 4.0}
+    loop.loads.failing = {"kafka a.b"}
     loop.ingestion.take_in(0)
-    assert loop.ingestion.due_since() == 6.0
+    assert loop.ingestion.due_since() == 5.0
     loop.ingestion.take_in(0)
-    assert loop.loads.taken_in == [["a.b", "a.c"], ["a.c"]]
+    others = ["files a.b", "files a.c", "kafka a.c"]
+    assert loop.loads.taken_in == [["files a.b", "kafka a.b", *others[1:]], others]
     tried = []
-    loop.loads.waiting = {}
     for minute in range(1, 20):
         loop.now += 60
-        if loop.ingestion.due_since() is not None:
-            loop.ingestion.take_in(0)
-            tried.append(minute)
+        # Files come in every round.
+        assert loop.ingestion.due_since() is not None
+        loop.ingestion.take_in(0)
+        tried += [minute] if "kafka a.b" in loop.loads.taken_in[-1] else []
+        assert set(loop.loads.taken_in[-1]) >= set(others)
     assert tried == [1, 3, 7, 15]
+    loop.loads.waiting = {}
+    assert loop.ingestion.due_since() is None
     loop.loads.failing = set()
     loop.now += 3600
+    assert loop.ingestion.due_since() is not None
     loop.ingestion.take_in(0)
-    loop.loads.waiting = {"a.b": 5.0, "a.c": 6.0}
-    assert loop.ingestion.due_since() == 5.0
+    loop.loads.waiting = {"kafka a.b": 4.0}
+    assert loop.ingestion.due_since() == 4.0
 
 
 def test_a_failure_of_the_engine_is_tried_again_with_what_the_tables_say(loop: Loop) -> None:
@@ -155,7 +162,7 @@ def test_what_failed_is_tried_again() -> None:
 def test_a_round_tells_of_failures_other_columns_and_refused_files(loop: Loop) -> None:
     source = SourceLoad("a.b", landed=1, rows=3, quarantined=[("f.csv", "it is empty")])
     source.drifts[Drift(missing=("gym",))] = 2
-    load = Load(7, [source, SourceLoad("a.c", failure="broken")])
+    load = Load(7, [source, SourceLoad("a.c", faults={"files": "broken"})])
     loop.loads.run = lambda _: load  # type: ignore[method-assign]
     [told, drifted, refused] = loop.ingestion.take_in(time.time() - 2)
     assert told == "load 7: rows 3, 0.0 s, lag 2.0 s; failed: a.c: broken"
