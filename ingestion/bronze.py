@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
@@ -35,6 +37,8 @@ AUDIT_TABLES = {
 }
 # Statistics on `_load_id` alone: it finds what is new, and no delivered value reaches the log.
 _BRONZE_PROPERTIES = "'delta.dataSkippingStatsColumns' = '_load_id'"
+# How often a query is asked how far it is.
+_LOOK_SECONDS = 0.1
 
 
 def connect(remote: str, engine: str) -> SparkSession:
@@ -149,7 +153,9 @@ def record(spark: SparkSession, table: str, rows: list[tuple[object, ...]]) -> N
         spark.createDataFrame(rows, AUDIT_TABLES[table]).writeTo(table).append()
 
 
-def append(rows: DataFrame, table: SourceTable, checkpoint: Path, load_id: int) -> StreamingQuery:
+def append(
+    rows: DataFrame, table: SourceTable, checkpoint: Path, load_id: int, *, one_batch: bool = False
+) -> StreamingQuery:
     """Starts to append all rows that the feed has now, and ends with them (`availableNow`).
 
     The sink writes each batch once (Delta's transaction id of query and batch), so a batch that a
@@ -161,7 +167,13 @@ def append(rows: DataFrame, table: SourceTable, checkpoint: Path, load_id: int) 
         table: The declared table.
         checkpoint: The folder in which the stream remembers what it has read, and its name.
         load_id: The number of the load, which every row of this run gets.
+        one_batch: Only one batch, of the feed's size, is wanted: the query ends when `end` is
+            called.
     """
+    # `availableNow` ends after the last batch, `once` makes one of all. A period that never ends
+    # begins with a batch, and has no next one that a stop would break off.
+    one: dict[str, Any] = {"processingTime": "365 days"}
+    every: dict[str, Any] = {"availableNow": True}
     return (
         rows.withColumns(
             {
@@ -170,8 +182,25 @@ def append(rows: DataFrame, table: SourceTable, checkpoint: Path, load_id: int) 
             }
         )
         .writeStream.format("delta")
-        .trigger(availableNow=True)
+        .trigger(**(one if one_batch else every))
         .option("checkpointLocation", str(checkpoint))
         .queryName(checkpoint.name)
         .toTable(table.bronze_name)
     )
+
+
+def end(query: StreamingQuery, patience: float = float("inf")) -> None:
+    """Ends a query when it has written a batch, or has none to write.
+
+    Args:
+        query: The query; it may have ended.
+        patience: How long it may take, in seconds; then it is stopped where it is.
+
+    Raises:
+        PySparkException: It has failed.
+    """
+    until = time.monotonic() + patience
+    while query.isActive and not query.lastProgress and time.monotonic() < until:
+        time.sleep(_LOOK_SECONDS)
+    query.stop()
+    query.awaitTermination()

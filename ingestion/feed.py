@@ -41,6 +41,7 @@ class SourceLoad:
         drifts: The rows that came with other columns than the declared ones, by how these differ.
         asked: The feeds that took part; the others are left out, having failed a while ago.
         faults: Why the source is not whole, by feed: of one that is left out, why it failed then.
+        moving: The feeds that have brought something of it, whatever else of it has failed.
     """
 
     source: str
@@ -53,6 +54,7 @@ class SourceLoad:
     drifts: Counter[Drift] = field(default_factory=Counter)
     asked: set[str] = field(default_factory=set)
     faults: dict[str, str] = field(default_factory=dict)
+    moving: set[str] = field(default_factory=set)
 
     @property
     def failure(self) -> str | None:
@@ -62,6 +64,21 @@ class SourceLoad:
     def fail(self, feed: str, why: str) -> None:
         """Notes what failed of one feed, which may be more than one thing."""
         self.faults[feed] = "; ".join(filter(None, (self.faults.get(feed), why)))
+
+    def __add__(self, later: SourceLoad) -> SourceLoad:
+        return SourceLoad(
+            self.source,
+            landed=self.landed + later.landed,
+            waiting=self.waiting + later.waiting,
+            is_exact=self.is_exact and later.is_exact,
+            rows=(self.rows or 0) + (later.rows or 0),
+            duplicates=self.duplicates + later.duplicates,
+            quarantined=self.quarantined + later.quarantined,
+            drifts=self.drifts + later.drifts,
+            asked=self.asked | later.asked,
+            faults=self.faults | later.faults,
+            moving=self.moving | later.moving,
+        )
 
 
 @dataclass
@@ -92,6 +109,8 @@ class Feed:
 
     # Whether what it finds is delivered into the inbox, so that the files' feed takes it in.
     fills_inbox: ClassVar[bool] = False
+    # Whether more waits of what it has begun: the next load goes on with it.
+    goes_on: bool = False
 
     def __init__(
         self, spark: SparkSession, home: Home, tables: Sequence[SourceTable], so_far: SoFar
@@ -155,7 +174,11 @@ class Feed:
         return set()
 
     def take_in(self, load_id: int, loads: Mapping[str, SourceLoad]) -> None:
-        """Brings what is new of these sources into bronze; each fails for itself, in `loads`."""
+        """Brings what is new of these sources into bronze; each fails for itself, in `loads`.
+
+        Of more than some seconds' work a part, with `goes_on`: what has come meanwhile has its turn
+        before the next.
+        """
 
     def forget(self) -> int:
         """Lets go of what need not be looked at again.

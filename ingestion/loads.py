@@ -10,15 +10,15 @@ begins when every query of the earlier has ended, so no row appears under a numb
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from ingestion.bronze import interpreted, record, rescued_names
+from ingestion.bronze import end, interpreted, record, rescued_names
 from ingestion.declaration import Column, SourceTable
 from ingestion.drift import Drift, declaration_of
 from ingestion.faults import LoadError
@@ -50,8 +50,12 @@ class Load:
 
     @property
     def failed(self) -> set[tuple[str, str]]:
-        """What failed: a feed, and the source that it failed for."""
-        return {(feed, source.source) for source in self.sources for feed in source.faults}
+        """What is to be left out for a while: each feed and source that failed and stands still."""
+        return {
+            (feed, source.source)
+            for source in self.sources
+            for feed in source.faults.keys() - source.moving
+        }
 
     @property
     def refusals(self) -> list[str]:
@@ -84,6 +88,16 @@ class Load:
                     f"models/staging/{folder}/_{folder}__sources.yml:\n{lines}"
                 )
         return told
+
+
+def together(loads: Sequence[Load]) -> Load:
+    """What some loads have brought, source by source, under the number of the last."""
+    sources: dict[str, SourceLoad] = {}
+    for load in loads:
+        for source in load.sources:
+            before = sources.get(source.source)
+            sources[source.source] = before + source if before else source
+    return Load(loads[-1].load_id, list(sources.values()))
 
 
 def only_ingestion(home: Home) -> AbstractContextManager[None]:
@@ -129,6 +143,11 @@ class Loads:
         )
         self._feeds = [feed(spark, home, tables, self._so_far) for feed in all_feeds().values()]
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the next load goes on with what the last one has begun."""
+        return any(feed.goes_on for feed in self._feeds)
+
     def waits_since(self, but: LeftOut = ()) -> float | None:
         """Since when something waits that may be taken in now, in epoch seconds.
 
@@ -140,7 +159,7 @@ class Loads:
         return time.time() if since is None and self._left_over(but) else since
 
     def run(self, but: LeftOut = ()) -> Load | None:
-        """Takes in all that waits and closes the load.
+        """Takes in all that waits and closes the load; of a way in that goes on, the next part.
 
         Args:
             but: What takes no part in it. A source that fails by one feed fails for it alone, so
@@ -291,12 +310,8 @@ class Loads:
 
     def _await_earlier_queries(self) -> None:
         for query in self._spark.streams.active:
-            try:
-                query.awaitTermination(_PATIENCE_SECONDS)
-            except PySparkException:
-                continue  # it has ended, which is all that matters here
-            if query.isActive:
-                query.stop()
+            with suppress(PySparkException):  # it has ended, which is all that matters here
+                end(query, _PATIENCE_SECONDS)
 
     def _record(self, rows: list[tuple[int, str | None, str, int | None, str | None]]) -> None:
         now = datetime.now(UTC)

@@ -36,7 +36,7 @@ from ingestion.declaration import SourceTable
 from ingestion.faults import LoadError, first_line
 from ingestion.feed import all_feeds, with_parts
 from ingestion.gate import GateError, accepted_name, stray_entries
-from ingestion.loads import Load, Loads, only_ingestion
+from ingestion.loads import Load, Loads, only_ingestion, together
 from ingestion.lock import LockedError
 from lakehouse import doctor as checks
 from lakehouse import engine, maintenance, reading
@@ -418,7 +418,7 @@ def ingest(
     if every is not None:
         _run_rounds(settings, once, every, build_every=None)
     with only_ingestion(settings.paths):
-        _end(_load(settings), [])
+        _end(_take_in(settings), [])
 
 
 def _take_in_history(
@@ -483,20 +483,34 @@ def _seconds(text: str, option: str = "--every") -> float:
     return seconds
 
 
-def _load(settings: Settings) -> Load | None:
-    """Takes one load in and tells of it."""
+def _take_in(settings: Settings) -> Load | None:
+    """Takes in what waits, in a load or several, and tells of each and of all."""
     tables = local.declared_tables()
-    load = Loads(_session(settings), settings.paths, tables).run()
+    loads = Loads(_session(settings), settings.paths, tables)
     _tell_strays(settings, tables)
-    if load is None:
+    taken_in: list[Load] = []
+    failed: set[tuple[str, str]] = set()
+    while load := loads.run(failed):
+        taken_in.append(load)
+        failed |= load.failed
+        _tell(f"load {load.load_id}", load)
+        if not loads.goes_on:
+            break
+    if not taken_in:
         output.say("Nothing waits.")
         return None
+    of_all = together(taken_in)
+    if len(taken_in) > 1:
+        _tell(f"loads {taken_in[0].load_id} to {of_all.load_id}", of_all)
+    return of_all
+
+
+def _tell(title: str, load: Load) -> None:
     for source in load.sources:
         output.say(
-            f"load {load.load_id}: {source.source}: files {source.landed}, rows {source.rows}, "
+            f"{title}: {source.source}: files {source.landed}, rows {source.rows}, "
             f"duplicate files {source.duplicates}, quarantined {len(source.quarantined)}"
         )
-    return load
 
 
 def _tell_strays(settings: Settings, tables: list[SourceTable]) -> None:
@@ -550,7 +564,7 @@ def run(
     if build_every is not None:
         raise LakehouseError("--build-every goes with --every.", exit_code=2)
     with only_ingestion(settings.paths):
-        load = _load(settings)
+        load = _take_in(settings)
         failures = []
         with output.progress() as show:
             for done in Builds(settings, show).bring_up_to_date():

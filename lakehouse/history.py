@@ -87,7 +87,8 @@ class History:
     def take_in(self, loads: Loads, show: Callable[[str], None]) -> Iterator[Load]:
         """Takes in what has not been taken in yet, with whatever else waits.
 
-        Another way in that fails is not asked again.
+        A way in that goes on with a long read of its own goes on between the batches, too, and ends
+        with them; one that fails is not asked again.
 
         Args:
             loads: The loads of the home.

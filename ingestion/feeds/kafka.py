@@ -1,6 +1,6 @@
 """Kafka topics, by Spark's own source: each topic a stream with a checkpoint of its own.
 
-    topic --availableNow--> bronze     checkpoints/<source>.<table>.kafka/<topic>
+    topic --a batch a load--> bronze     checkpoints/<source>.<table>.kafka/<topic>
 
 A message becomes the row that its line in a file would be; where its key or value is not UTF-8, its
 bytes are kept. What has been read is the checkpoint's to know; the broker is asked what there is.
@@ -29,7 +29,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
 from pyspark.sql.streaming.query import StreamingQuery
 
-from ingestion.bronze import append
+from ingestion.bronze import append, end
 from ingestion.checkpoint import begin_anew, is_begun, note_of
 from ingestion.declaration import DeclarationError, SourceTable
 from ingestion.faults import LoadError, cause_of, first_line
@@ -42,7 +42,7 @@ _LOOK_SECONDS = 0.2
 _ANSWER_SECONDS = 5.0
 # How long a broker may be silent while it is read from, in milliseconds.
 _SILENCE_MS = 30_000
-# The messages of one batch; a topic's first read has many batches, so that memory does not grow.
+# The messages of one batch, some seconds of work; a topic's first read has many, a load each.
 _BATCH_MESSAGES = 500_000
 _COLUMNS = ("key", "value", "topic", "partition", "offset", "timestamp")
 _OFFSETS = {
@@ -163,7 +163,10 @@ class Topic:
 
 @dataclass(frozen=True)
 class There:
-    """What a broker has of a topic: its id and, by partition, the first and the next offset."""
+    """What a broker has of a topic: its id and, by partition, the first and the next offset.
+
+    Beside it stands what has been read (`Topic.read`), which is files to look through.
+    """
 
     topic_id: str
     earliest: Offsets
@@ -176,13 +179,13 @@ class There:
             for partition, end in self.end.items()
         )
 
-    def lost(self, topic: Topic) -> str | None:
+    def lost(self, topic: Topic, read: Offsets) -> str | None:
         """What is gone that has not been read, as text; None where nothing is."""
         known = topic.note().get("topic_id")
         if known and known != self.topic_id:
             return f"topic {topic.name} has been deleted and made anew"
         gone = []
-        for partition, offset in topic.read().items():
+        for partition, offset in read.items():
             if partition not in self.end:
                 gone.append(f"partition {partition}")
             elif offset < self.earliest[partition]:
@@ -270,7 +273,10 @@ class Kafka(Feed):
         self._settings = load_kafka_settings()
         self._topics = list(_topics(home, tables)) if self._settings.bootstrap_servers else []
         self._broker = Broker(self._settings) if self._topics else None
-        self._there: dict[str, There | str] = {}
+        # Of the last look, the topics that have something to be read, what is there and how much.
+        self._news: dict[Topic, tuple[There, int]] = {}
+        # Of topics that a load has begun to read, how many of the messages that waited then remain.
+        self._left: dict[Topic, int] = {}
         self._looked_at = 0.0
         self._waits_since: float | None = None
 
@@ -317,7 +323,7 @@ class Kafka(Feed):
         for topic in topics:
             read, found = topic.read(), there[topic.name]
             known = found.end if isinstance(found, There) else read
-            note = found if isinstance(found, str) else found.lost(topic)
+            note = found if isinstance(found, str) else found.lost(topic, read)
             earliest = found.earliest if isinstance(found, There) else {}
             for partition in sorted(known | read):
                 start = read.get(partition, earliest.get(partition))
@@ -349,48 +355,62 @@ class Kafka(Feed):
     def news(self, but: Collection[str]) -> dict[str, str | None]:
         """The sources with messages that have not been read, or with a topic that is in trouble."""
         topics = [topic for topic in self._topics if topic.table.full_name not in but]
-        self._there = {}
+        self._news = {}
         if not self._broker or not topics:
             return {}
         try:
-            self._there = self._broker.topics({topic.name for topic in topics})
+            there = self._broker.topics({topic.name for topic in topics})
         except LoadError as error:
             return {topic.table.full_name: str(error) for topic in topics}
         news: dict[str, str | None] = {}
         for topic in topics:
-            name = topic.table.full_name
-            if fault := self._fault(topic):
+            name, found, read = topic.table.full_name, there[topic.name], topic.read()
+            if fault := self._fault(topic, found, read):
                 news[name] = "; ".join(filter(None, (news.get(name), fault)))
-            elif self._waiting(topic):
+            elif isinstance(found, There) and (waiting := found.waiting(read)):
+                self._news[topic] = found, waiting
                 news.setdefault(name, None)
         return news
 
     def begin(self, load_id: int, loads: Mapping[str, SourceLoad]) -> set[str]:
         """Counts the offsets that have not been read; how many messages they are, is not known."""
-        self._waits_since = None
-        for topic in self._topics:
-            if topic.table.full_name in loads and (waiting := self._waiting(topic)):
-                loads[topic.table.full_name].waiting += waiting
-                loads[topic.table.full_name].is_exact = False
+        for topic, (_, waiting) in self._news.items():
+            loads[topic.table.full_name].waiting += waiting
+            loads[topic.table.full_name].is_exact = False
         return set()
 
     def take_in(self, load_id: int, loads: Mapping[str, SourceLoad]) -> None:
-        """Runs the streams of the topics side by side; each fails for itself."""
+        """Runs the streams of the topics side by side, a batch each; each fails for itself.
+
+        A read goes on with the next load until all is in that waited when it began.
+        """
         queries: list[tuple[Topic, StreamingQuery]] = []
-        for topic in self._topics:
-            load = loads.get(topic.table.full_name)
-            if load and self._waiting(topic) and not self._fault(topic):
-                try:
-                    rows = self._read(topic)
-                    queries.append((topic, append(rows, topic.table, topic.checkpoint, load_id)))
-                except PySparkException as error:
-                    load.fail(self.name, self._told(topic, error))
-        for topic, query in queries:
+        for topic, (found, waiting) in self._news.items():
+            is_more = waiting > _BATCH_MESSAGES
             try:
-                query.awaitTermination()
+                rows = self._read(topic, found)
+                query = append(rows, topic.table, topic.checkpoint, load_id, one_batch=is_more)
+                queries.append((topic, query))
             except PySparkException as error:
-                load = loads[topic.table.full_name]
+                loads[topic.table.full_name].fail(self.name, self._told(topic, error))
+        before, self._left = self._left, {}
+        for topic, query in queries:
+            load, (_, waiting) = loads[topic.table.full_name], self._news[topic]
+            try:
+                if waiting > _BATCH_MESSAGES:
+                    end(query)
+                else:
+                    query.awaitTermination()
+            except PySparkException as error:
                 load.fail(self.name, self._told(topic, error))
+                continue
+            load.moving.add(self.name)
+            left = min(before.get(topic, waiting), waiting) - _BATCH_MESSAGES
+            if left > 0:
+                self._left[topic] = left
+        self.goes_on = bool(self._left)
+        if not self.goes_on:
+            self._waits_since = None
 
     def accept(self, source: str) -> list[str]:
         """Goes on with the offsets that are still there."""
@@ -401,20 +421,15 @@ class Kafka(Feed):
         there = self._broker.topics({topic.name for topic in topics})
         for topic in topics:
             found = there[topic.name]
-            if isinstance(found, There) and (what := found.lost(topic)):
+            if isinstance(found, There) and (what := found.lost(topic, topic.read())):
                 begin_anew(topic.checkpoint, found.going_on(topic))
                 lost.append(what)
         return lost
 
-    def _waiting(self, topic: Topic) -> int:
-        found = self._there.get(topic.name)
-        return found.waiting(topic.read()) if isinstance(found, There) else 0
-
-    def _fault(self, topic: Topic) -> str | None:
-        found = self._there.get(topic.name)
-        lost = found.lost(topic) if isinstance(found, There) else None
+    def _fault(self, topic: Topic, found: There | str, read: Offsets) -> str | None:
         if isinstance(found, str):
             return found
+        lost = found.lost(topic, read)
         return lost and (
             f"{lost}: what was there is not read. Put it back, or go on without it: "
             f"lakehouse accept {topic.table.full_name}"
@@ -426,11 +441,9 @@ class Kafka(Feed):
             "waits is kept there; the next round tries again."
         )
 
-    def _read(self, topic: Topic) -> DataFrame:
+    def _read(self, topic: Topic, found: There) -> DataFrame:
         """The messages that have not been read, as a stream of the table's rows."""
         if not is_begun(topic.checkpoint):
-            found = self._there[topic.name]
-            assert isinstance(found, There)  # noqa: S101 - else nothing waits
             begin_anew(topic.checkpoint, found.going_on(topic))
         messages = (
             self.spark.readStream.format("kafka")

@@ -9,9 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from pyspark.sql.streaming.query import StreamingQuery
 
+from ingestion import bronze
 from ingestion.faults import LoadError
 from ingestion.feed import SourceLoad, all_feeds
+from ingestion.feeds import kafka
 from ingestion.loads import Load
 from lakehouse.engine import local
 from tests.support.kafka import Broker
@@ -162,6 +165,53 @@ def test_a_round_that_is_killed_takes_nothing_in_twice(
     broker.send("bpm", [reading(301)])
     assert whole(ingest(lakehouse)) == 1
     assert [second for second in seconds(lakehouse) if 300 <= second < 400] == [300, 301]
+
+
+def test_a_topics_first_read_leaves_room_for_files(
+    broker: Broker, lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka, "_BATCH_MESSAGES", 10)
+    broker.send("bpm", [reading(2000 + number) for number in range(50)])
+    brought = []
+    with lakehouse.loads() as loads:
+        while not brought or loads.goes_on:
+            load = loads.run()
+            assert load is not None
+            assert load.failures == []
+            brought.append({source.source: source.rows for source in load.sources})
+            if len(brought) == 1:
+                visits = b"mac_address,gym,login,logout\nroom,1,2,3\n"
+                lakehouse.deliver("sbit.gym_logins", "room.csv", visits)
+        assert loads.run() is None
+    ten = {MESSAGES: 10}
+    assert brought == [ten, ten | {"sbit.gym_logins": 1}, ten, ten, ten]
+    assert [second for second in seconds(lakehouse) if 2000 <= second < 3000] == [
+        *range(2000, 2050)
+    ]
+
+
+def test_a_batch_that_is_stopped_anywhere_is_taken_in_once(
+    broker: Broker, lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways = [
+        lambda query: bronze.end(query, 0.0),  # before it has planned its batch, or after
+        lambda _: None,  # the client is gone; the engine goes on
+        lambda query: bronze.end(query, 0.4),
+    ]
+
+    def stop(query: StreamingQuery) -> None:
+        (ways.pop(0) if ways else bronze.end)(query)
+
+    monkeypatch.setattr(kafka, "_BATCH_MESSAGES", 10)
+    monkeypatch.setattr(kafka, "end", stop)
+    broker.send("bpm", [reading(3000 + number) for number in range(75)])
+    ingest(lakehouse)
+    ingest(lakehouse)
+    lakehouse.lose_commit(f"{MESSAGES}.kafka/bpm")
+    while lakehouse.ingest():
+        pass
+    assert not ways
+    assert [second for second in seconds(lakehouse) if second >= 3000] == [*range(3000, 3075)]
 
 
 def test_what_is_not_committed_is_not_read(broker: Broker, lakehouse: Lakehouse) -> None:

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import csv
 import errno
 import io
@@ -358,7 +360,7 @@ def test_an_interval_is_seconds_with_or_without_their_unit() -> None:
 
 def run_once(home: Path, monkeypatch: pytest.MonkeyPatch, load: Load | None, *done: Done) -> None:
     monkeypatch.setenv("LAKEHOUSE_HOME", str(home))
-    monkeypatch.setattr(cli, "_load", lambda _: load)
+    monkeypatch.setattr(cli, "_take_in", lambda _: load)
     monkeypatch.setattr(Builds, "bring_up_to_date", lambda _: iter(done))
     cli.app(["run"], standalone_mode=False)
 
@@ -405,6 +407,87 @@ def test_a_run_ends_with_what_would_declare_other_columns(
         "            description: To be described.",
         "Refused, and kept in quarantine: a.b: f: it is empty",
     ]
+
+
+class FakeLoads:
+    """Loads that have been made up; the last is the one after which nothing goes on."""
+
+    def __init__(self, made_up: list[Load], last: int) -> None:
+        self.made_up, self.last = made_up, last
+        self.left_out: list[set[tuple[str, str]]] = []
+
+    def __call__(self, *_: object) -> FakeLoads:
+        return self
+
+    def run(self, but: set[tuple[str, str]]) -> Load | None:
+        self.left_out.append(set(but))
+        number = len(self.left_out) - 1
+        return self.made_up[number] if number < len(self.made_up) else None
+
+    @property
+    def goes_on(self) -> bool:
+        return len(self.left_out) < self.last
+
+
+def take_in_once(home: Path, monkeypatch: pytest.MonkeyPatch, loads: FakeLoads) -> None:
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(home))
+    monkeypatch.setattr(cli, "_session", lambda _: None)
+    monkeypatch.setattr(cli, "Loads", loads)
+    cli.app(["ingest"], standalone_mode=False)
+
+
+def test_load_after_load_is_taken_in_while_a_read_goes_on_and_all_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meanwhile = SourceLoad("a.c", landed=1, rows=5, quarantined=[("f", "empty")])
+    meanwhile.drifts[Drift(missing=("gym",))] = 5
+    loads = FakeLoads(
+        [
+            Load(7, [SourceLoad("a.b", rows=2), SourceLoad("a.d", faults={"kafka": "broken"})]),
+            Load(8, [SourceLoad("a.b", rows=2), meanwhile]),
+            Load(9, [SourceLoad("a.b", rows=1, faults={"kafka": "gone"})]),
+            Load(10, []),
+        ],
+        last=3,
+    )
+    with pytest.raises(LakehouseError) as error:
+        take_in_once(tmp_path, monkeypatch, loads)
+    assert str(error.value) == "a.b: gone; a.d: broken"
+    assert loads.left_out == [set(), {("kafka", "a.d")}, {("kafka", "a.d")}]
+    nothing = "duplicate files 0, quarantined 0"
+    assert capsys.readouterr().err.splitlines() == [
+        f"load 7: a.b: files 0, rows 2, {nothing}",
+        f"load 7: a.d: files 0, rows None, {nothing}",
+        f"load 8: a.b: files 0, rows 2, {nothing}",
+        "load 8: a.c: files 1, rows 5, duplicate files 0, quarantined 1",
+        f"load 9: a.b: files 0, rows 1, {nothing}",
+        f"loads 7 to 9: a.b: files 0, rows 5, {nothing}",
+        f"loads 7 to 9: a.d: files 0, rows None, {nothing}",
+        "loads 7 to 9: a.c: files 1, rows 5, duplicate files 0, quarantined 1",
+        "Other columns than the declared ones: a.c: rows 5: missing: 'gym'",
+        "Refused, and kept in quarantine: a.c: f: empty",
+    ]
+
+
+def test_one_load_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    take_in_once(tmp_path, monkeypatch, FakeLoads([Load(7, [SourceLoad("a.b", rows=2)])], last=1))
+    assert capsys.readouterr().err.splitlines() == [
+        "load 7: a.b: files 0, rows 2, duplicate files 0, quarantined 0"
+    ]
+
+
+def test_a_read_that_has_nothing_more_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as one of a source that has failed."""
+    loads = FakeLoads([Load(7, [SourceLoad("a.b", rows=2)])], last=99)
+    take_in_once(tmp_path, monkeypatch, loads)
+    assert len(loads.left_out) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    take_in_once(tmp_path, monkeypatch, FakeLoads([], last=99))
+    assert capsys.readouterr().err == "Nothing waits.\n"
 
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(

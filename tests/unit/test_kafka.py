@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
+from pyspark.errors import PySparkException
 
 from generators.network import story as network
 from generators.wearables import story as wearables
+from ingestion import loads
 from ingestion.checkpoint import begin_anew, is_begun, note_of
 from ingestion.declaration import Column, DeclarationError, SourceTable
 from ingestion.faults import LoadError
+from ingestion.feeds import kafka
 from ingestion.feeds.kafka import Kafka, There, Topic, load_kafka_settings
 from ingestion.home import Home
+from ingestion.loads import Load, Loads
 from lakehouse.engine import local
 
 TABLE = SourceTable("a", "b", "a_b", (Column("x", "string"),), "json", ("x",), "rescue")
@@ -46,18 +54,18 @@ def test_what_has_been_read_is_what_is_committed(topic: Topic) -> None:
     write(topic, 11, {0: 9, 1: 3}, is_committed=False)
     assert topic.read() == {0: 7, 1: 3}
     assert THERE.waiting(topic.read()) == 2
-    assert THERE.lost(topic) is None
+    assert THERE.lost(topic, topic.read()) is None
 
 
 def test_a_checkpoint_that_began_anew_knows_where(topic: Topic) -> None:
     write(topic, 3, {0: 2, 1: 9})
-    assert THERE.lost(topic) == (
+    assert THERE.lost(topic, topic.read()) == (
         "topic bpm has lost offsets, partition 0: 2 to 4; partition 1: 3 to 8"
     )
     begin_anew(topic.checkpoint, THERE.going_on(topic))
     assert not is_begun(topic.checkpoint)
     assert topic.read() == {0: 5, 1: 0}
-    assert THERE.lost(topic) is None
+    assert THERE.lost(topic, topic.read()) is None
     write(topic, 0, {0: 9, 1: 3})
     assert THERE.waiting(topic.read()) == 0
 
@@ -70,15 +78,15 @@ def test_what_is_still_there_is_gone_on_with(topic: Topic) -> None:
 def test_a_topic_made_anew_is_another_one(topic: Topic) -> None:
     begin_anew(topic.checkpoint, THERE.going_on(topic))
     write(topic, 0, {0: 7, 1: 1})
-    assert THERE.lost(topic) is None
+    assert THERE.lost(topic, topic.read()) is None
     other = replace(THERE, topic_id="other")
-    assert other.lost(topic) == "topic bpm has been deleted and made anew"
+    assert other.lost(topic, topic.read()) == "topic bpm has been deleted and made anew"
     assert json.loads(other.going_on(topic))["offsets"] == {"0": 5, "1": 0}
 
 
 def test_a_partition_that_is_gone_is_lost_and_a_new_one_waits(topic: Topic) -> None:
     write(topic, 0, {0: 7, 2: 4})
-    assert THERE.lost(topic) == "topic bpm has lost offsets, partition 2"
+    assert THERE.lost(topic, topic.read()) == "topic bpm has lost offsets, partition 2"
     assert THERE.waiting(topic.read()) == 2 + 3
 
 
@@ -88,6 +96,139 @@ def test_a_crash_while_a_checkpoint_is_emptied_is_made_up_for(topic: Topic) -> N
     (topic.checkpoint / "metadata").unlink()
     assert note_of(topic.checkpoint) == "noted"
     assert [path.name for path in topic.checkpoint.iterdir()] == ["forgotten"]
+
+
+class Cluster:
+    """A broker and an engine that reads ten messages a batch; topics of one partition."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, *topics: str) -> None:
+        self.ends: dict[str, int] = {}
+        self.failing: set[str] = set()
+        self.is_down = False
+        self.asked = 0
+        self.bronze: Counter[int] = Counter()
+        self.queries: list[tuple[str, bool]] = []
+        self.now = 1000.0
+        monkeypatch.setenv("LAKEHOUSE_KAFKA_BOOTSTRAP_SERVERS", "broker:9092")
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(kafka, "_BATCH_MESSAGES", 10)
+        monkeypatch.setattr(kafka, "Broker", lambda _: self)
+        monkeypatch.setattr(kafka, "append", self.append)
+        monkeypatch.setattr(kafka, "end", lambda query: query.awaitTermination())
+        monkeypatch.setattr(Kafka, "_read", lambda _, topic, __: topic)
+        monkeypatch.setattr(loads, "all_feeds", lambda: {"kafka": Kafka})
+        monkeypatch.setattr(loads, "record", lambda *_: None)
+        spark = SimpleNamespace(
+            sql=self.sql, streams=SimpleNamespace(active=[]), conf=MagicMock(spec=["set", "unset"])
+        )
+        table = replace(TABLE, feeds={"kafka": topics})
+        self.loads = Loads(spark, Home(home), [table])  # type: ignore[arg-type]
+
+    def topics(self, names: set[str]) -> dict[str, There | str]:
+        self.asked += 1
+        if self.is_down:
+            raise LoadError("no broker")
+        return {
+            name: There("id", {0: 0}, {0: self.ends[name]}) if name in self.ends else "no topic"
+            for name in names
+        }
+
+    def append(
+        self, topic: Topic, table: SourceTable, checkpoint: Path, load_id: int, *, one_batch: bool
+    ) -> SimpleNamespace:
+        self.queries.append((topic.name, one_batch))
+        if topic.name in self.failing:
+            broken = MagicMock(side_effect=PySparkException("broken"))
+            return SimpleNamespace(awaitTermination=broken)
+        read, end = topic.read().get(0, 0), self.ends[topic.name]
+        for number in range(read, min(end, read + 10) if one_batch else end, 10):
+            upto = min(end, number + 10)
+            write(topic, number, {0: upto})
+            self.bronze[load_id] += upto - number
+        return SimpleNamespace(awaitTermination=lambda: None)
+
+    def sql(self, text: str) -> SimpleNamespace:
+        load_id = self.loads._so_far.last_load_id if hasattr(self, "loads") else 0
+        row = {"source": "a.b", "num_rows": self.bronze[load_id], "num_rescued": 0}
+        return SimpleNamespace(collect=lambda: [row] if load_id else [])
+
+    def run(self, *but: tuple[str, str]) -> Load:
+        load = self.loads.run(but)
+        assert load is not None
+        return load
+
+
+def test_a_topics_first_read_is_a_batch_a_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(tmp_path, monkeypatch, "bpm", "gym")
+    cluster.ends = {"bpm": 43, "gym": 7}
+    since = cluster.loads.waits_since(())
+    brought = []
+    while not brought or cluster.loads.goes_on:
+        [source] = cluster.run().sources
+        assert not source.failure
+        brought.append(source.rows)
+        # It still waits since then, as long as it goes on.
+        cluster.now += 60
+        assert cluster.loads.waits_since(()) == (since if len(brought) < 5 else None)
+    assert brought == [17, 10, 10, 10, 3]
+    assert cluster.queries == [
+        *(("bpm", True), ("gym", False)),
+        *(("bpm", True), ("bpm", True), ("bpm", True), ("bpm", False)),
+    ]
+    assert cluster.loads.run() is None
+
+
+def test_a_read_ends_although_more_comes_than_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(tmp_path, monkeypatch, "bpm")
+    cluster.ends = {"bpm": 35}
+    goes_on = []
+    for _ in range(5):
+        cluster.run()
+        goes_on.append(cluster.loads.goes_on)
+        cluster.ends["bpm"] += 20
+    assert goes_on == [True, True, True, False, True]
+
+
+def test_topics_are_read_as_long_as_they_move_whatever_others_of_their_table_lack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(tmp_path, monkeypatch, "bpm", "gym", "workout")
+    cluster.ends = {"bpm": 25, "workout": 1}
+    cluster.failing = {"workout"}
+    told = []
+    failed: set[tuple[str, str]] = set()
+    while load := cluster.loads.run(failed):
+        failed |= load.failed
+        told.append((load.sources[0].rows, bool(failed)))
+        assert load.failures == [
+            "a.b: no topic; topic workout at broker:9092: broken. What waits is kept there; the "
+            "next round tries again."
+        ]
+    assert told == [(10, False), (10, False), (5, False), (0, True)]
+
+
+def test_a_read_that_fails_does_not_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(tmp_path, monkeypatch, "bpm")
+    cluster.ends = {"bpm": 43}
+    cluster.run()
+    assert cluster.loads.goes_on
+    cluster.is_down = True
+    assert cluster.run().failed == {("kafka", "a.b")}
+    assert not cluster.loads.goes_on
+    asked = cluster.asked
+    assert cluster.loads.run({("kafka", "a.b")}) is None
+    assert cluster.loads.waits_since({("kafka", "a.b")}) is None
+    assert cluster.asked == asked
+    cluster.is_down, cluster.failing = False, {"bpm"}
+    assert cluster.run().failed == {("kafka", "a.b")}
+    assert not cluster.loads.goes_on
+    cluster.failing = set()
+    assert [source.rows for source in cluster.run().sources] == [10]
+    assert cluster.loads.goes_on
 
 
 def test_settings_come_from_the_environment_and_a_file(

@@ -38,6 +38,7 @@ class FakeLoads:
         self.unfinished: set[str] = set()
         self.waiting: dict[str, float] = {}
         self.failing: set[str] = set()
+        self.moving: set[str] = set()
         self.engine_fails = False
 
     def __call__(self, *_: object) -> FakeLoads:
@@ -63,7 +64,12 @@ class FakeLoads:
     def _of(self, source: str) -> SourceLoad:
         asked = {name.split()[0] for name in self.taken_in[-1] if name.endswith(source)}
         faults = {name.split()[0] for name in self.failing if name.endswith(source)}
-        return SourceLoad(source, asked=asked, faults=dict.fromkeys(faults, "broken"))
+        return SourceLoad(
+            source,
+            asked=asked,
+            faults=dict.fromkeys(faults, "broken"),
+            moving={name.split()[0] for name in self.moving},
+        )
 
 
 class Loop:
@@ -118,6 +124,18 @@ def test_a_broker_that_fails_is_left_out_longer_and_longer_and_all_else_goes_on(
     loop.ingestion.take_in(0)
     loop.loads.waiting = {"kafka a.b": 4.0}
     assert loop.ingestion.due_since() == 4.0
+
+
+def test_topics_that_move_are_not_left_out_for_one_that_is_missing(loop: Loop) -> None:
+    loop.loads.waiting = {"kafka a.b": 4.0}
+    loop.loads.failing = {"kafka a.b"}
+    loop.loads.moving = {"kafka a.b"}
+    loop.ingestion.take_in(0)
+    loop.ingestion.take_in(0)
+    loop.loads.moving = set()
+    loop.ingestion.take_in(0)
+    loop.ingestion.take_in(0)
+    assert ["kafka a.b" in names for names in loop.loads.taken_in] == [True, True, True, False]
 
 
 def test_a_failure_of_the_engine_is_tried_again_with_what_the_tables_say(loop: Loop) -> None:

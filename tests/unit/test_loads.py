@@ -1,4 +1,4 @@
-"""How ways in share a load: one that fails holds off no other."""
+"""How ways in share a load: one that fails holds off no other, one that goes on leaves it room."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pyspark.errors import PySparkException
 
-from ingestion import loads
+from ingestion import bronze, loads
 from ingestion.declaration import Column, SourceTable
+from ingestion.drift import Drift
 from ingestion.feed import Feed, SourceLoad
 from ingestion.home import Home
-from ingestion.loads import Load, Loads
+from ingestion.loads import Load, Loads, together
 
 TABLES = [
     SourceTable("a", name, f"a_{name}", (Column("x", "string"),), "csv", ("x",), "fail")
@@ -78,6 +80,7 @@ class Topics(Feed):
             taken = min(self.waiting[name], 2)
             self.spark.bronze[name, load_id] += taken
             self.waiting -= Counter({name: taken})
+        self.goes_on = bool(self.waiting)
 
 
 class Engine:
@@ -202,3 +205,82 @@ def test_what_a_crash_left_is_tried_by_all_and_not_finished_by_some(
     }
     ingestion.run()
     assert ingestion.status() == {"a.b": ["finished", 0, None], "a.c": ["finished", 0, None]}
+
+
+def test_a_long_read_leaves_each_load_to_what_has_come_meanwhile(ingestion: Ingestion) -> None:
+    ingestion.topics.waiting["a.b"] = 5
+    brought = []
+    for _ in range(3):
+        load = ingestion.run()
+        brought.append({source.source: source.rows for source in load.sources})
+        ingestion.files.inbox["a.c"] = 1
+        goes_on = ingestion.loads.goes_on
+        assert goes_on == (len(brought) < 3)
+    assert brought == [{"a.b": 2}, {"a.b": 2, "a.c": 1}, {"a.b": 1, "a.c": 1}]
+
+
+def test_loads_are_summed_up_by_source() -> None:
+    drift = Drift(missing=("gym",))
+    first = SourceLoad("a.b", landed=1, rows=3, quarantined=[("f", "empty")])
+    first.fail("kafka", "no broker")
+    second = SourceLoad("a.b", landed=2, rows=4, duplicates=1, faults={"files": "no space"})
+    first.drifts[drift] = second.drifts[drift] = 2
+    load = together([Load(4, [first, SourceLoad("a.c", rows=1)]), Load(5, [second])])
+    assert load.load_id == 5
+    [b, c] = load.sources
+    assert (b.landed, b.rows, b.duplicates, b.quarantined) == (3, 7, 1, [("f", "empty")])
+    assert (b.drifts, b.failure) == (Counter({drift: 4}), "no broker; no space")
+    assert (c.rows, c.failure) == (1, None)
+
+
+class Query:
+    """A query that reports its first batch when it has been looked at so often."""
+
+    def __init__(self, looks: int, fault: str = "", *, ends: bool = False) -> None:
+        self.looks, self.fault, self.ends = looks, fault, ends
+        self.is_stopped = False
+
+    @property
+    def isActive(self) -> bool:  # noqa: N802 - pyspark's
+        self.looks -= 1
+        assert self.looks > -3, "it is waited for for ever"
+        return not self.is_stopped and (self.looks > 0 or not self.ends)
+
+    @property
+    def lastProgress(self) -> dict[str, int] | None:  # noqa: N802 - pyspark's
+        return None if self.ends or self.looks > 0 else {"batchId": 0}
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+    def awaitTermination(self) -> None:  # noqa: N802 - pyspark's
+        assert self.is_stopped
+        if self.fault:
+            raise PySparkException(self.fault)
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    slept: list[float] = []
+    monkeypatch.setattr(bronze.time, "sleep", slept.append)
+    monkeypatch.setattr(bronze.time, "monotonic", lambda: sum(slept))
+    return slept
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_query_is_ended_after_its_first_batch(slept: list[float], *, ends: bool) -> None:
+    query = Query(4, ends=ends)
+    bronze.end(query)  # type: ignore[arg-type]
+    assert query.is_stopped
+    assert len(slept) == 3
+
+
+def test_a_query_is_stopped_when_patience_ends(slept: list[float]) -> None:
+    bronze.end(Query(10**6), patience=1.05)  # type: ignore[arg-type]
+    assert len(slept) == 11
+
+
+def test_what_a_query_failed_of_is_raised(slept: list[float]) -> None:
+    with pytest.raises(PySparkException, match="no broker"):
+        bronze.end(Query(1, "no broker", ends=True))  # type: ignore[arg-type]
+    assert slept == []
