@@ -12,11 +12,11 @@ from pyspark.sql import SparkSession
 
 from ingestion.declaration import SourceTable
 from ingestion.feed import Feed, SoFar
+from ingestion.feeds.postgres.connection import PREFIX
 from ingestion.feeds.postgres.declared import Postgres, pulled_part, read_declared
-from ingestion.feeds.postgres.pulls import PullError, Pulls
+from ingestion.feeds.postgres.pulls import Pulls
 from ingestion.home import Home
 
-_PREFIX = "LAKEHOUSE_POSTGRES_"
 # How often the live loop pulls what has changed.
 _PULL_SECONDS = 5.0
 
@@ -58,40 +58,29 @@ class PulledTables(Feed):
     def setting(cls) -> tuple[str, str] | None:
         """The sources that are pulled."""
         sources = ", ".join(sorted(_connections()))
-        return sources or "no database", f"{_PREFIX}<SOURCE>='host=... dbname=... user=...'"
+        return sources or "no database", f"{PREFIX}<SOURCE>='host=... dbname=... user=...'"
 
     @classmethod
     def standing(cls, home: Home, tables: Sequence[SourceTable]) -> list[dict[str, Any]]:
         """Per table: the last pull, the rows that are held, the last comparison."""
-        return [
-            {
-                "source": pulled.full_name,
-                "pull": pulled.pull_id,
-                "rows": pulled.num_rows,
-                "compared_at": pulled.compared_at,
-                "note": pulled.stopped,
-            }
-            for pulled in Pulls(home, tables, _connections()).describe()
-        ]
+        return Pulls(home, tables, _connections()).describe()
 
     def waits_since(self, but: Collection[str]) -> float | None:
         """Now, when it is time to look; a look that finds nothing opens no load."""
-        is_due = self._is_set and time.monotonic() - self._pulled_at >= _PULL_SECONDS
-        return time.time() if is_due else None
+        is_time = self.goes_on or time.monotonic() - self._pulled_at >= _PULL_SECONDS
+        return time.time() if self._is_set and is_time else None
 
     def news(self, but: Collection[str]) -> dict[str, str | None]:
-        """Pulls; what came waits in the inbox then. What could not be pulled is told."""
+        """Pulls a step; what came waits in the inbox then. What could not be pulled is told."""
         self._pulled_at = time.monotonic()
         folders = {part.full_name: part.folder for part in self.parts(self.tables)}
         faults = self._pulls.pull([folders[name] for name in but if name in folders])
+        self.goes_on = self._pulls.goes_on
         return {name: faults[folder] for name, folder in folders.items() if folder in faults}
 
     def accept(self, source: str) -> list[str]:
         """Lets the next comparison delete what it would."""
-        try:
-            return [self._pulls.accept(source)]
-        except PullError:  # it is none of these, or not stopped
-            return []
+        return self._pulls.accept(source)
 
 
 def _connections() -> dict[str, str]:
@@ -99,7 +88,7 @@ def _connections() -> dict[str, str]:
     file = os.environ.get("LAKEHOUSE_ENV_FILE")
     values = (dotenv_values(file) if file else {}) | dict(os.environ)
     return {
-        name.removeprefix(_PREFIX).lower(): value
+        name.removeprefix(PREFIX).lower(): value
         for name, value in values.items()
-        if name.startswith(_PREFIX) and value
+        if name.startswith(PREFIX) and value
     }

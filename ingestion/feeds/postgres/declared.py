@@ -39,6 +39,11 @@ class Postgres:
     compare_every: timedelta | None = None
     max_deleted_share: Decimal = Decimal("0.2")
 
+    @property
+    def in_database(self) -> str:
+        """The table's name there."""
+        return ".".join(self.table)
+
 
 # What a pulled row tells of itself: its key, the pull and its moment, and `upsert` or `delete`.
 PULLED_COLUMNS = (
