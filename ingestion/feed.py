@@ -109,8 +109,6 @@ class Feed:
 
     # Whether what it finds is delivered into the inbox, so that the files' feed takes it in.
     fills_inbox: ClassVar[bool] = False
-    # Whether more waits of what it has begun: the next load goes on with it.
-    goes_on: bool = False
 
     def __init__(
         self, spark: SparkSession, home: Home, tables: Sequence[SourceTable], so_far: SoFar
@@ -119,6 +117,11 @@ class Feed:
         self.home = home
         self.tables = tables
         self.so_far = so_far
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether more waits of what it has begun: the next load goes on with it."""
+        return False
 
     @property
     def name(self) -> str:

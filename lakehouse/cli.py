@@ -490,12 +490,13 @@ def _take_in(settings: Settings) -> Load | None:
     _tell_strays(settings, tables)
     taken_in: list[Load] = []
     failed: set[tuple[str, str]] = set()
-    while load := loads.run(failed):
-        taken_in.append(load)
-        failed |= load.failed
-        _tell(f"load {load.load_id}", load)
-        if not loads.goes_on:
-            break
+    is_done = False
+    while not is_done:
+        if load := loads.run(failed):  # what goes on need not have brought anything yet
+            taken_in.append(load)
+            failed |= load.failed
+            _tell(f"load {load.load_id}", load)
+        is_done = not loads.goes_on
     if not taken_in:
         output.say("Nothing waits.")
         return None

@@ -341,6 +341,11 @@ class Kafka(Feed):
                 )
         return records
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether a topic is not read to where it ended when that was begun."""
+        return any(topic in self._news for topic in self._left)
+
     def waits_since(self, but: Collection[str]) -> float | None:
         """Since when there are messages; a broker that does not answer is news, too."""
         if not self._broker or all(topic.table.full_name in but for topic in self._topics):
@@ -408,8 +413,7 @@ class Kafka(Feed):
             left = min(before.get(topic, waiting), waiting) - _BATCH_MESSAGES
             if left > 0:
                 self._left[topic] = left
-        self.goes_on = bool(self._left)
-        if not self.goes_on:
+        if not self._left:
             self._waits_since = None
 
     def accept(self, source: str) -> list[str]:

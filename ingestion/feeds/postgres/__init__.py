@@ -65,6 +65,11 @@ class PulledTables(Feed):
         """Per table: the last pull, the rows that are held, the last comparison."""
         return Pulls(home, tables, _connections()).describe()
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether a pull is under way."""
+        return self._pulls.goes_on
+
     def waits_since(self, but: Collection[str]) -> float | None:
         """Now, when it is time to look; a look that finds nothing opens no load."""
         is_time = self.goes_on or time.monotonic() - self._pulled_at >= _PULL_SECONDS
@@ -75,7 +80,6 @@ class PulledTables(Feed):
         self._pulled_at = time.monotonic()
         folders = {part.full_name: part.folder for part in self.parts(self.tables)}
         faults = self._pulls.pull([folders[name] for name in but if name in folders])
-        self.goes_on = self._pulls.goes_on
         return {name: faults[folder] for name, folder in folders.items() if folder in faults}
 
     def accept(self, source: str) -> list[str]:
