@@ -31,6 +31,8 @@ from tests.support.lakehouse import Lakehouse
 from tests.support.postgres import running_server
 
 CORPUS = Path(__file__).with_name("corpus")
+# Plays a scenario; returns what is wrong in the end, a line each.
+Differences = Callable[[Scenario], list[str]]
 
 
 def say(line: str) -> None:
@@ -110,9 +112,7 @@ def kind_of(found: list[str]) -> str:
     return found[0].split(":")[0] if found else ""
 
 
-def smaller_that_fails_alike(
-    differences: Callable[[Scenario], list[str]], scenario: Scenario, kind: str
-) -> Scenario:
+def smaller_that_fails_alike(differences: Differences, scenario: Scenario, kind: str) -> Scenario:
     return shrink(scenario, lambda one: kind_of(differences(one)) == kind)
 
 
@@ -123,13 +123,8 @@ def kept_as(scenario: Scenario) -> Path:
     return next(path for path in chain([first], more) if not path.exists())
 
 
-def play(differences: Callable[[Scenario], list[str]], scenarios: Iterable[Scenario]) -> bool:
-    """Plays scenarios up to one that fails; says whether all were right.
-
-    Args:
-        differences: Plays one; returns what is wrong in the end, a line each.
-        scenarios: The scenarios.
-    """
+def play(differences: Differences, scenarios: Iterable[Scenario]) -> bool:
+    """Plays scenarios up to one that fails; says whether all were right."""
     played = 0
     for scenario in scenarios:
         began = time.monotonic()
