@@ -10,6 +10,7 @@ import pytest
 from lakehouse.settings import Settings
 from tests.support.kafka import Broker
 from tests.support.lakehouse import Lakehouse, home_of_its_own
+from tests.support.postgres import Server, running_server
 from tests.support.set_1 import SET_1
 
 
@@ -53,6 +54,13 @@ def kafka(broker_process: Broker) -> Iterator[Broker]:
     """The broker with all declared topics, empty; no other module's tests know of it."""
     with broker_process.known():
         yield broker_process
+
+
+@pytest.fixture
+def postgres() -> Iterator[Server]:
+    """A database without rows, which the lakehouse pulls from."""
+    with running_server() as server, server.known():
+        yield server
 
 
 @pytest.fixture(scope="module")

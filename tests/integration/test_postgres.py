@@ -7,6 +7,7 @@ import itertools
 import logging
 import multiprocessing
 import os
+import random
 import resource
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 from unittest import mock
@@ -44,6 +46,8 @@ from ingestion.feeds.postgres.declared import Postgres, pulled_part
 from ingestion.feeds.postgres.pulls import Pulls
 from ingestion.home import Home
 from lakehouse.settings import PROJECT
+from tests.simulation.database import Database
+from tests.support.domains import DOMAINS, File
 from tests.support.postgres import Server, running_server
 
 DECLARED = read_declarations(PROJECT / "models")
@@ -1531,3 +1535,44 @@ def test_whatever_happens(server: Server) -> None:
             suppress_health_check=[HealthCheck.too_slow],
         ),
     )
+
+
+def test_the_simulation_writes_down_what_pulls_bring(
+    home: Home, server: Server, database: psycopg.Connection[Any]
+) -> None:
+    """Also where tables stop and go on."""
+    wearables, dice = DOMAINS["wearables"], random.Random(1)
+    changes = wearables.changes(1, {"minutes": 60, "users": 5})
+    told = Database(server, wearables.pulled)
+    feed = pulls(home, server, VISITS, REGISTRATIONS)
+    happened: set[str] = set()
+    files: list[File] = []
+    for _ in range(40):
+        told.change(dice.choice(changes))
+        if dice.random() < 0.3:
+            happened.update(feed.accept(table).split()[1] for table in told.accept())
+        files += told.see(home.checkpoints)
+        happened.update("stopped" for _ in feed.pull())
+    for table in (VISITS, REGISTRATIONS):
+        expected = [
+            row
+            for file in files
+            if file.full_name.startswith(table.full_name)
+            for row in pq.read_table(BytesIO(file.content)).to_pylist()
+        ]
+        assert as_seen(pulled_rows(home, table)) == as_seen(expected)
+        happened.update(row["_op"] for row in expected)
+    assert happened == {"accepted,", "stopped", "upsert", "delete"}
+
+
+def as_seen(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pulled rows in order, without their moment, and with their times as numbers."""
+    times = ("registration_timestamp", "login", "logout")
+    return [
+        {
+            name: Decimal(value) if value and name in times else value
+            for name, value in row.items()
+            if name != "_pulled_at"
+        }
+        for row in sorted(rows, key=lambda row: (row["_pull_id"], row["_pull_key"]))
+    ]

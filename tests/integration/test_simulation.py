@@ -16,6 +16,7 @@ from tests.simulation.scenario import Scenario, Step
 from tests.support.domains import DOMAINS
 from tests.support.kafka import Broker
 from tests.support.lakehouse import Lakehouse
+from tests.support.postgres import Server
 
 pytestmark = pytest.mark.deep
 
@@ -33,9 +34,9 @@ def test_everything_that_may_happen_does() -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: f"{one.domain}-{one.seed}")
 def test_a_scenario_ends_as_plain_python_says(
-    lakehouse: Lakehouse, kafka: Broker, scenario: Scenario
+    lakehouse: Lakehouse, kafka: Broker, postgres: Server, scenario: Scenario
 ) -> None:
-    found = Play(lakehouse, scenario, print, kafka).differences()
+    found = Play(lakehouse, scenario, print, kafka, postgres).differences()
     how = f"--domain {scenario.domain} --seed {scenario.seed} --scenarios 1, or --replay its file"
     assert not found, f"make it smaller: python -m tests.simulation {how}"
 

@@ -14,42 +14,19 @@ import pytest
 
 from generators.kafka import Message
 from ingestion.feeds.postgres import pulls
-from lakehouse.settings import PROJECT
 from tests.support.domains import DOMAINS, File
 from tests.support.kafka import Broker
 from tests.support.lakehouse import Lakehouse, run, wait_until
-from tests.support.postgres import Server, running_server
+from tests.support.postgres import Server
 from tests.support.set_1 import SET_1, SET_1_FILES
 
 # Who was in gym 1 for 75 minutes.
 MAC = "57:24:ac:8c:75:ea"
-TABLES = """
-create table registrations (
-    id bigserial primary key, user_id bigint, device_id bigint, mac_address macaddr,
-    registered_at timestamptz, updated_at timestamptz default now()
-);
-create table gym_visits (
-    id bigserial primary key, mac_address macaddr, gym int, login timestamptz,
-    logout timestamptz, updated_at timestamptz default now()
-);
-"""
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A database without rows, which the lakehouse pulls from."""
-    with running_server() as server:
-        with server.connect() as database:
-            database.execute(TABLES)
-            database.execute((PROJECT / "deploy" / "postgres" / "reader.sql").read_text())
-            database.execute("alter role lakehouse_reader password 'reads'")
-        monkeypatch.setenv("LAKEHOUSE_POSTGRES_SBIT", f"{server.reader} password=reads")
-        yield server
-
-
-def insert(server: Server, table: str, rows: list[dict[str, str]]) -> None:
+def insert(postgres: Server, table: str, rows: list[dict[str, str]]) -> None:
     times = {"registration_timestamp": "registered_at", "login": "login", "logout": "logout"}
-    with server.connect() as database:
+    with postgres.connect() as database:
         for row in rows:
             names = [times.get(name, name) for name in row]
             values = ["to_timestamp(%s)" if name in times else "%s" for name in row]
@@ -91,10 +68,10 @@ def is_as_by_file(gold: dict[str, list[dict[str, Any]]]) -> bool:
 
 
 def test_by_broker_and_database_gold_is_the_same(
-    lakehouse: Lakehouse, kafka: Broker, server: Server, monkeypatch: pytest.MonkeyPatch
+    lakehouse: Lakehouse, kafka: Broker, postgres: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    insert(server, "registrations", rows_of("1-registered_users_1.csv"))
-    insert(server, "gym_visits", rows_of("5-gym_logins_1.csv"))
+    insert(postgres, "registrations", rows_of("1-registered_users_1.csv"))
+    insert(postgres, "gym_visits", rows_of("5-gym_logins_1.csv"))
     kafka.send_messages(messages())
     told = run(lakehouse, "run", "--once")
     assert "load 1: sbit.kafka_multiplex: files 0, rows 253824" in told.stderr
@@ -108,7 +85,7 @@ def test_by_broker_and_database_gold_is_the_same(
     assert "253801" in status  # the end of the topic bpm
     # An hour later all rows are compared: what is gone is as if it had never been, up to a point.
     monkeypatch.setattr(pulls, "_now", lambda: datetime.now(UTC) + timedelta(hours=1))
-    with server.connect() as database:
+    with postgres.connect() as database:
         database.execute("delete from gym_visits where gym = 1 and mac_address = %s", [MAC])
         database.execute(
             "update gym_visits set logout = logout + interval '10 minutes', updated_at = now() "
@@ -123,7 +100,7 @@ def test_by_broker_and_database_gold_is_the_same(
     assert (3, "36:1f:d9:d3:e8:0d", "145.00") in minutes(
         lakehouse.gold("gold_build")["gym_summary"]
     )
-    with server.connect() as database:
+    with postgres.connect() as database:
         database.execute("delete from gym_visits")
     monkeypatch.setattr(pulls, "_now", lambda: datetime.now(UTC) + timedelta(hours=2))
     stopped = lakehouse.ingest()
@@ -137,24 +114,24 @@ def minutes(rows: list[dict[str, object]]) -> set[tuple[object, ...]]:
 
 @pytest.mark.deep
 def test_live_with_servers_that_stop_and_are_killed_gold_is_the_same(
-    lakehouse: Lakehouse, kafka: Broker, server: Server
+    lakehouse: Lakehouse, kafka: Broker, postgres: Server
 ) -> None:
     lakehouse.empty()
     visits = rows_of("5-gym_logins_1.csv")
     told = list(messages())
     with lakehouse.live():
-        insert(server, "gym_visits", visits[:3])
+        insert(postgres, "gym_visits", visits[:3])
         kafka.send_messages(told[:100_000])
         kafka.kill()
-        insert(server, "gym_visits", visits[3:])
+        insert(postgres, "gym_visits", visits[3:])
         kafka.start()
-        server.stop()
+        postgres.stop()
         kafka.send_messages(told[100_000:200_000])
-        server.start()
-        insert(server, "registrations", rows_of("1-registered_users_1.csv"))
-        with server.connect() as database:
+        postgres.start()
+        insert(postgres, "registrations", rows_of("1-registered_users_1.csv"))
+        with postgres.connect() as database:
             database.execute("update gym_visits set updated_at = now()")
-        server.restart()
+        postgres.restart()
         kafka.stop()
         kafka.start()
         kafka.send_messages(told[200_000:])

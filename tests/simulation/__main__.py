@@ -12,21 +12,27 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain, count
 from pathlib import Path
+
+import pytest
 
 from lakehouse import engine
 from lakehouse.cli import told
 from lakehouse.engine import local
+from lakehouse.errors import LakehouseError
 from lakehouse.settings import load_settings
 from tests.simulation.runner import CHECKS, Play, check, draw
 from tests.simulation.scenario import Scenario, shrink
 from tests.support.domains import DOMAINS
 from tests.support.kafka import Broker
 from tests.support.lakehouse import Lakehouse
+from tests.support.postgres import running_server
 
 CORPUS = Path(__file__).with_name("corpus")
+# Plays a scenario; returns what is wrong in the end, a line each.
+Differences = Callable[[Scenario], list[str]]
 
 
 def say(line: str) -> None:
@@ -65,8 +71,15 @@ def main() -> int:
     try:
         broker.start()
         local.start(lakehouse.settings)  # what keeps it from starting is no failure of a scenario
-        with broker.known():
-            keeps_home = not play(lakehouse, scenarios, broker)
+        with broker.known(), running_server() as server, server.known():
+
+            def differences(scenario: Scenario) -> list[str]:
+                return Play(lakehouse, scenario, say, broker, server).differences()
+
+            keeps_home = not play(differences, scenarios)
+    except pytest.skip.Exception as missing:
+        keeps_home = False
+        raise LakehouseError(str(missing)) from None
     except (KeyboardInterrupt, SystemExit):
         keeps_home = False
         raise
@@ -99,12 +112,8 @@ def kind_of(found: list[str]) -> str:
     return found[0].split(":")[0] if found else ""
 
 
-def smaller_that_fails_alike(
-    lakehouse: Lakehouse, broker: Broker, scenario: Scenario, kind: str
-) -> Scenario:
-    return shrink(
-        scenario, lambda one: kind_of(Play(lakehouse, one, say, broker).differences()) == kind
-    )
+def smaller_that_fails_alike(differences: Differences, scenario: Scenario, kind: str) -> Scenario:
+    return shrink(scenario, lambda one: kind_of(differences(one)) == kind)
 
 
 def kept_as(scenario: Scenario) -> Path:
@@ -114,18 +123,18 @@ def kept_as(scenario: Scenario) -> Path:
     return next(path for path in chain([first], more) if not path.exists())
 
 
-def play(lakehouse: Lakehouse, scenarios: Iterable[Scenario], broker: Broker) -> bool:
+def play(differences: Differences, scenarios: Iterable[Scenario]) -> bool:
     """Plays scenarios up to one that fails; says whether all were right."""
     played = 0
     for scenario in scenarios:
         began = time.monotonic()
         say(f"{scenario.domain}, seed {scenario.seed}: {scenario.story}")
-        if found := Play(lakehouse, scenario, say, broker).differences():
+        if found := differences(scenario):
             say("\n".join(found))
             kept = kept_as(scenario)
             kept.write_text(scenario.to_json())
             say(f"It fails; kept as {kept}. Making it smaller ...")
-            smallest = smaller_that_fails_alike(lakehouse, broker, scenario, kind_of(found))
+            smallest = smaller_that_fails_alike(differences, scenario, kind_of(found))
             kept.write_text(smallest.to_json())
             say(f"Seed {scenario.seed} fails in {len(smallest.steps)} steps: {kept}")
             return False

@@ -23,10 +23,12 @@ from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT
 from tests.simulation import scenario as of
+from tests.simulation.database import Database
 from tests.simulation.scenario import Scenario, Step, draw_steps
-from tests.support.domains import DOMAINS, selected
+from tests.support.domains import DOMAINS, File, selected
 from tests.support.kafka import Broker
 from tests.support.lakehouse import Lakehouse, wait_until
+from tests.support.postgres import Server
 
 CHECKS = (
     "after each step what readers see = oracle of the published load, and live views = oracle of "
@@ -51,7 +53,8 @@ def draw(seed: int, domain: str) -> Scenario:
     dice = random.Random(f"{domain} {seed}")
     story = DOMAINS[domain].draw_story(dice)
     files = DOMAINS[domain].files(seed, story)
-    return Scenario(domain, seed, story, draw_steps(dice, len(files), models_of(domain)))
+    changes = DOMAINS[domain].changes(seed, story)
+    return Scenario(domain, seed, story, draw_steps(dice, len(files), models_of(domain), changes))
 
 
 def check(scenario: Scenario) -> None:
@@ -84,6 +87,7 @@ class Play:
         scenario: The scenario.
         say: Told each step, and when it began.
         broker: Where some of the files are sent as messages; None: all come as files.
+        server: The database that is pulled from; None: there is none.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Play:
         scenario: Scenario,
         say: Callable[[str], None],
         broker: Broker | None = None,
+        server: Server | None = None,
     ) -> None:
         self._lakehouse = lakehouse
         self._scenario = scenario
@@ -103,6 +108,9 @@ class Play:
         self._broker = broker
         # What says the files that are sent, by their numbers.
         self._messages = self._draw_messages() if broker else {}
+        self._database = Database(server, self._domain.pulled) if server else None
+        # What pulls have seen.
+        self._pulled: list[File] = []
         self._is_built = False
         # The load that readers see, and what plain Python makes of all up to it.
         self._published: tuple[int, dict[str, Any]] | None = None
@@ -116,7 +124,7 @@ class Play:
             if found := self.steps():
                 return found
             self._say("the checks")
-            self._lakehouse.ingest()
+            self._ingest()
             self.build()
             found = self.from_oracle() + self._from_live()
             self._take_back_built()
@@ -168,6 +176,8 @@ class Play:
         self._lakehouse.empty()
         if self._broker:
             self._broker.empty()
+        if self._database:
+            self._database.empty()
         are_aligned = True
         for step in self._scenario.steps:
             self._say(str(step))
@@ -187,8 +197,10 @@ class Play:
             case of.DELIVER | of.AGAIN:
                 for number in step.files:
                     self._deliver(number, is_again=step.do == of.AGAIN)
+            case of.CHANGE | of.ACCEPT:
+                self._do_to_database(step)
             case of.INGEST:
-                lakehouse.ingest()
+                self._ingest()
             case of.KILL_BUILD | of.KILL_ENGINE:
                 self._kill(step)
             case of.LOSE_COMMIT:
@@ -201,6 +213,22 @@ class Play:
                 self._maintain()
             case _:
                 self._do_to_what_is_built(step)
+
+    def _do_to_database(self, step: Step) -> None:
+        assert self._database, "there is no database"
+        self._database.change(step.changes)
+        for table in self._database.accept() if step.do == of.ACCEPT else ():
+            self._say(f"which lets go {table}")
+            self._lakehouse.accept(table)
+
+    def _ingest(self) -> None:
+        self._see()
+        self._lakehouse.ingest()
+
+    def _see(self) -> None:
+        """Writes down what the pull sees that comes next."""
+        if self._database:
+            self._pulled += self._database.see(self._lakehouse.settings.paths.checkpoints)
 
     def _do_to_what_is_built(self, step: Step) -> None:
         match step.do:
@@ -242,6 +270,7 @@ class Play:
             self._say("which came when the build had ended")
 
     def _live(self, step: Step) -> None:
+        self._see()
         with self._lakehouse.live():
             for number in step.files:
                 self._messages.pop(number, None)  # a round may begin between two messages
@@ -257,7 +286,7 @@ class Play:
             if event.info.name == "LogStartLine" and numbers:
                 while numbers:
                     self._deliver(numbers.pop(), is_again=False)
-                self._lakehouse.ingest()
+                self._ingest()
                 self._seen_inside = [f"inside it, {line}" for line in self._from_live()]
 
         Dbt(self._lakehouse.settings, hear)(*BUILD_UNTESTED, *selected(self._scenario.domain))
@@ -332,7 +361,7 @@ class Play:
     def from_oracle(self) -> list[str]:
         """In what the marts and the accounts differ from plain Python, a line each."""
         come = [self._files[number] for number in sorted(self._scenario.delivered())]
-        expected = self._domain.answers(come)
+        expected = self._domain.answers([*come, *self._pulled])
         for number in self._messages.keys() & self._scenario.delivered():
             counts, file = expected["table_counts"], self._files[number]
             table, _ = self._domain.messages[file.table]
@@ -397,13 +426,14 @@ class Play:
     def _answers(self, names: set[str]) -> dict[str, Any]:
         """What plain Python makes of the files that came under these names."""
         names = {re.sub(r"again-\d+-(?=[^/]*$)", "", name) for name in names}
+        files = [*self._files, *self._pulled]
         numbers = frozenset(
             number
-            for number, file in enumerate(self._files)
+            for number, file in enumerate(files)
             if file.full_name in names and not file.is_refused
         )
         if numbers not in self._told:
-            self._told[numbers] = self._domain.answers(self._files[n] for n in sorted(numbers))
+            self._told[numbers] = self._domain.answers(files[n] for n in sorted(numbers))
         return self._told[numbers]
 
     @staticmethod

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 # What a step does. `deliver`, `deliver again` and `live` are of files, `build part` and `refresh`
-# of models; `kill build` and `kill engine` come some seconds after a build has begun, and `live`,
-# the live loop, is killed some seconds after the files have landed; the files of `load in a build`
-# come and are taken in when its first node begins.
+# of models, `change the database` is of statements; `kill build` and `kill engine` come some
+# seconds after a build has begun, and `live`, the live loop, is killed some seconds after the files
+# have landed; the files of `load in a build` come and are taken in when its first node begins;
+# `accept` lets go what has stopped the pulls of a table.
 DELIVER, AGAIN, INGEST = "deliver", "deliver again", "ingest"
 BUILD, BUILD_PART, FAILING_BUILD, REFRESH = "build", "build part", "failing build", "refresh"
 KILL_BUILD, KILL_ENGINE, LOSE_COMMIT = "kill build", "kill engine", "lose commit"
 LIVE, MAINTAIN, TEST, LOAD_INSIDE = "live", "maintain", "test", "load in a build"
+CHANGE, ACCEPT = "change the database", "accept"
 KINDS = frozenset(
     {DELIVER, AGAIN, INGEST, BUILD, BUILD_PART, FAILING_BUILD, REFRESH}
-    | {KILL_BUILD, KILL_ENGINE, LOSE_COMMIT, LIVE, MAINTAIN, TEST, LOAD_INSIDE}
+    | {KILL_BUILD, KILL_ENGINE, LOSE_COMMIT, LIVE, MAINTAIN, TEST, LOAD_INSIDE, CHANGE, ACCEPT}
 )
 
 _MOST_BATCHES = 5
@@ -50,15 +52,18 @@ class Step:
         files: The files of it, numbers in the order of the story.
         models: The models of it.
         seconds: When the kill comes.
+        changes: The SQL statements of it.
     """
 
     do: str
     files: tuple[int, ...] = ()
     models: tuple[str, ...] = ()
     seconds: float = 0
+    changes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         details = [f"{len(self.files)} files"] if self.files else list(self.models)
+        details += [f"by {len(self.changes)} statements"] if self.changes else []
         details += [f"after {self.seconds:g} s"] if self.seconds else []
         return " ".join([self.do, *details])
 
@@ -92,8 +97,8 @@ class Scenario:
         try:
             told = json.loads(text)
             steps = tuple(
-                Step(**step | {key: tuple(step[key]) for key in ("files", "models")})
-                for step in told["steps"]
+                Step(**step | {key: tuple(step[key]) for key in ("files", "models", "changes")})
+                for step in ({"changes": ()} | step for step in told["steps"])  # as of old
             )
             return Scenario(str(told["domain"]), int(told["seed"]), dict(told["story"]), steps)
         except (KeyError, TypeError) as error:
@@ -104,13 +109,19 @@ class Scenario:
         return {file for step in self.steps for file in step.files}
 
 
-def draw_steps(dice: random.Random, num_files: int, models: tuple[str, ...]) -> tuple[Step, ...]:
+def draw_steps(
+    dice: random.Random,
+    num_files: int,
+    models: tuple[str, ...],
+    changes: Sequence[tuple[str, ...]] = (),
+) -> tuple[Step, ...]:
     """Every file in one of some batches, in any order, and what may happen after each batch.
 
     Args:
         dice: Where the randomness comes from.
         num_files: How many files the story has.
         models: The incremental models of the domain.
+        changes: What may happen to its database; nothing where it has none.
     """
     order = dice.sample(range(num_files), num_files)
     cuts = sorted(dice.sample(range(num_files + 1), min(num_files, dice.randint(1, _MOST_BATCHES))))
@@ -119,6 +130,10 @@ def draw_steps(dice: random.Random, num_files: int, models: tuple[str, ...]) -> 
     for first, last in zip([0, *cuts], [*cuts, num_files], strict=True):
         batch = tuple(sorted(order[first:last]))
         come += batch
+        if changes and dice.random() < 0.8:
+            steps.append(Step(CHANGE, changes=dice.choice(changes)))
+        if changes and dice.random() < 0.5:
+            steps.append(Step(ACCEPT))
         [way] = dice.choices(list(_WAYS), list(_WAYS.values()))
         if way == LIVE and batch:
             steps.append(Step(LIVE, files=batch, seconds=round(dice.uniform(0, 10), 1)))
@@ -145,7 +160,7 @@ def draw_steps(dice: random.Random, num_files: int, models: tuple[str, ...]) -> 
 
 
 def smaller(scenario: Scenario) -> Iterator[Scenario]:
-    """Scenarios that leave something out: half of the steps, a step, half of a step's files."""
+    """Scenarios that leave out half of the steps, a step, half of a step's files or changes."""
     steps = scenario.steps
     size = len(steps) // 2
     while size:
@@ -153,10 +168,12 @@ def smaller(scenario: Scenario) -> Iterator[Scenario]:
             yield replace(scenario, steps=steps[:begin] + steps[begin + size :])
         size //= 2
     for number, step in enumerate(steps):
-        half = len(step.files) // 2
-        for files in (step.files[:half], step.files[half:]) if half else ():
-            fewer = replace(step, files=files)
-            yield replace(scenario, steps=(*steps[:number], fewer, *steps[number + 1 :]))
+        for name in ("files", "changes"):
+            all_of_it = getattr(step, name)
+            half = len(all_of_it) // 2
+            for some in (all_of_it[:half], all_of_it[half:]) if half else ():
+                fewer = replace(step, **{name: some})
+                yield replace(scenario, steps=(*steps[:number], fewer, *steps[number + 1 :]))
 
 
 def shrink(scenario: Scenario, fails: Callable[[Scenario], bool], most_runs: int = 50) -> Scenario:

@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -32,10 +32,15 @@ NUMBERS = (
 # Stories are of March 2026 and their clocks less than an hour or decades ahead: any moment between
 # them will do.
 _INGESTED_AT = datetime(2027, 1, 1, tzinfo=UTC)
+# Where the database has the times that files tell in epoch seconds.
+_TIMES = {"registration_timestamp": "registered_at", "login": "login", "logout": "logout"}
 
 
 class File(NamedTuple):
-    """A file of a story: where it is delivered, and whether the gate must refuse it."""
+    """A file of a story: where it is delivered, and whether the gate must refuse it.
+
+    What a pull sees is a file of `<table>.pulled`.
+    """
 
     table: str
     name: str
@@ -45,7 +50,7 @@ class File(NamedTuple):
     @property
     def full_name(self) -> str:
         """As `audit.files` has it, after its source."""
-        return f"{self.table}/{self.name}"
+        return f"{self.table.removesuffix('.pulled')}/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ class Domain:
             file says as messages; nothing where one cannot say all of it.
         answers: What plain Python makes of those files that the gate lets in: the marts' and the
             live views' rows, and `entity_counts` and `table_counts`.
+        pulled: Of tables that may be pulled from a database, too, the query of what a pull sees.
+        changes: By seed and arguments, what may happen to this database, each some statements.
     """
 
     marts: tuple[str, ...]
@@ -77,6 +84,8 @@ class Domain:
     files: Callable[[int, dict[str, Any]], list[File]]
     messages: Mapping[str, tuple[str, Callable[[File], list[Message]]]]
     answers: Callable[[Iterable[File]], dict[str, Any]]
+    pulled: Mapping[str, str] = field(default_factory=dict)
+    changes: Callable[[int, dict[str, Any]], list[tuple[str, ...]]] = lambda _seed, _story: []
 
 
 def _dirt(dice: random.Random) -> dict[str, float]:
@@ -108,9 +117,7 @@ def _wearables_files(seed: int, story: dict[str, Any]) -> list[File]:
     told = {name: value for name, value in story.items() if name not in ("skewed", "twisted")}
     generated = wearables.generate(seed, **told)
     files = list(_files(generated))
-    clean = wearables.generate(seed, minutes=story["minutes"], users=story["users"])
-    contents = {table: list(named.items()) for table, named in clean.files.items()}
-    delivered = of_wearables.read_contents(contents)
+    delivered = _clean(seed, story)
     messages = [json.loads(line) for line in delivered.messages]
     dice = random.Random(seed)
     # Older scenarios know the files by their number, so what is new comes last.
@@ -123,6 +130,55 @@ def _wearables_files(seed: int, story: dict[str, Any]) -> list[File]:
         if content := "\n".join(more).encode():
             files.append(File(KAFKA_MULTIPLEX, f"{name}.json", content, False))
     return files
+
+
+def _clean(seed: int, story: dict[str, Any]) -> of_wearables.Deliveries:
+    """What the files say when all goes well."""
+    clean = wearables.generate(seed, minutes=story["minutes"], users=story["users"])
+    contents = {table: list(named.items()) for table, named in clean.files.items()}
+    return of_wearables.read_contents(contents)
+
+
+def _wearables_changes(seed: int, story: dict[str, Any]) -> list[tuple[str, ...]]:
+    dice, delivered = random.Random(seed), _clean(seed, story)
+    tables = {
+        "registrations": [row for row in delivered.registrations if isinstance(row, dict)],
+        "gym_visits": [row for row in delivered.gym_logins if isinstance(row, dict)],
+    }
+    return [
+        (f"delete from {dice.choice(list(tables))}",)
+        if dice.random() < 0.15
+        else tuple(
+            _change(table, tables[table], dice)
+            for table in dice.choices(list(tables), k=dice.randint(1, 25))
+        )
+        for _ in range(10)
+    ]
+
+
+def _change(table: str, rows: list[dict[str, str]], dice: random.Random) -> str:
+    """A row comes or becomes another, whether its change column tells or not; or it goes.
+
+    There are so few that they change again, and back.
+    """
+    key = dice.randint(1, 6)
+    if dice.random() < 0.25:
+        return f"delete from {table} where id = {key}"
+    row = dict(rows[key % len(rows)])
+    if dice.random() < 0.5:  # something is another row's, or missing
+        name = dice.choice(list(row))
+        row[name] = dice.choice([dice.choice(rows)[name], dice.choice(rows)[name], ""])
+    values = {
+        _TIMES.get(name, name): f"to_timestamp({text})" if name in _TIMES else f"'{text}'"
+        for name, text in row.items()
+        if text
+    }
+    updates = [f"{name} = excluded.{name}" for name in (_TIMES.get(name, name) for name in row)]
+    updates += ["updated_at = now()"] if dice.random() < 0.7 else []
+    return (
+        f"insert into {table} (id, {', '.join(values)}) values ({key}, "
+        f"{', '.join(values.values())}) on conflict (id) do update set {', '.join(updates)}"
+    )
 
 
 def _of_topic(messages: list[dict[str, Any]], topic: str) -> list[dict[str, Any]]:
@@ -339,11 +395,21 @@ DOMAINS = {
         },
         rejects=("silver.int_file_rejects", "silver.int_message_rejects"),
         middle="silver.int_workouts_measured",
-        seeds=(1,),
+        seeds=(38,),
         draw_story=_wearables_story,
         files=_wearables_files,
         messages={KAFKA_MULTIPLEX: (KAFKA_MULTIPLEX, _wearables_messages)},
         answers=_wearables_answers,
+        pulled={
+            "sbit.registered_users": "select id::text as _pull_key, user_id::text, "
+            "device_id::text, mac_address::text, "
+            "extract(epoch from registered_at)::text as registration_timestamp "
+            "from registrations order by id",
+            "sbit.gym_logins": "select id::text as _pull_key, mac_address::text, gym::text, "
+            "extract(epoch from login)::text as login, extract(epoch from logout)::text as logout "
+            "from gym_visits order by id",
+        },
+        changes=_wearables_changes,
     ),
     "network": Domain(
         marts=(

@@ -16,6 +16,19 @@ from typing import Any
 import psycopg
 import pytest
 
+from lakehouse.settings import PROJECT
+
+ADDRESS = "LAKEHOUSE_POSTGRES_SBIT"
+_TABLES = """
+create table registrations (
+    id bigserial primary key, user_id bigint, device_id bigint, mac_address macaddr,
+    registered_at timestamptz, updated_at timestamptz default now()
+);
+create table gym_visits (
+    id bigserial primary key, mac_address macaddr, gym int, login timestamptz,
+    logout timestamptz, updated_at timestamptz default now()
+);
+"""
 _PACKAGE = "postgresql"
 _FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
 # Where the server keeps nothing but what a test does, it need not be safe from a loss of power.
@@ -79,6 +92,19 @@ class Server:
             yield
         finally:
             os.kill(postmaster, signal.SIGCONT)
+
+    @contextmanager
+    def known(self) -> Iterator[None]:
+        """The tables of `sbit` that are pulled are there, empty, and the lakehouse knows of it."""
+        with self.connect() as database:
+            database.execute(_TABLES)
+            database.execute((PROJECT / "deploy" / "postgres" / "reader.sql").read_text())
+            database.execute("alter role lakehouse_reader password 'reads'")
+        os.environ[ADDRESS] = f"{self.reader} password=reads"
+        try:
+            yield
+        finally:
+            del os.environ[ADDRESS]
 
     def connect(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.owner, autocommit=True)

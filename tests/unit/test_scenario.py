@@ -20,11 +20,12 @@ from tests.simulation.scenario import Scenario, Step, draw_steps, shrink
 from tests.support.domains import DOMAINS
 
 MODELS = ("a", "b", "c")
+CHANGES = [("delete from a",), ("insert into a values (1)", "update a set b = 2")]
 
 
 @given(st.integers(), st.integers(1, 60))
 def test_every_file_comes_once_and_repeats_come_later(seed: int, num_files: int) -> None:
-    steps = draw_steps(random.Random(seed), num_files, MODELS)
+    steps = draw_steps(random.Random(seed), num_files, MODELS, CHANGES)
     come: list[int] = []
     for step in steps:
         if step.do in (of.DELIVER, of.LIVE, of.LOAD_INSIDE):
@@ -37,12 +38,12 @@ def test_every_file_comes_once_and_repeats_come_later(seed: int, num_files: int)
         for number, step in enumerate(steps)
         if step.do in (of.INGEST, of.LIVE, of.LOAD_INSIDE)
     )
-    assert not any(step.files for step in steps[last_ingest + 1 :])
+    assert not any(step.files or step.changes for step in steps[last_ingest + 1 :])
 
 
 @given(st.integers(), st.integers(1, 60))
 def test_a_file_holds_a_scenario(seed: int, num_files: int) -> None:
-    steps = draw_steps(random.Random(seed), num_files, MODELS)
+    steps = draw_steps(random.Random(seed), num_files, MODELS, CHANGES)
     scenario = Scenario("network", seed, {"minutes": 5}, steps)
     assert Scenario.from_json(scenario.to_json()) == scenario
 
@@ -171,12 +172,18 @@ def test_what_does_not_matter_is_left_out() -> None:
         Step(of.DELIVER, files=tuple(range(10, 20))),
         Step(of.INGEST),
         Step(of.REFRESH, models=("a",)),
+        Step(of.CHANGE, changes=("a", "b", "c")),
         Step(of.DELIVER, files=tuple(range(20, 30))),
     )
 
     def fails(scenario: Scenario) -> bool:
         kinds = [step.do for step in scenario.steps]
-        return of.REFRESH in kinds and 13 in scenario.delivered()
+        is_changed = any("b" in step.changes for step in scenario.steps)
+        return of.REFRESH in kinds and 13 in scenario.delivered() and is_changed
 
     smallest = shrink(Scenario("network", 1, {}, steps), fails)
-    assert smallest.steps == (Step(of.DELIVER, files=(13,)), Step(of.REFRESH, models=("a",)))
+    assert smallest.steps == (
+        Step(of.DELIVER, files=(13,)),
+        Step(of.REFRESH, models=("a",)),
+        Step(of.CHANGE, changes=("b",)),
+    )
