@@ -1538,21 +1538,22 @@ def test_whatever_happens(server: Server) -> None:
 
 
 def test_the_simulation_writes_down_what_pulls_bring(
-    home: Home, server: Server, database: psycopg.Connection[Any]
+    world: World,
 ) -> None:
     """Also where tables stop and go on."""
     wearables, dice = DOMAINS["wearables"], random.Random(1)
     changes = wearables.changes(1, {"minutes": 60, "users": 5})
-    told = Database(server, wearables.pulled)
-    feed = pulls(home, server, VISITS, REGISTRATIONS)
+    told = Database(world.server, wearables.pulled)
+    feed = world.feed(VISITS, REGISTRATIONS)
     happened: set[str] = set()
     files: list[File] = []
     for _ in range(40):
         told.change(dice.choice(changes))
         if dice.random() < 0.3:
-            happened.update(feed.accept(table).split()[1] for table in told.accept())
-        files += told.see(home.checkpoints)
-        happened.update("stopped" for _ in feed.pull())
+            for table in told.accept():
+                happened.update(line.split()[1] for line in feed.accept(table))
+        files += told.see(world.home.checkpoints)
+        happened.update("stopped" for _ in pull_whole(feed))
     for table in (VISITS, REGISTRATIONS):
         expected = [
             row
@@ -1560,7 +1561,7 @@ def test_the_simulation_writes_down_what_pulls_bring(
             if file.full_name.startswith(table.full_name)
             for row in pq.read_table(BytesIO(file.content)).to_pylist()
         ]
-        assert as_seen(pulled_rows(home, table)) == as_seen(expected)
+        assert as_seen(world.rows(table)) == as_seen(expected)
         happened.update(row["_op"] for row in expected)
     assert happened == {"accepted,", "stopped", "upsert", "delete"}
 

@@ -352,8 +352,9 @@ def _changed(entity: str, columns: str) -> str:
 
 
 def _wearables_messages(file: File) -> list[Message]:
-    lines = gzip.decompress(file.content).decode().splitlines() if file.name.endswith(".gz") else []
-    return list(wearables.messages_of(file.content)) if all(map(_is_message, lines)) else []
+    content = file.content if file.name.endswith(".gz") else gzip.compress(file.content)
+    lines = gzip.decompress(content).decode().splitlines()
+    return list(wearables.messages_of(content)) if all(map(_is_message, lines)) else []
 
 
 def _is_message(line: str) -> bool:

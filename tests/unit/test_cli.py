@@ -412,7 +412,7 @@ def test_a_run_ends_with_what_would_declare_other_columns(
 class FakeLoads:
     """Loads that have been made up; the last is the one after which nothing goes on."""
 
-    def __init__(self, made_up: list[Load], last: int) -> None:
+    def __init__(self, made_up: list[Load | None], last: int) -> None:
         self.made_up, self.last = made_up, last
         self.left_out: list[set[tuple[str, str]]] = []
 
@@ -478,15 +478,15 @@ def test_one_load_is_told_once(
     ]
 
 
-def test_a_read_that_has_nothing_more_ends(
+def test_a_step_that_brings_nothing_ends_no_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Such as one of a source that has failed."""
-    loads = FakeLoads([Load(7, [SourceLoad("a.b", rows=2)])], last=99)
+    """Such as one that has only looked at keys."""
+    loads = FakeLoads([None, Load(7, [SourceLoad("a.b", rows=2)]), None], last=3)
     take_in_once(tmp_path, monkeypatch, loads)
-    assert len(loads.left_out) == 2
+    assert len(loads.left_out) == 3
     assert len(capsys.readouterr().err.splitlines()) == 1
-    take_in_once(tmp_path, monkeypatch, FakeLoads([], last=99))
+    take_in_once(tmp_path, monkeypatch, FakeLoads([], last=2))
     assert capsys.readouterr().err == "Nothing waits.\n"
 
 

@@ -80,7 +80,10 @@ class Topics(Feed):
             taken = min(self.waiting[name], 2)
             self.spark.bronze[name, load_id] += taken
             self.waiting -= Counter({name: taken})
-        self.goes_on = bool(self.waiting)
+
+    @property
+    def goes_on(self) -> bool:
+        return bool(self.waiting)
 
 
 class Engine:
