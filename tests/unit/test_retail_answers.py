@@ -630,6 +630,8 @@ def test_o8_two_movements_of_one_instant() -> None:
     for order_of_arrival in permutations(both):
         assert alerts(*stock, *order_of_arrival) == []
     assert alerts(*stock, both[0]) == [(text("09:00"), None, 5, 8)]
+    twice = [move(2, -1, at("09:00")), move(3, -1, at("09:00"))]
+    assert alerts(*stock, *twice) == [(text("09:00"), None, 8, 8)]
     # A movement and a new point of one instant, too.
     assert alerts(*stock, both[0], level(4, at("09:00"))) == []
 
@@ -923,11 +925,13 @@ def test_o6_a_clock_of_the_database_set_back_between_two_changes() -> None:
     states = [
         saw(1, article(price=A, when=at("02:00")), at("02:30")),
         saw(2, article(price=B, when=at("06:00")), at("06:30")),
-        saw(3, article(price=A, when=at("03:00")), at("07:30")),
+        saw(3, article(price="3.00", when=at("03:00")), at("07:30")),
     ]
     for order_of_arrival in permutations(states):
         # The one pulled last is current, and begins no earlier than the one before it.
-        assert priced(*order_of_arrival) == [1] * 8
+        assert priced(*order_of_arrival) == [1, 1, 1, 1, 1, 3, 3, 3]
+    # Of two that begin at one moment so, the one pulled last is there alone.
+    assert priced(*states[1:]) == [3] * 8
     back = saw(3, order(status="cancelled", changed=at("09:00")), at("12:30"))
     events = [saw(1, order(), at("10:05")), back]
     assert sales(*KNOWN, line(), *events) == []
