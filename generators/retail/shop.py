@@ -39,6 +39,7 @@ FIRST_ORDER: Final = 100_001
 FIRST_REFUND: Final = 50_001
 FIRST_MOVEMENT: Final = 700_001
 FIRST_CLICK: Final = 1_000_001
+FIRST_SESSION: Final = 10_000_010
 UNKNOWN_PRODUCT: Final = 300
 """Is moved now and then, and nobody knows it."""
 SECOND: Final = 1_000_000
@@ -364,8 +365,19 @@ def _told(table: str, columns: Mapping[str, Any], at: Ints) -> Told:
     return Told(rows.take(order), at[order])
 
 
+class _Orders(NamedTuple):
+    """The orders of a period in their order, and when what becomes of them; `NEVER` where not."""
+
+    number: Ints
+    customer: Ints
+    ordered_at: Ints
+    paid_at: Ints
+    shipped_at: Ints
+    cancelled_at: Ints
+
+
 class _Lines(NamedTuple):
-    """Lines of orders: `order` is a place in the period, `cents` -1 where there is no price."""
+    """Lines of orders: `order` is a place in `_Orders`, `cents` -1 where there is no price."""
 
     order: Ints
     number: Ints
@@ -373,6 +385,16 @@ class _Lines(NamedTuple):
     quantity: Ints
     cents: Ints
     is_deleted: Bools
+
+
+class _Clicks(NamedTuple):
+    """Clicks of sessions; `who` is -1 where that is not known."""
+
+    session: Ints
+    who: Ints
+    product: Ints
+    action: Ints
+    at: Ints
 
 
 class Shop:
@@ -457,6 +479,36 @@ class Shop:
     # --- orders, their lines, refunds, and what these move
 
     def _sell(self) -> None:
+        orders = self._orders()
+        lines = self._lines(orders)
+        for status, at in enumerate(orders[2:]):  # in the order of `STATUSES`
+            happens = at < NEVER
+            columns = {
+                "order_id": orders.number[happens],
+                "customer_id": FIRST_CUSTOMER + orders.customer[happens],
+                "status": _words(np.full(int(happens.sum()), status), STATUSES),
+                "ordered_at": self._story.instants(orders.ordered_at[happens]),
+                "updated_at": self._story.instants(at[happens]),
+            }
+            self._tell(ORDERS, columns, at[happens])
+        self._tell_lines(orders, lines)
+        warehouse = self._customers.warehouse[orders.customer][lines.order]
+        elsewhere = self._units(ORDER_ITEMS, "elsewhere", len(warehouse)) < 0.1
+        warehouse = np.where(elsewhere, (warehouse + 1) % len(WAREHOUSES), warehouse)
+        paid_at, cancelled_at = orders.paid_at[lines.order], orders.cancelled_at[lines.order]
+        leaves = ~lines.is_deleted & (paid_at < NEVER)
+        comes_back = leaves & (cancelled_at < NEVER)
+        for reason, chosen, sign, at in (
+            (SALE, leaves, -1, paid_at),
+            (RETURN, comes_back, 1, cancelled_at),
+        ):
+            product, quantity = lines.product[chosen], sign * lines.quantity[chosen]
+            self._tell_moves(reason, product, warehouse[chosen], quantity, at[chosen])
+        self._refund(orders, lines, warehouse)
+        self._click(orders, lines)
+
+    def _orders(self) -> _Orders:
+        """Some are never paid, some cancelled before or after that, most shipped in two days."""
         period = self._period
         expected = int(self._dice(ORDERS, "count").poisson(period.orders))
         new, joined_at = self._customers.newcomers(period)
@@ -465,57 +517,26 @@ class Shop:
         ordered_at = ordered_at[in_time]
         customer = np.append(self._customers.drawn(period, expected), new)[in_time]
         size = len(customer)
-        number = FIRST_ORDER + self._numbers(ORDERS, size)
-        lines = self._lines(ordered_at)
         fate = self._units(ORDERS, "fate", size)
-        never = np.full(size, NEVER)
+        pays, ships = fate >= 0.07, fate >= 0.14
+        cancels = (fate >= 0.04) & (fate < 0.10)
 
         def after(column: str, busy: tuple[int, int], else_: tuple[int, int]) -> Ints:
             return self._between(ORDERS, column, size, *(busy if period.is_busy else else_))
 
-        pays = (fate >= 0.04) & ~((fate >= 0.04) & (fate < 0.07))
-        cancels = (fate >= 0.04) & (fate < 0.10)
-        ships = fate >= 0.14
         paid_at = ordered_at + after("paid", (2 * SECOND, 20 * SECOND), (MINUTE, 90 * MINUTE))
-        paid_at = np.where(pays, paid_at, never)
         shipped_at = paid_at + after("ship", (MINUTE, 5 * MINUTE), (4 * HOUR, 48 * HOUR))
-        shipped_at = np.where(ships, shipped_at, never)
-        begin = np.where(pays, paid_at, ordered_at)
-        cancelled_at = begin + after("cancel", (30 * SECOND, 4 * MINUTE), (10 * MINUTE, DAY))
-        cancelled_at = np.where(cancels, cancelled_at, never)
-        for status, at in enumerate((ordered_at, paid_at, shipped_at, cancelled_at)):
-            happens = at < NEVER
-            columns = {
-                "order_id": number[happens],
-                "customer_id": FIRST_CUSTOMER + customer[happens],
-                "status": _words(np.full(int(happens.sum()), status), STATUSES),
-                "ordered_at": self._story.instants(ordered_at[happens]),
-                "updated_at": self._story.instants(at[happens]),
-            }
-            self._tell(ORDERS, columns, at[happens])
-        self._tell_lines(lines, number, ordered_at)
-        warehouse = self._customers.warehouse[customer][lines.order]
-        elsewhere = self._units(ORDER_ITEMS, "elsewhere", len(warehouse)) < 0.1
-        warehouse = np.where(elsewhere, (warehouse + 1) % len(WAREHOUSES), warehouse)
-        sold = ~lines.is_deleted & (lines.quantity > 0)
-        out = sold & (paid_at[lines.order] < NEVER)
-        self._tell_moves(
-            SALE,
-            lines.product[out],
-            warehouse[out],
-            -lines.quantity[out],
-            paid_at[lines.order][out],
+        cancelled_at = np.where(pays, paid_at, ordered_at) + after(
+            "cancel", (30 * SECOND, 4 * MINUTE), (10 * MINUTE, DAY)
         )
-        back = out & (cancelled_at[lines.order] < NEVER)
-        self._tell_moves(
-            RETURN,
-            lines.product[back],
-            warehouse[back],
-            lines.quantity[back],
-            cancelled_at[lines.order][back],
+        return _Orders(
+            FIRST_ORDER + self._numbers(ORDERS, size),
+            customer,
+            ordered_at,
+            np.where(pays, paid_at, NEVER),
+            np.where(ships, shipped_at, NEVER),
+            np.where(cancels, cancelled_at, NEVER),
         )
-        self._refund(lines, warehouse, number, shipped_at, np.where(pays, cancelled_at, NEVER))
-        self._click(ordered_at, customer, lines)
 
     def _moments(self, table: str, column: str, size: int) -> Ints:
         """Moments of the period in their order, by the hours of the day where it is one."""
@@ -526,22 +547,23 @@ class Shop:
             share = np.interp(share, hours / hours[-1], np.arange(25) / 24)
         return period.begin + _whole(share * (period.end - period.begin - SECOND)) + 1
 
-    def _lines(self, ordered_at: Ints) -> _Lines:
+    def _lines(self, orders: _Orders) -> _Lines:
         """One to five an order, of which a few are changed or deleted."""
-        each = np.minimum(self._dice(ORDER_ITEMS, "each").geometric(0.55, len(ordered_at)), 5)
-        order = np.repeat(np.arange(len(ordered_at)), each)
+        size = len(orders.number)
+        each = np.minimum(self._dice(ORDER_ITEMS, "each").geometric(0.55, size), 5)
+        order = np.repeat(np.arange(size), each)
         number = np.arange(len(order)) - np.repeat(np.cumsum(each) - each, each) + 1
         weights = self._products.weights(self._period.begin)
         product = self._dice(ORDER_ITEMS, "product").choice(len(weights), len(order), p=weights)
         quantity = np.minimum(self._dice(ORDER_ITEMS, "quantity").geometric(0.7, len(order)), 6)
-        cents = self._products.cents(product, ordered_at[order])
+        cents = self._products.cents(product, orders.ordered_at[order])
         cents[self._units(ORDER_ITEMS, "no_price", len(order)) < 0.004] = -1
         is_deleted = (self._units(ORDER_ITEMS, "deleted", len(order)) < 0.08) & (number > 1)
         return _Lines(order, number, product, quantity, cents, is_deleted)
 
-    def _tell_lines(self, lines: _Lines, number: Ints, ordered_at: Ints) -> None:
+    def _tell_lines(self, orders: _Orders, lines: _Lines) -> None:
         size = len(lines.order)
-        ordered = ordered_at[lines.order]
+        ordered = orders.ordered_at[lines.order]
         span = (SECOND, 15 * SECOND) if self._period.is_busy else (10 * SECOND, 5 * MINUTE)
         changed_at = ordered + self._between(ORDER_ITEMS, "changed", size, *span)
         # Many think better of it at once, some the day after.
@@ -556,7 +578,7 @@ class Shop:
             (places[lines.is_deleted], lines.quantity, changed_at, 0),
         ):
             columns = {
-                "order_id": number[lines.order[chosen]],
+                "order_id": orders.number[lines.order[chosen]],
                 "line": lines.number[chosen],
                 "product_id": FIRST_PRODUCT + lines.product[chosen],
                 "quantity": quantity[chosen],
@@ -566,20 +588,14 @@ class Shop:
             }
             self._tell(ORDER_ITEMS, columns, at[chosen])
 
-    def _refund(
-        self,
-        lines: _Lines,
-        warehouse: Ints,
-        number: Ints,
-        shipped_at: Ints,
-        cancelled_at: Ints,
-    ) -> None:
+    def _refund(self, orders: _Orders, lines: _Lines, warehouse: Ints) -> None:
         """A part, the whole, or more; some twice; of paid orders that are cancelled all."""
         size = len(lines.order)
-        shipped, cancelled = shipped_at[lines.order], cancelled_at[lines.order]
+        shipped, cancelled = orders.shipped_at[lines.order], orders.cancelled_at[lines.order]
+        is_paid = orders.paid_at[lines.order] < NEVER
         drawn = self._units(REFUNDS, "drawn", size)
         first = (drawn < 0.12) & (shipped < NEVER)
-        whole = (cancelled < NEVER) & ~lines.is_deleted
+        whole = is_paid & (cancelled < NEVER) & ~lines.is_deleted
         span = (MINUTE, 3 * MINUTE) if self._period.is_busy else (DAY, 14 * DAY)
         refunded_at = np.where(first, shipped, 0) + self._between(REFUNDS, "at", size, *span)
         refunded_at = np.where(whole, cancelled + MINUTE, refunded_at)
@@ -599,7 +615,7 @@ class Shop:
             recorded = (at + recorded_after)[chosen]
             columns = {
                 "refund_id": FIRST_REFUND + self._numbers(REFUNDS, num_chosen),
-                "order_id": number[lines.order[chosen]],
+                "order_id": orders.number[lines.order[chosen]],
                 "line": lines.number[chosen],
                 "quantity": lines.quantity[chosen],
                 "amount": money(cents[chosen]),
@@ -718,76 +734,71 @@ class Shop:
 
     # --- clicks
 
-    def _click(self, ordered_at: Ints, customer: Ints, lines: _Lines) -> None:
-        """Sessions that buy look at most of what they buy; four times as many only look."""
-        size = len(ordered_at)
-        minutes = 10 * MINUTE if not self._period.is_busy else MINUTE
-        of_order = FIRST_CLICK * 10 + self._numbers("session", size)
-        buyer = np.where(self._units(CLICKS, "known", size) < 0.9, customer, -1)
-        bought_at = ordered_at[lines.order]
-        looked = self._between(CLICKS, "looked", len(lines.order), 2 * SECOND, minutes)
-        viewed_at = np.maximum(bought_at - looked, self._period.begin + 1)
-        num_looks = 4 * size + 3
-        looks = np.minimum(self._dice(CLICKS, "looks").geometric(0.4, num_looks), 8)
-        of_look = np.repeat(np.arange(num_looks), looks)
-        session = FIRST_CLICK * 10 + self._numbers("session", num_looks)
-        began = self._moments(CLICKS, "began", num_looks)
-        dice = self._dice(CLICKS, "visitor")
-        visitor = np.where(
-            dice.random(num_looks) < 0.4, dice.integers(0, self._story.customers, num_looks), -1
-        )
-        weights = self._products.weights(self._period.begin)
-        seen = self._dice(CLICKS, "product").choice(len(weights), len(of_look), p=weights)
-        looked_at = began[of_look] + self._between(CLICKS, "seen", len(of_look), 0, minutes)
-        looked_at = np.minimum(looked_at, self._period.end)
-        adds = self._units(CLICKS, "adds", len(of_look)) < 0.2
-        views = self._units(CLICKS, "views", len(lines.order)) < 0.9
-        parts = (
-            (
-                of_order[lines.order][views],
-                buyer[lines.order][views],
-                lines.product[views],
-                VIEW,
-                viewed_at[views],
-            ),
-            (
-                of_order[lines.order],
-                buyer[lines.order],
-                lines.product,
-                ADD,
-                (viewed_at + bought_at) // 2,
-            ),
-            (of_order[lines.order], buyer[lines.order], lines.product, BUY, bought_at),
-            (session[of_look], visitor[of_look], seen, VIEW, looked_at),
-            (
-                session[of_look][adds],
-                visitor[of_look][adds],
-                seen[adds],
-                ADD,
-                np.minimum(looked_at[adds] + SECOND, self._period.end),
-            ),
-        )
-        sessions, who, what, at = (
-            np.concatenate([part[column] for part in parts]) for column in (0, 1, 2, 4)
-        )
-        action = np.concatenate([np.full(len(part[0]), part[3]) for part in parts])
-        order = np.argsort(at, kind="stable")
-        number = np.empty(len(at), np.int64)
-        number[order] = self._numbers(CLICKS, len(at))
-        # A few ids are given to two clicks.
-        twice = np.flatnonzero(self._units(CLICKS, "twice", len(at)) < 0.002)
+    def _click(self, orders: _Orders, lines: _Lines) -> None:
+        """Tells the clicks; a few ids are given to two of them."""
+        parts = [*self._of_buyers(orders, lines), *self._of_lookers(4 * len(orders.number) + 3)]
+        clicks = _Clicks(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        size = len(clicks.at)
+        in_time = np.argsort(clicks.at, kind="stable")
+        number = np.empty(size, np.int64)
+        number[in_time] = self._numbers(CLICKS, size)
+        twice = np.flatnonzero(self._units(CLICKS, "twice", size) < 0.002)
         if self._period.number == 0:
-            twice = np.union1d(twice, order[:1])
-        rows = np.concatenate((np.arange(len(at)), twice))
-        is_other = np.arange(len(rows)) >= len(at)
-        product = np.where(is_other, (what[rows] + 1) % self._story.products, what[rows])
-        clicked_at = at[rows] + is_other * (number[rows] % 2) * SECOND
+            twice = np.union1d(twice, in_time[:1])
+        rows = np.concatenate((np.arange(size), twice))
+        is_other = np.arange(len(rows)) >= size
+        product = (clicks.product[rows] + is_other) % self._story.products
+        at = clicks.at[rows] + is_other * (number[rows] % 2) * SECOND
+        who = clicks.who[rows]
         columns = {
             "click_id": FIRST_CLICK + number[rows],
-            "session_id": [f"s-{n}" for n in sessions[rows].tolist()],
-            "customer_id": pa.array(FIRST_CUSTOMER + who[rows], mask=who[rows] < 0),
+            "session_id": [f"s-{n}" for n in (FIRST_SESSION + clicks.session[rows]).tolist()],
+            "customer_id": pa.array(FIRST_CUSTOMER + who, mask=who < 0),
             "product_id": FIRST_PRODUCT + product,
-            "action": _words(action[rows], ACTIONS),
-            "clicked_at": self._story.instants(clicked_at),
+            "action": _words(clicks.action[rows], ACTIONS),
+            "clicked_at": self._story.instants(at),
         }
-        self._tell(CLICKS, columns, clicked_at)
+        self._tell(CLICKS, columns, at)
+
+    @property
+    def _visit(self) -> int:
+        """How long one may be on the pages."""
+        return MINUTE if self._period.is_busy else 10 * MINUTE
+
+    def _of_buyers(self, orders: _Orders, lines: _Lines) -> Iterator[_Clicks]:
+        """They look at most of what they add and buy."""
+        size = len(lines.order)
+        session = self._numbers("session", len(orders.number))[lines.order]
+        is_known = self._units(CLICKS, "known", len(orders.number)) < 0.9
+        who = np.where(is_known, orders.customer, -1)[lines.order]
+        bought_at = orders.ordered_at[lines.order]
+        looked = self._between(CLICKS, "looked", size, 2 * SECOND, self._visit)
+        viewed_at = np.maximum(bought_at - looked, self._period.begin + 1)
+        everything = np.ones(size, np.bool_)
+        views = self._units(CLICKS, "views", size) < 0.9
+        for action, chosen, at in (
+            (VIEW, views, viewed_at),
+            (ADD, everything, (viewed_at + bought_at) // 2),
+            (BUY, everything, bought_at),
+        ):
+            clicks = _Clicks(session, who, lines.product, np.full(size, action), at)
+            yield _Clicks(*(column[chosen] for column in clicks))
+
+    def _of_lookers(self, size: int) -> Iterator[_Clicks]:
+        """Sessions that look at this and that, and buy nothing."""
+        looks = np.minimum(self._dice(CLICKS, "looks").geometric(0.4, size), 8)
+        of_look = np.repeat(np.arange(size), looks)
+        session = self._numbers("session", size)[of_look]
+        began = self._moments(CLICKS, "began", size)[of_look]
+        dice = self._dice(CLICKS, "visitor")
+        is_known = dice.random(size) < 0.4
+        who = np.where(is_known, dice.integers(0, self._story.customers, size), -1)[of_look]
+        weights = self._products.weights(self._period.begin)
+        product = self._dice(CLICKS, "product").choice(len(weights), len(of_look), p=weights)
+        at = began + self._between(CLICKS, "seen", len(of_look), 0, self._visit)
+        everything = np.ones(len(of_look), np.bool_)
+        adds = self._units(CLICKS, "adds", len(of_look)) < 0.2
+        for action, chosen, after in ((VIEW, everything, 0), (ADD, adds, SECOND)):
+            moments = np.minimum(at + after, self._period.end)
+            clicks = _Clicks(session, who, product, np.full(len(of_look), action), moments)
+            yield _Clicks(*(column[chosen] for column in clicks))
