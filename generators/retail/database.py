@@ -12,6 +12,7 @@ import psycopg
 import pyarrow as pa
 from dotenv import dotenv_values
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from generators.retail.tables import (
     CUSTOMERS,
@@ -76,6 +77,12 @@ class Database:
                 f"No database is set. Set {VARIABLE}='host=... dbname=... user=...', of a role "
                 "that may create tables."
             )
+        try:
+            conninfo_to_dict(conninfo)
+        except psycopg.ProgrammingError:  # whose text may quote a password
+            raise LoadError(
+                f"{VARIABLE} is no connection as libpq writes it: host=... dbname=... user=..."
+            ) from None
         return cls(conninfo)
 
     def prepare(self, rows: Mapping[str, pa.Table]) -> None:

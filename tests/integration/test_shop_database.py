@@ -168,6 +168,10 @@ def test_a_database_that_cannot_be_written_is_a_line(
     monkeypatch.setenv(VARIABLE, server.reader)
     with pytest.raises(LoadError, match="read-only transaction"):
         Database.of_setting()
+    monkeypatch.setenv(VARIABLE, "host=localhost s3cret")
+    with pytest.raises(LoadError, match="is no connection as libpq writes it") as told:
+        Database.of_setting()
+    assert "s3cret" not in str(told.value)
     monkeypatch.setenv(VARIABLE, f"{server.owner} port=1")
     with pytest.raises(LoadError, match="cannot be written") as told:
         Database.of_setting()
