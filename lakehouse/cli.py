@@ -334,6 +334,7 @@ class To(StrEnum):
 
     FILES = "files"
     KAFKA = "kafka"
+    POSTGRES = "postgres"
 
 
 Every = Annotated[
@@ -346,49 +347,62 @@ Every = Annotated[
 def generate(
     domain: Annotated[Domain, typer.Argument(help="Whose data.")],
     seed: Annotated[int, typer.Option(help="The same seed, the same bytes.")] = 1,
-    minutes: Annotated[int, typer.Option(min=1, help="Length of the story.")] = 60,
+    minutes: Annotated[
+        int, typer.Option(min=1, help="Length of the story; of retail its busy end.")
+    ] = 60,
+    days: Annotated[int | None, typer.Option(min=1, help="retail: days before that; 40.")] = None,
     users: Annotated[int | None, typer.Option(min=1, help="wearables: people in it; 20.")] = None,
     servers: Annotated[int | None, typer.Option(min=1, help="network: servers in it; 8.")] = None,
     customers: Annotated[
-        int | None, typer.Option(min=1, help="network: customers in it; 60.")
+        int | None, typer.Option(min=1, help="network, retail: customers in it; 60, 200.")
     ] = None,
     late: Annotated[float, typer.Option(min=0, max=1, help="Share of late events.")] = 0,
     duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share that comes twice.")] = 0,
     corrupt: Annotated[float, typer.Option(min=0, max=1, help="Share of broken lines.")] = 0,
     reverse: Annotated[
-        bool, typer.Option("--reversed", help="network: the newest events first.")
+        bool, typer.Option("--reversed", help="network, retail: the newest events first.")
     ] = False,
     every: Annotated[
         str | None,
         typer.Option(
-            metavar="SECONDS", help="network: as it happens, a set of files every 5s; Ctrl-C ends."
+            metavar="SECONDS",
+            help="network, retail: as it happens, a set of files every 5s; Ctrl-C ends.",
         ),
     ] = None,
     to: Annotated[
-        To, typer.Option(help="files: the inbox; kafka: messages to topics, the rest as files.")
-    ] = To.FILES,
+        list[To] | None,
+        typer.Option(
+            help="files: the inbox; kafka: messages to topics, the rest as files; postgres: the "
+            "shop's tables into its database. May be given twice."
+        ),
+    ] = None,
 ) -> None:
-    """Write made-up data into the inbox, or send it to topics."""
+    """Write made-up data into the inbox, send it to topics, or play it in a database."""
     home = _settings().paths
-    sizes = {"users": users, "servers": servers, "customers": customers}
+    sizes = {"days": days, "users": users, "servers": servers, "customers": customers}
     given: dict[str, Any] = {name: size for name, size in sizes.items() if size is not None}
     if reverse:
         given["reversed_"] = True
-    story = generators.story(domain)
+    story, ways = generators.story(domain), to or [To.FILES]
     strange = sorted(given.keys() - signature(story.write).parameters)
     if every is not None and not hasattr(story, "deliver"):
         strange.append("every")
+    if To.POSTGRES in ways and "database" not in signature(story.write).parameters:
+        strange.append("to postgres")
     if strange:
         raise LakehouseError(
             f"--{strange[0].removesuffix('_')} is no option of {domain}.", exit_code=2
         )
-    if to is To.KAFKA:
+    if reverse and (every is not None or To.POSTGRES in ways):
+        other = "--every" if every is not None else "--to postgres"
+        raise LakehouseError(f"--reversed and {other} exclude each other.", exit_code=2)
+    if To.KAFKA in ways:
         given["send"] = sender()
+    if To.POSTGRES in ways:
+        given["database"] = story.Database.of_setting()
     given |= {"minutes": minutes, "late": late, "duplicates": duplicates, "corrupt": corrupt}
     if every is None:
         files = story.write(home, seed, **given)
-    elif reverse:
-        raise LakehouseError("--reversed and --every exclude each other.", exit_code=2)
     else:
         seconds = _seconds(every)
         output.say(f"Delivering to {home.inbox} every {seconds:g} s, for {minutes} min ...")

@@ -28,6 +28,7 @@ from faker import Faker
 from numpy.typing import NDArray
 
 from generators import check_shares, check_start
+from generators.inbox import FileSet, Inbox
 from generators.kafka import Message, Send
 from generators.network.tables import CONNECTIONS, CUSTOMERS, DEVICES, SCHEMAS, SERVERS
 from ingestion.home import Home
@@ -106,21 +107,6 @@ WAYS_OF_ANY_EVENT: Final = 9
 Ints: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
 Bools: TypeAlias = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class FileSet:
-    """Files that are delivered together.
-
-    Attributes:
-        at: Seconds from the story's start to the delivery.
-        files: By full table name, contents by the path below `inbox/<table>/`.
-        refused: `<table>/<path>` of the files among them that the gate must refuse.
-    """
-
-    at: float
-    files: Mapping[str, Mapping[str, bytes]]
-    refused: tuple[str, ...] = ()
 
 
 class _Told(NamedTuple):
@@ -913,56 +899,6 @@ def _files(
 # --- writing
 
 
-class _Inbox:
-    """Puts sets into the inbox and remembers which files came there, since ingestion takes them."""
-
-    def __init__(self, home: Home, send: Send | None) -> None:
-        self._home = home
-        self._send = send
-        self._messages: list[Message] = []
-        self._waiting: list[tuple[Path, Path]] = []
-        self._is_ready = False
-        self._delivered: list[Path] = []
-
-    def prepare(self, files: FileSet) -> None:
-        """Writes the files under hidden names, so that nobody reads half a file."""
-        self._is_ready = False
-        for table, named in sorted(files.files.items()):
-            for name, content in named.items():
-                if self._send and table == CONNECTIONS:
-                    self._messages += messages_of(content)
-                    continue
-                path = self._home.inbox / table / name
-                hidden = path.with_name(f".{path.name}.part")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._waiting.append((hidden, path))
-                hidden.write_bytes(content)
-        self._is_ready = True
-
-    def reveal(self) -> None:
-        """Gives the files that were prepared their names."""
-        for hidden, path in self._waiting:
-            hidden.replace(path)
-        self._remember()
-        if self._send:
-            self._send(self._messages)
-            self._messages = []
-
-    def _remember(self) -> None:
-        """An interrupt may come at any point: what has lost its hidden name has been delivered."""
-        for hidden, path in self._waiting:
-            if not self._is_ready or hidden.exists():
-                hidden.unlink(missing_ok=True)
-            else:
-                self._delivered.append(path)
-        self._waiting = []
-
-    def close(self) -> list[Path]:
-        """Removes what was not delivered; returns what was, in its order."""
-        self._remember()
-        return self._delivered
-
-
 def messages_of(content: bytes) -> list[Message]:
     """The rows of a file of connections as messages of their topic.
 
@@ -1026,7 +962,7 @@ def write(
         corrupt=corrupt,
         start=start,
     )
-    inbox = _Inbox(home, send)
+    inbox = Inbox(home, send, {CONNECTIONS: messages_of})
     for files in told:
         inbox.prepare(files)
         inbox.reveal()
@@ -1081,7 +1017,7 @@ def deliver(
         start=start,
         ends_with_event=True,
     )
-    inbox = _Inbox(home, send)
+    inbox = Inbox(home, send, {CONNECTIONS: messages_of})
     try:
         for files in told:
             inbox.prepare(files)

@@ -324,7 +324,7 @@ def test_upkeep_makes_no_lakehouse_of_a_mistyped_home(
     [
         (["nope"], "No such command 'nope'."),
         (["--json"], "Missing command."),
-        (["generate"], "Missing argument 'domain'. Choose from: network, wearables"),
+        (["generate"], "Missing argument 'domain'. Choose from: network, retail, wearables"),
         (["run", "--every"], "Option '--every' requires an argument."),
         (["maintain", "--retain-hours", "x"], "Invalid value for '--retain-hours'"),
         (["generate", "wearables", "--late", "2"], "Invalid value for '--late'"),
@@ -536,6 +536,13 @@ def test_the_pace_of_builds_goes_with_rounds(
         (["wearables", "--reversed"], "--reversed is no option of wearables"),
         (["network", "--users", "3"], "--users is no option of network"),
         (["network", "--reversed", "--every", "5s"], "--reversed and --every exclude each other"),
+        (["network", "--days", "3"], "--days is no option of network"),
+        (["network", "--to", "postgres"], "--to postgres is no option of network"),
+        (["retail", "--servers", "3"], "--servers is no option of retail"),
+        (
+            ["retail", "--reversed", "--to", "postgres"],
+            "--reversed and --to postgres exclude each other",
+        ),
     ],
 )
 def test_an_option_of_another_domain_is_wrong_use(

@@ -1,0 +1,1 @@
+"""Customers, products, orders, refunds, stock and clicks of a shop."""
