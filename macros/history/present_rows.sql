@@ -19,7 +19,7 @@ last_told as (
         order by
             _pull_id desc nulls last,
             {{ changed_at }} desc,
-            status = 'told',
+            _status = 'told',
             {{ content_sha256(columns) }}
     ) = 1
 )
@@ -28,5 +28,5 @@ select
     {{ columns | join(',\n    ') }},
     {{ technical_columns() }}
 from last_told
-where status = 'told'
+where _status = 'told'
 {%- endmacro %}

@@ -15,7 +15,7 @@ with
 told as (
     select
         *,
-        struct(status = 'told', {{ content | join(', ') }}, {{ changed_at }}) as state
+        struct(_status = 'told', {{ content | join(', ') }}, {{ changed_at }}) as state
     from {{ delivered }}
     qualify (count(_pull_id) over (partition by {{ keys }}) > 0) = (_pull_id is not null)
 ),
@@ -52,12 +52,12 @@ begun as (
 select
     {{ keys }},
     begun_at as changed_at,
-    if(status = 'told', 'new', 'delete') as change_type,
+    if(_status = 'told', 'new', 'delete') as change_type,
     _pull_id as pull_id,
     {{ content | join(',\n    ') }}
 from begun
 qualify row_number() over (
     partition by {{ keys }}, begun_at
-    order by _pull_id desc, status = 'told', {{ content_sha256(key + content) }}
+    order by _pull_id desc, _status = 'told', {{ content_sha256(key + content) }}
 ) = 1
 {%- endmacro %}

@@ -4,17 +4,17 @@ with
 
 orders as (
     select * from {{ ref('int_orders_delivered') }}
-    where status = 'told'
+    where _status = 'told'
 ),
 
 refunds as (
     select * from {{ ref('int_refunds_delivered') }}
-    where status = 'told'
+    where _status = 'told'
 ),
 
 stock_movements as (
     select * from {{ ref('int_stock_movements_delivered') }}
-    where status = 'told'
+    where _status = 'told'
 ),
 
 clicks as (
