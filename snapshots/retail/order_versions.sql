@@ -4,7 +4,7 @@
     strategy='change_log',
     unique_key='order_id',
     updated_at='changed_at',
-    meta={'change_type': 'change_type'},
+    meta={'change_type': 'change_type', 'range': 'order_id'},
 ) }}
 
 {% set query %}

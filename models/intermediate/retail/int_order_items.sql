@@ -1,5 +1,5 @@
 {% set columns = ['order_id', 'line', 'product_id', 'quantity', 'unit_price'] %}
-{{ config(unique_key=columns) }}
+{{ config(unique_key=columns, meta={'range': 'order_id'}) }}
 
 {{ present_rows(
     ref('int_order_items_delivered'),

@@ -1,5 +1,5 @@
 {% set columns = ['order_id', 'customer_id', 'status', 'ordered_at'] %}
-{{ config(unique_key=columns) }}
+{{ config(unique_key=columns, meta={'range': 'order_id'}) }}
 
 {{ present_rows(
     ref('int_orders_delivered'),

@@ -5,6 +5,7 @@
 {{ config(
     incremental_strategy='merge_arrivals',
     unique_key=columns + ['_pull_key', '_pull_id'],
+    meta={'range': 'order_id'},
     skip_matched_step=true,
 ) }}
 

@@ -1,5 +1,5 @@
 {% set columns = ['refund_id', 'order_id', 'line', 'quantity', 'amount', 'refunded_at'] %}
-{{ config(unique_key=columns) }}
+{{ config(unique_key=columns, meta={'range': 'refund_id'}) }}
 
 {{ present_rows(
     ref('int_refunds_delivered'),

@@ -1,7 +1,7 @@
 {% set columns = [
     'movement_id', 'product_id', 'warehouse', 'quantity', 'reason', 'moved_at'
 ] %}
-{{ config(unique_key=columns) }}
+{{ config(unique_key=columns, meta={'range': 'movement_id'}) }}
 
 {{ present_rows(
     ref('int_stock_movements_delivered'),

@@ -2,18 +2,18 @@
 
 with
 
-stock_levels as (
+levels as (
     select * from {{ arrivals(ref('stg_retail__stock_levels')) }}
 ),
 
-stock_movements as (
+movements as (
     select * from {{ arrivals(ref('stg_retail__stock_movements')) }}
 ),
 
 rejects as (
-    {{ rejects_of('stock_levels', 'retail.stock_levels', 'stock_levels', with_fields=true) }}
+    {{ rejects_of('levels', 'retail.stock_levels', 'stock_levels', with_fields=true) }}
     union all
-    {{ rejects_of('stock_movements', 'retail.stock_movements', 'stock_movements', with_fields=true) }}
+    {{ rejects_of('movements', 'retail.stock_movements', 'stock_movements', with_fields=true) }}
 )
 
 select * from rejects
