@@ -18,7 +18,7 @@ select distinct
         when reject_reason is not null then 'refused'
         when _op = 'delete' then 'deleted'
         else 'told'
-    end as status,
+    end as _status,
     {{ technical_columns() }}
 from arrivals
 {%- endmacro %}

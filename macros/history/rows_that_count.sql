@@ -6,13 +6,13 @@
 {% set query %}
     select {{ key | join(', ') }}
     from {{ arrivals(delivered) }}
-    where status = 'told'
+    where _status = 'told'
     union all
     -- What a pulled key told before.
     select delivered.{{ key | join(', delivered.') }}
     from {{ delivered }} as delivered
     left semi join {{ arrivals(delivered) }} as arrived on delivered._pull_key = arrived._pull_key
-    where delivered.status = 'told'
+    where delivered._status = 'told'
 {% endset %}
 {% do touch(keys=key, query=query) %}
 
@@ -23,7 +23,7 @@ told as (
         *,
         count(_pull_key) over (partition by {{ key | join(', ') }}) > 0 as is_pulled
     from {{ only_touched(delivered) }}
-    where status = 'told'
+    where _status = 'told'
 ),
 
 last_pulls as (

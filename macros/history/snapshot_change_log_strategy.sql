@@ -2,8 +2,9 @@
   A snapshot strategy for sources that deliver the changes themselves: the snapshot's query gives one
   change per key and moment, and every one becomes a version. A version ends where the next begins, so
   a late change is spliced in; a delete is a version of its own, and after it only `new` revives.
-  Config: unique_key, updated_at (the change's moment); meta.change_type names the column that holds
-  new, update or delete. dbt's own strategies keep only what the source looks like at each run.
+  Config: unique_key, a column or a list of them; updated_at, the change's moment; meta.change_type, the
+  column that holds new, update or delete. dbt's own strategies keep only what the source looks like at
+  each run.
 -#}
 {% macro snapshot_change_log_strategy(node, snapshotted_rel, current_rel, model_config, target_exists) %}
     {% set unique_key = config.get('unique_key') %}
@@ -15,20 +16,22 @@
             ~ "meta.change_type, but got " ~ [unique_key, updated_at, change_type]
         ) %}
     {% endif %}
+    {% set keys = [unique_key] if unique_key is string else unique_key %}
     {{ return({
         'name': 'change_log',
-        'unique_key': unique_key,
+        'unique_key': keys,
         'updated_at': updated_at,
         'change_type': change_type,
         'row_changed': 'true',
-        'scd_id': snapshot_hash_arguments([unique_key, updated_at]),
+        'scd_id': snapshot_hash_arguments(keys + [updated_at]),
         'hard_deletes': 'ignore',
     }) }}
 {% endmacro %}
 
 {#- The versions of every key in a query of changes. -#}
 {% macro change_log_versions(strategy, sql) %}
-    {% set technical = [strategy.unique_key, strategy.updated_at, strategy.change_type] %}
+    {% set keys = strategy.unique_key | join(', ') %}
+    {% set technical = strategy.unique_key + [strategy.updated_at, strategy.change_type] %}
     {% set attributes = get_columns_in_query(sql) | reject('in', technical) | list %}
     select
         {{ technical | join(', ') }},
@@ -56,7 +59,7 @@
                     end,
                     true
                 ) over (
-                    partition by {{ strategy.unique_key }}
+                    partition by {{ keys }}
                     order by {{ strategy.updated_at }}
                     rows between unbounded preceding and current row
                 ),
@@ -64,7 +67,7 @@
             ) as dbt_is_deleted
         from ({{ sql }}) as changes
         window versions as (
-            partition by {{ strategy.unique_key }}
+            partition by {{ keys }}
             order by {{ strategy.updated_at }}
         )
     ) as folded

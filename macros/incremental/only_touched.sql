@@ -58,15 +58,18 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- Whether a row's layout columns lie in these ranges, [layout, first, last]. -#}
+{#- Whether a row's layout columns lie in these ranges, [layout, first, last]; without a layout, the range column
+    in the one. -#}
 {% macro in_ranges(prefix, ranges) -%}
-    {%- set layout = config.get('meta')['layout'] -%}
+    {%- set layout = config.get('meta').get('layout') -%}
     {%- set range = config.get('meta').get('range', layout) -%}
     (
         {% for value, first, last in ranges -%}
         (
-            {{ prefix }}{{ layout }} = {{ value }}
-            and {{ prefix }}{{ range }} >= {{ first }} and {{ prefix }}{{ range }} <= {{ last }}
+            {% if layout -%}
+            {{ prefix }}{{ layout }} = {{ value }} and
+            {%- endif %}
+            {{ prefix }}{{ range }} >= {{ first }} and {{ prefix }}{{ range }} <= {{ last }}
         )
         {{- ' or ' if not loop.last }}
         {%- else -%}

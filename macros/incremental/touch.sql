@@ -39,14 +39,16 @@
 {% endmacro %}
 
 {#- The bounds of the touched keys by layout, as literals: [layout, first, last]. None where the model's
-    layout columns are no keys, or there are too many of them. -#}
+    layout columns are no keys, or there are too many of them; without a layout where the keys are literals. -#}
 {% macro touched_ranges(touched) %}
     {% set layout = config.get('meta', {}).get('layout') %}
     {% set range = config.get('meta', {}).get('range', layout) %}
-    {% if layout not in touched['keys'] or range not in touched['keys'] %}
+    {% if range not in touched['keys'] or (layout and layout not in touched['keys']) %}
         {{ return(none) }}
     {% elif touched['literals'] is none %}
         {{ return(ranges_of('(' ~ touched['rows'] ~ ')', layout, range)) }}
+    {% elif not layout %}
+        {{ return(none) }}
     {% endif %}
     {% set bounds = {} %}
     {% for row in touched['literals'] %}
@@ -62,16 +64,16 @@
     {{ return(ranges) }}
 {% endmacro %}
 
-{#- The bounds of a column by the layout column of a relation, as literals: [layout, first, last]. None
-    where there are too many. -#}
+{#- The bounds of a column by the layout column of a relation, or of all of it, as literals: [layout, first,
+    last]. None where there are too many. -#}
 {% macro ranges_of(relation, layout, range) %}
     {% set asked %}
         select
-            {{ literal_of(layout) }},
+            {{ literal_of(layout) if layout else 'null' }},
             {{ literal_of('min(' ~ range ~ ')') }},
             {{ literal_of('max(' ~ range ~ ')') }}
         from {{ relation }}
-        group by {{ layout }}
+        {% if layout %}group by {{ layout }}{% endif %}
         limit 1001
     {% endset %}
     {% set rows = run_query(asked).rows %}

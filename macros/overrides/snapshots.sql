@@ -24,16 +24,10 @@
 
 {% macro spark__snapshot_merge_sql(target, source, insert_cols) %}
     {% if config.get('strategy') == 'change_log' %}
-        {% set columns = adapter.get_columns_in_relation(target) | map(attribute='name') | list %}
-        merge into {{ target }} as target
-        using {{ source }} as source
-        on source.dbt_scd_id = target.dbt_scd_id {{ touched_predicate('target', 'and ') if is_load_by_load() }}
-        when matched and ({{ differs(columns | reject('in', ['dbt_scd_id', '_load_id']) | list, false) }})
-            then update set *
-        when not matched then insert *
-        {% if not is_load_by_load() %}
-        when not matched by source then delete
-        {% endif %}
+        {{ merge_sql(
+            target, source, 'dbt_scd_id', removes=true,
+            predicate=touched_predicate('target', 'and ') if is_load_by_load() else ''
+        ) }}
     {% else %}
         {{ dbt.spark__snapshot_merge_sql(target, source, insert_cols) }}
     {% endif %}

@@ -341,13 +341,13 @@ def _network_answers(files: Iterable[File]) -> dict[str, Any]:
 
 def _changed(entity: str, columns: str) -> str:
     """The accepted rows: of what pulls saw those that are not as the pull before saw them."""
-    told = f"if(status = 'told', struct({columns}), null)"
+    told = f"if(_status = 'told', struct({columns}), null)"
     return (
-        f"(select status, {told} as told, _pull_key is not null as is_pulled, "
-        f"lag(status) over pulls as status_before, lag({told}) over pulls as told_before "
+        f"(select _status, {told} as told, _pull_key is not null as is_pulled, "
+        f"lag(_status) over pulls as status_before, lag({told}) over pulls as told_before "
         f"from silver.int_{entity}_delivered "
-        "window pulls as (partition by _pull_key order by _pull_id)) where status <> 'refused' "
-        "and not (is_pulled and status <=> status_before and told <=> told_before)"
+        "window pulls as (partition by _pull_key order by _pull_id)) where _status <> 'refused' "
+        "and not (is_pulled and _status <=> status_before and told <=> told_before)"
     )
 
 

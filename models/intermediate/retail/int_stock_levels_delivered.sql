@@ -1,0 +1,11 @@
+{% set columns = [
+    'product_id', 'warehouse', 'reorder_point', 'updated_at',
+    '_op', '_pulled_at'
+] %}
+{{ config(
+    incremental_strategy='merge_arrivals',
+    unique_key=columns + ['_pull_key', '_pull_id'],
+    skip_matched_step=true,
+) }}
+
+{{ rows_delivered(ref('stg_retail__stock_levels'), columns) }}

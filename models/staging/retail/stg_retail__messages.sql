@@ -1,0 +1,1 @@
+{{ messages_of(source('retail', 'clicks'), ['clicks']) }}
