@@ -7,7 +7,7 @@ connections as (
 conflicts as (
     select
         'connections' as entity,
-        device_id,
+        cast(device_id as string) as key,
         event_at,
         count(*) - count(distinct server_id, session_id, event_id, event_type) as num_conflicts
     from connections

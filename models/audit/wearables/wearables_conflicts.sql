@@ -8,7 +8,7 @@ heart_rates as (
 conflicts as (
     select
         'heart_rates' as entity,
-        device_id,
+        cast(device_id as string) as key,
         reading_at as event_at,
         -- A missing value beside a true one is a conflict too, but `distinct` passes over nulls.
         count(distinct bpm) + max(if(bpm is null, 1, 0)) - 1 as num_conflicts
