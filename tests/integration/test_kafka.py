@@ -17,7 +17,7 @@ from ingestion.feed import SourceLoad, all_feeds
 from ingestion.feeds import kafka
 from ingestion.loads import Load
 from lakehouse.engine import local
-from tests.support.kafka import Broker
+from tests.support.kafka import Broker, declared_topics
 from tests.support.lakehouse import Lakehouse
 
 MESSAGES = "sbit.kafka_multiplex"
@@ -301,7 +301,7 @@ def test_no_password_is_written_anywhere(
     broker = Broker(tmp_path / "broker", login=("reader", password))
     broker.start()
     try:
-        broker.create("user_info", "workout", "bpm", "gym", "connections")
+        broker.create(*declared_topics())
         broker.send("bpm", [reading(1000)])
         file = tmp_path / "secrets"
         file.write_text(f"{ADDRESS}={broker.address}\nLAKEHOUSE_KAFKA_SASL_PASSWORD={password}\n")

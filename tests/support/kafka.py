@@ -59,6 +59,11 @@ username="{user}" password="{password}" user_{user}="{password}";
 """
 
 
+def declared_topics() -> list[str]:
+    """The topics of all declared tables."""
+    return [topic for table in local.declared_tables() for topic in table.feeds.get("kafka", ())]
+
+
 class Broker:
     """A broker that can be started, stopped, killed and started again.
 
@@ -169,9 +174,7 @@ class Broker:
     @contextmanager
     def known(self) -> Iterator[None]:
         """All declared topics are there, empty, and the lakehouse knows of the broker."""
-        topics = [
-            topic for table in local.declared_tables() for topic in table.feeds.get("kafka", ())
-        ]
+        topics = declared_topics()
         self.create(*topics)
         os.environ[ADDRESS] = self.address
         try:
