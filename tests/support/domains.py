@@ -19,9 +19,13 @@ import pyarrow.parquet as pq
 from generators.kafka import Message
 from generators.network import story as network
 from generators.network.tables import CONNECTIONS
+from generators.retail import story as retail
+from generators.retail.tables import CLICKS
 from generators.wearables import story as wearables
 from generators.wearables.tables import KAFKA_MULTIPLEX
 from tests.oracle.network import marts as of_network
+from tests.oracle.retail import marts as of_retail
+from tests.oracle.retail.rows import read_contents as read_shop
 from tests.oracle.wearables import marts as of_wearables
 
 # Times and heart rates that cost too much, tell too little, or are right and look odd.
@@ -339,6 +343,28 @@ def _network_answers(files: Iterable[File]) -> dict[str, Any]:
     }
 
 
+def _retail_story(dice: random.Random) -> dict[str, float]:
+    size = {"days": dice.randint(2, 6), "minutes": 10, "customers": dice.randint(4, 12)}
+    dirt = _dirt(dice)
+    return size | {name: share for name, share in dirt.items() if name != "skewed"}
+
+
+def _retail_files(seed: int, story: dict[str, Any]) -> list[File]:
+    return [file for told in retail.sets(seed, **story) for file in _files(told)]
+
+
+def _retail_messages(file: File) -> list[Message]:
+    return list(retail.messages_of(file.content))
+
+
+def _retail_answers(files: Iterable[File]) -> dict[str, Any]:
+    contents = {
+        table: [(file.name, file.content) for file in of_table]
+        for table, of_table in _let_in(files).items()
+    }
+    return of_retail.answers(read_shop(contents), ingested_at=_INGESTED_AT)
+
+
 def _changed(entity: str, columns: str) -> str:
     """The accepted rows: of what pulls saw those that are not as the pull before saw them."""
     told = f"if(_status = 'told', struct({columns}), null)"
@@ -434,5 +460,29 @@ DOMAINS = {
         files=_network_files,
         messages={CONNECTIONS: ("telecom.kafka_multiplex", _network_messages)},
         answers=_network_answers,
+    ),
+    "retail": Domain(
+        marts=of_retail.MARTS,
+        live=(),
+        accepted={
+            entity: _changed(entity, columns)
+            for entity, columns in {
+                "customers": "name, email, region, updated_at",
+                "products": "name, category, unit_price, updated_at",
+                "orders": "customer_id, status, ordered_at, updated_at",
+                "order_items": "product_id, quantity, unit_price, updated_at",
+                "refunds": "order_id, line, quantity, amount, refunded_at, recorded_at",
+                "stock_levels": "reorder_point, updated_at",
+                "stock_movements": "product_id, warehouse, quantity, reason, moved_at, recorded_at",
+            }.items()
+        }
+        | {"clicks": "silver.int_clicks"},
+        rejects=("silver.int_shop_rejects", "silver.int_stock_rejects", "silver.int_click_rejects"),
+        middle="silver.int_order_lines",
+        seeds=(),
+        draw_story=_retail_story,
+        files=_retail_files,
+        messages={CLICKS: (CLICKS, _retail_messages)},
+        answers=_retail_answers,
     ),
 }
