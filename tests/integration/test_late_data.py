@@ -16,6 +16,9 @@ import pytest
 from tests.oracle.wearables.marts import Answers, answers, read_contents
 from tests.support.lakehouse import Lakehouse, plain
 
+# In `make test` each case is a unit test of its model, and halves of stories come late as a whole.
+pytestmark = pytest.mark.deep
+
 CSV_HEADERS = {
     "sbit.registered_users": "user_id,device_id,mac_address,registration_timestamp",
     "sbit.gym_logins": "mac_address,gym,login,logout",

@@ -66,6 +66,7 @@ def test_what_cannot_be_read_is_refused_and_the_rest_goes_on(
     assert lakehouse.refused_files() == expected["refused_files"]
 
 
+@pytest.mark.deep
 def test_a_full_refresh_changes_nothing(told: tuple[Lakehouse, dict]) -> None:
     lakehouse, _ = told
     before = lakehouse.gold("gold_build", RETAIL.marts)
