@@ -172,8 +172,9 @@ def append(
     """
     # `availableNow` ends after the last batch, `once` makes one of all. A period that never ends
     # begins with a batch, and has no next one that a stop would break off.
-    one: dict[str, Any] = {"processingTime": "365 days"}
-    every: dict[str, Any] = {"availableNow": True}
+    trigger: dict[str, Any] = (
+        {"processingTime": "365 days"} if one_batch else {"availableNow": True}
+    )
     return (
         rows.withColumns(
             {
@@ -182,7 +183,7 @@ def append(
             }
         )
         .writeStream.format("delta")
-        .trigger(**(one if one_batch else every))
+        .trigger(**trigger)
         .option("checkpointLocation", str(checkpoint))
         .queryName(checkpoint.name)
         .toTable(table.bronze_name)

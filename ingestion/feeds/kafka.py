@@ -389,18 +389,18 @@ class Kafka(Feed):
 
         A read goes on with the next load until all is in that waited when it began.
         """
-        queries: list[tuple[Topic, StreamingQuery]] = []
+        queries: list[tuple[Topic, int, StreamingQuery]] = []
         for topic, (found, waiting) in self._news.items():
             is_more = waiting > _BATCH_MESSAGES
             try:
                 rows = self._read(topic, found)
                 query = append(rows, topic.table, topic.checkpoint, load_id, one_batch=is_more)
-                queries.append((topic, query))
+                queries.append((topic, waiting, query))
             except PySparkException as error:
                 loads[topic.table.full_name].fail(self.name, self._told(topic, error))
         before, self._left = self._left, {}
-        for topic, query in queries:
-            load, (_, waiting) = loads[topic.table.full_name], self._news[topic]
+        for topic, waiting, query in queries:
+            load = loads[topic.table.full_name]
             try:
                 if waiting > _BATCH_MESSAGES:
                     end(query)
