@@ -211,6 +211,8 @@ def _start(settings: Settings, lock: int) -> tuple[Engine, subprocess.Popen[byte
         # the metastore parses all of Hive's configuration: a fifth of the CPU of small statements.
         *("--hiveconf", "hive.server2.async.exec.threads=16"),
         *("--hiveconf", "hive.server2.async.exec.keepalive.time=1h"),
+        # Or each session is a user of its own, for whom each thread looks at the metastore anew.
+        *("--hiveconf", "hive.server2.enable.doAs=false"),
         # A file for each statement, which lasts as long as a BI tool's session; nobody reads it.
         *("--hiveconf", "hive.server2.logging.operation.enabled=false"),
     ]
