@@ -47,7 +47,7 @@ NUM_FILES = len(DOMAINS["wearables"].files(3, STORY))
 
 @pytest.mark.parametrize("name", OF_ORDER)
 def test_a_planted_mistake_of_order_is_noticed(
-    lakehouse: Lakehouse, name: str, tmp_path: Path
+    lakehouse: Lakehouse, postgres: Server, name: str, tmp_path: Path
 ) -> None:
     mistake, of_second_half = OF_ORDER[name]
     steps = (
@@ -61,7 +61,7 @@ def test_a_planted_mistake_of_order_is_noticed(
             for step in of_second_half
         ),
     )
-    play = Play(lakehouse, Scenario("wearables", 3, STORY, steps), print)
+    play = Play(lakehouse, Scenario("wearables", 3, STORY, steps), print, server=postgres)
     with planted(mistake, tmp_path):
         assert play.steps() or play.from_oracle()
 

@@ -72,6 +72,12 @@ MISTAKES = {
 }
 
 _BUILT_ALL = (Step(of.DELIVER), Step(of.INGEST), Step(of.BUILD))
+# A visit of the database, and that it was in another gym.
+_VISITED = (
+    "insert into gym_visits (id, gym, mac_address, login, logout) values "
+    "(1, 5, '02:00:00:00:00:01', '2023-05-01 08:00:00+00', '2023-05-01 09:00:00+00')"
+)
+_VISITED_ANOTHER = "update gym_visits set gym = 6, updated_at = now() where id = 1"
 
 
 def _built_in_parts(*models: str) -> tuple[Step, ...]:
@@ -124,6 +130,20 @@ OF_ORDER = {
             "nodes_of(name, ['model']) | rejectattr",
         ),
         _built_in_parts(*models_of("wearables")),
+    ),
+    "what a pull has told first taken for its last": (
+        Mistake(
+            "macros/history/rows_that_count.sql",
+            "max(delivered._pull_id)",
+            "min(delivered._pull_id)",
+        ),
+        (
+            Step(of.CHANGE, changes=(_VISITED,)),
+            *_BUILT_ALL,
+            Step(of.CHANGE, changes=(_VISITED_ANOTHER,)),
+            Step(of.INGEST),
+            Step(of.BUILD),
+        ),
     ),
 }
 
