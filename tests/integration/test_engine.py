@@ -168,6 +168,7 @@ def test_ctrl_c_ends_a_build_after_the_statements_under_way(lakehouse: Lakehouse
     assert "Traceback" not in said
 
 
+@pytest.mark.ends_engine
 def test_a_killed_engines_lock_frees_itself(lakehouse: Lakehouse) -> None:
     first = local.start(lakehouse.settings)
     os.kill(first.pid, signal.SIGKILL)
@@ -177,6 +178,7 @@ def test_a_killed_engines_lock_frees_itself(lakehouse: Lakehouse) -> None:
     assert second.pid != first.pid
 
 
+@pytest.mark.ends_engine
 def test_down_says_whether_there_was_an_engine(lakehouse: Lakehouse) -> None:
     local.start(lakehouse.settings)
     assert engine.down(lakehouse.settings) is True

@@ -145,6 +145,7 @@ def test_all_rows_of_a_file_are_in_bronze(lakehouse: Lakehouse) -> None:
     assert held == counted
 
 
+@pytest.mark.ends_engine
 def test_a_kill_between_bronze_and_checkpoint_doubles_nothing(lakehouse: Lakehouse) -> None:
     lakehouse.deliver("sbit.gym_logins", "killed.csv", logins("02:00:00:00:00:03,3,100,"))
     lakehouse.ingest()
