@@ -11,6 +11,9 @@ UV := .tools/uv/bin/uv
 LAKEHOUSE := $(BIN)/lakehouse
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name))))
 DEMO_HOME := .lakehouse/demo
+DEMO = $(LAKEHOUSE) --home $(DEMO_HOME)
+DEMO_KNOWN = $(sort $(patsubst docs/demo/%.sql,%,$(wildcard docs/demo/*.sql)))
+DEMO_DOMAINS = $(or $(DOMAIN),wearables)
 SEED ?= 1
 SCENARIOS ?= 4
 
@@ -53,23 +56,27 @@ venv-package:
 	fi
 
 .PHONY: demo
-demo: setup ## Made-up wearables data: landed, built, tested, and both summaries printed
-	@$(LAKEHOUSE) --home $(DEMO_HOME) down
+demo: demo-domains setup ## Made-up data: landed, built, tested, and answers printed: make demo DOMAIN=retail
+	@$(DEMO) down
 	@rm -rf $(DEMO_HOME)
-	@$(LAKEHOUSE) --home $(DEMO_HOME) generate wearables --seed $(SEED) --late 0.05 --duplicates 0.05 --corrupt 0.001
-	@$(LAKEHOUSE) --home $(DEMO_HOME) run --once
-	@echo; echo "The heart rates of each workout (gold.workout_bpm_summary):"
-	@$(LAKEHOUSE) --home $(DEMO_HOME) query "select user_id, date, age, sex, city, state, round(min_bpm, 1) as min_bpm, round(avg_bpm, 1) as avg_bpm, round(max_bpm, 1) as max_bpm, num_readings from gold.workout_bpm_summary order by started_at, user_id limit 10"
-	@echo; echo "Time in the gym and exercising (gold.gym_summary):"
-	@$(LAKEHOUSE) --home $(DEMO_HOME) query "select gym, mac_address, date, minutes_in_gym, minutes_exercising, visits, open_visits, workouts from gold.gym_summary order by date, gym, mac_address limit 10"
+	@for domain in $(DEMO_DOMAINS); do \
+	    $(DEMO) generate $$domain --seed $(SEED) --late 0.05 --duplicates 0.05 --corrupt 0.001; done
+	@$(DEMO) run --once
+	@cat $(DEMO_DOMAINS:%=docs/demo/%.sql) | while read -rd ';' question; do \
+	    title="$${question%%$$'\n'*}"; echo; echo "$${title#-- }:"; \
+	    $(DEMO) query "$$question" </dev/null; done
 	@echo; echo "Where everything stands:"
-	@$(LAKEHOUSE) --home $(DEMO_HOME) status
+	@$(DEMO) status
 	@echo; echo "Where to look next:"
 	@echo "  export LAKEHOUSE_HOME='$(CURDIR)/$(DEMO_HOME)'"
 	@echo "  $(LAKEHOUSE) query \"select * from audit.rejects limit 10\"     what was refused, and why"
-	@echo "  $(LAKEHOUSE) land sbit.gym_logins FILE; $(LAKEHOUSE) run   your own data"
+	@echo "  $(LAKEHOUSE) land SOURCE.TABLE FILE; $(LAKEHOUSE) run      your own data"
 	@echo "  make docs                                                             models and lineage"
 	@echo "  $(LAKEHOUSE) down                                             stop the engine"
+
+.PHONY: demo-domains
+demo-domains:
+	$(if $(filter-out $(DEMO_KNOWN),$(DEMO_DOMAINS)),$(error $(DOMAIN) has no demo. Choose from: $(DEMO_KNOWN)))
 
 .PHONY: test
 test: lint unit integration ## What a change must pass: each guarantee once, on a real engine

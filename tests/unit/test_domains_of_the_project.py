@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+import duckdb
 import pytest
 import yaml
 
@@ -94,3 +96,28 @@ def test_a_domains_list_has_the_vars_that_its_nodes_read(manifest: Any, domain: 
 
 def test_every_var_that_changes_answers_stands_in_a_list() -> None:
     assert {name for names in DOMAINS.values() for name in names} == VARS.keys() - NO_ANSWERS
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_a_domains_demo_asks_for_what_its_marts_have(manifest: Any, domain: str) -> None:
+    database = duckdb.connect()
+    database.execute("create schema gold")
+    for node in of_type(manifest, "model"):
+        if "marts" in node.fqn and node.config.meta["domain"] == domain:
+            columns = ", ".join(f"{name} {data_type}" for name, data_type in types(node))
+            database.execute(f"create table gold.{node.name} ({columns})")
+    *questions, rest = (PROJECT / "docs" / "demo" / f"{domain}.sql").read_text().split(";")
+    assert questions
+    assert not rest.strip()
+    for question in questions:
+        assert question.strip().startswith("-- ")
+        database.execute(question)
+
+
+def test_a_demo_of_no_domain_is_refused_before_anything_is_installed() -> None:
+    asked = ["make", "--no-print-directory", "demo", "DOMAIN=nonsense"]
+    answer = subprocess.run(asked, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 2
+    assert f"nonsense has no demo. Choose from: {' '.join(sorted(DOMAINS))}." in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+    assert answer.stdout == ""
