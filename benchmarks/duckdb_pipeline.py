@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -53,6 +54,7 @@ create macro epoch_to_timestamp(x) as
 create macro time_fault(name, happened_at, ingested_at) as
     case
         when happened_at is null then name || ' is unreadable'
+        when happened_at < timestamp '2000-01-01' then name || ' is before 2000-01-01'
         when happened_at > ingested_at + interval 1 hour then name || ' is in the future'
     end;
 create macro missing(x, reason) as if(x is null, reason, null);
@@ -90,7 +92,7 @@ def _csv_bronze(name: str) -> str:
     """
 
 
-def _json_bronze(files: list[str]) -> str:
+def json_bronze(files: list[str]) -> str:
     """Reads JSON lines; `_raw` keeps every line that the columns do not hold all of."""
     names = ("key", "value", "topic", "partition", "offset", "timestamp")
     num_present = " + ".join(f"if(fields.{name} is null, 0, 1)" for name in names)
@@ -102,7 +104,7 @@ def _json_bronze(files: list[str]) -> str:
                 max_line_size = 16777216, buffer_size = 67108864
             )
         ), parsed as (
-            select *, try(json_keys(line)) as keys, {_fields("line", *names)} as fields
+            select *, try(json_keys(line)) as keys, {fields_of("line", *names)} as fields
             from lines where line is not null
         )
         select
@@ -112,7 +114,7 @@ def _json_bronze(files: list[str]) -> str:
     """
 
 
-def _fields(column: str, *names: str) -> str:
+def fields_of(column: str, *names: str) -> str:
     """A struct of a JSON object's fields as text; null where there is no JSON."""
     nested = {"address": dict.fromkeys(ADDRESS_ATTRIBUTES, "VARCHAR")}
     shape = {name: nested.get(name, "VARCHAR") for name in names}
@@ -123,7 +125,7 @@ def _messages(topic: str, *names: str) -> str:
     """The messages of a topic with their values' fields and the text that a reject shows."""
     return f"""
         select
-            key, value, timestamp as message_time, {_fields("value", *names)} as fields,
+            key, value, timestamp as message_time, {fields_of("value", *names)} as fields,
             coalesce(value, _raw, key) as raw_text, _source_file, _ingested_at
         from kafka_multiplex where topic = '{topic}'
     """
@@ -510,20 +512,21 @@ def run(folder: Path, seeds: Path, to: Path) -> dict[str, pa.Table]:
     db.execute("set timezone = 'UTC'; set preserve_insertion_order = false")
     db.execute(MACROS)
     db.execute(f"create table age_bands as from '{seeds / 'wearables' / 'age_bands.csv'}'")
-    bronze = {"kafka_multiplex": _json_bronze(files[KAFKA_MULTIPLEX])}
+    bronze = {"kafka_multiplex": json_bronze(files[KAFKA_MULTIPLEX])}
     for table, columns in CSV_COLUMNS.items():
         name = table.removeprefix("sbit.")
         db.execute(f"create table delivered_{name} as {_csv_reader(name, columns, files[table])}")
         bronze[name] = _csv_bronze(name)
-    _save(db, to / "bronze", bronze)
+    save(db, to / "bronze", bronze)
     for name, sql in STAGING.items():
         db.execute(f"create table stg_{name} as {sql}")
-    _save(db, to / "silver", SILVER)
-    _save(db, to / "gold", GOLD)
+    save(db, to / "silver", SILVER)
+    save(db, to / "gold", GOLD)
     return {mart: db.table(mart).to_arrow_table() for mart in GOLD}
 
 
-def _save(db: duckdb.DuckDBPyConnection, folder: Path, tables: dict[str, str]) -> None:
+def save(db: duckdb.DuckDBPyConnection, folder: Path, tables: dict[str, str]) -> None:
+    """Writes the rows of statements as Parquet, each of which the later ones may read by name."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, sql in tables.items():
         path = folder / f"{name}.parquet"
@@ -531,9 +534,9 @@ def _save(db: duckdb.DuckDBPyConnection, folder: Path, tables: dict[str, str]) -
         db.execute(f"create view {name} as from '{path}'")
 
 
-def main() -> None:
-    """Runs the pipeline and prints how long it took and how many rows each mart has."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(run: Callable[[Path, Path, Path], dict[str, pa.Table]], what: str | None) -> None:
+    """Runs a pipeline and prints how long it took and how many rows each mart has."""
+    parser = argparse.ArgumentParser(description=what)
     parser.add_argument("folder", type=Path, help="The delivered files.")
     parser.add_argument("--to", type=Path, required=True, help="A folder for the tables.")
     options = parser.parse_args()
@@ -548,4 +551,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(run, __doc__)

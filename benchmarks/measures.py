@@ -11,12 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pyarrow.parquet as pq
@@ -24,6 +25,8 @@ from dbt.adapters.spark.connections import PyhiveConnectionWrapper
 
 from benchmarks import multiplied
 from generators.network import story as network
+from generators.retail import story as retail
+from generators.retail.tables import CUSTOMERS, PRODUCTS, STOCK_LEVELS
 from ingestion.loads import Load, Loads, only_ingestion
 from lakehouse import engine
 from lakehouse.build import BUILD_UNTESTED, Dbt
@@ -34,9 +37,76 @@ from tests.support.domains import DOMAINS, selected
 from tests.support.lakehouse import Lakehouse, plain
 from tests.support.set_1 import SET_1_FILES
 
-WEARABLES = DOMAINS["wearables"]
 FIRST_DAY = date(2024, 1, 1)
 READINGS_OF_BATCH = 10_000
+# Of so many a day is some 10,000 rows.
+CUSTOMERS_OF_SHOP = 7_000
+KNOWN_OF_SHOP = {CUSTOMERS, PRODUCTS, STOCK_LEVELS}
+MULTIPLES = (1, 4, 16, 64)
+BASE_DAYS = 4
+
+
+class Workload(NamedTuple):
+    """What is measured of a domain.
+
+    Attributes:
+        domain: The domain.
+        write: Writes `<table>/<file>` into a folder, all that a full refresh is measured with.
+        write_days: Writes into a folder so many days of history, and with each further step the
+            day after.
+        peer: The module that has its full refresh in DuckDB.
+    """
+
+    domain: str
+    write: Callable[[Path], object]
+    write_days: Callable[[Path, int], Iterator[object]]
+    peer: str
+
+
+def _days_of_wearables(folder: Path, days: int) -> Iterator[object]:
+    yield multiplied.write_days(folder, FIRST_DAY, days, READINGS_OF_BATCH)
+    for day in count(days):
+        yield multiplied.write_days(folder, FIRST_DAY + timedelta(days=day), 1, READINGS_OF_BATCH)
+
+
+def _days_of_shop(folder: Path, days: int) -> Iterator[object]:
+    """Of one long history all that is known, and what happened on its last days.
+
+    So the further days are the same for all. They lie where prices, categories and customers
+    change, and are no days of the future.
+    """
+    longest = BASE_DAYS * MULTIPLES[-1]
+    start = datetime(2024, 1, 1, 6, tzinfo=UTC)
+    sets = retail.sets(1, days=400, customers=CUSTOMERS_OF_SHOP, start=start)
+    for number, told in enumerate(islice(sets, longest + 1)):
+        is_left_out = 0 < number <= longest - days
+        kept = KNOWN_OF_SHOP if is_left_out else told.files.keys()
+        _write(folder, {table: told.files[table] for table in kept & told.files.keys()})
+    yield
+    for told in sets:
+        yield _write(folder, told.files)
+
+
+def _shop(folder: Path) -> None:
+    for told in retail.sets(1, days=40, minutes=5, customers=5 * CUSTOMERS_OF_SHOP):
+        _write(folder, told.files)
+
+
+def _write(folder: Path, files: Mapping[str, Mapping[str, bytes]]) -> None:
+    for table, named in files.items():
+        for name, content in named.items():
+            path = folder / table / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+WEARABLES = Workload(
+    "wearables",
+    lambda folder: multiplied.write(folder, 5_000_000),
+    _days_of_wearables,
+    "benchmarks.duckdb_pipeline",
+)
+SHOP = Workload("retail", _shop, _days_of_shop, "benchmarks.duckdb_retail")
 
 
 @dataclass(frozen=True)
@@ -50,19 +120,19 @@ class Cost:
 class MeasuredLakehouse(Lakehouse):
     """A lakehouse that takes in and builds what is measured, and tells what that costs."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: Settings, domain: str) -> None:
+        super().__init__(settings, (domain,))
         self._engine = psutil.Process(local.start(settings).pid)
 
-    def ingest(self) -> Load | None:
-        """Takes in what waits."""
+    def ingest(self) -> Load:
+        """Takes in what waits, and something does."""
         load = super().ingest()
-        if load and load.failures:
-            raise RuntimeError("; ".join(load.failures))
+        if load is None or load.failures:
+            raise RuntimeError("; ".join(load.failures) if load else "nothing waits")
         return load
 
     def build(self, *options: str) -> None:
-        """Builds the wearables without their tests, which would be timed too."""
+        """Builds the domain without its tests, which would be timed too."""
         super().build("--exclude-resource-type", "test", *options)
 
     def from_inbox_to_gold(self) -> None:
@@ -90,35 +160,37 @@ class MeasuredLakehouse(Lakehouse):
 
 
 @contextmanager
-def empty_lakehouse() -> Iterator[MeasuredLakehouse]:
-    """An empty lakehouse, with its engine up."""
+def empty_lakehouse(domain: str = "wearables") -> Iterator[MeasuredLakehouse]:
+    """An empty lakehouse of a domain, with its engine up."""
     with tempfile.TemporaryDirectory(prefix="lakehouse-bench-") as folder:
         settings = load_settings(Path(folder))
         try:
-            yield MeasuredLakehouse(settings)
+            yield MeasuredLakehouse(settings, domain)
         finally:
             engine.down(settings)
 
 
-def throughput(readings: int = 5_000_000, runs: int = 3) -> dict[str, Any]:
-    """(a) Set 1 multiplied, from files to gold, against DuckDB to the same rows; ours is warm."""
-    with tempfile.TemporaryDirectory() as folder, empty_lakehouse() as lakehouse:
+def throughput(work: Workload, runs: int = 3) -> dict[str, Any]:
+    """(a, i) From files to gold, against DuckDB to the same rows; ours is warm."""
+    marts = DOMAINS[work.domain].marts
+    with tempfile.TemporaryDirectory() as folder, empty_lakehouse(work.domain) as lakehouse:
         files = Path(folder)
-        multiplied.write(files, readings)
+        work.write(files)
         ingestions, builds = [], []
         for _ in range(runs + 1):
             lakehouse.empty()
             shutil.copytree(files, lakehouse.settings.paths.inbox, dirs_exist_ok=True)
             ingestions.append(lakehouse.cost(lakehouse.ingest))
             builds.append(lakehouse.cost(lakehouse.build))
-        held = {
-            mart: plain(lakehouse.rows(f"select * from gold_build.{mart}"))
-            for mart in WEARABLES.marts
-        }
+        held = {mart: plain(lakehouse.rows(f"select * from gold_build.{mart}")) for mart in marts}
+        num_rows = sum(
+            lakehouse.value(f"select count(*) from bronze.{folder.name.replace('.', '_')}")
+            for folder in files.iterdir()
+        )
         engine.down(lakehouse.settings)
         tables = lakehouse.settings.paths.root / "duckdb"
-        theirs = [_told("benchmarks.duckdb_pipeline", files, "--to", tables) for _ in range(runs)]
-        for mart in WEARABLES.marts:
+        theirs = [_told(work.peer, files, "--to", tables) for _ in range(runs)]
+        for mart in marts:
             rows = pq.read_table(tables / "gold" / f"{mart}.parquet").to_pylist()
             if held[mart] != plain(rows):
                 raise RuntimeError(f"{mart} is not the same in both; nothing to compare")
@@ -126,7 +198,7 @@ def throughput(readings: int = 5_000_000, runs: int = 3) -> dict[str, Any]:
     # The first run warms up.
     of_ingestion, of_build = (_median(costs[1:], "cpu") for costs in (ingestions, builds))
     return {
-        "readings": readings,
+        "rows": num_rows,
         "ingestion_cpu_s": _round(of_ingestion),
         "ingestion_wall_s": _round(_median(ingestions[1:], "wall")),
         "build_cpu_s": _round(of_build),
@@ -138,25 +210,24 @@ def throughput(readings: int = 5_000_000, runs: int = 3) -> dict[str, Any]:
 
 
 def history(
-    multiples: tuple[int, ...] = (1, 4, 16, 64), base_days: int = 4, runs: int = 3
+    work: Workload, multiples: tuple[int, ...] = MULTIPLES, runs: int = 3
 ) -> dict[str, Any]:
-    """(b) The same batch, a day's readings and workouts, on ever longer histories."""
-    found: dict[str, Any] = {"readings_of_batch": READINGS_OF_BATCH}
+    """(b, j) The same batch, a day of the domain, on ever longer histories."""
+    found: dict[str, Any] = {}
     for multiple in multiples:
-        with empty_lakehouse() as lakehouse:
-            days = base_days * multiple
-            inbox = lakehouse.settings.paths.inbox
-            multiplied.write_days(inbox, FIRST_DAY, days, READINGS_OF_BATCH)
-            lakehouse.ingest()
+        with empty_lakehouse(work.domain) as lakehouse:
+            days = BASE_DAYS * multiple
+            further_days = work.write_days(lakehouse.settings.paths.inbox, days)
+            next(further_days)
+            load = lakehouse.ingest()
             lakehouse.build()
             costs = []
-            for run in range(runs + 1):  # the first one warms up what a full build does not
-                day = FIRST_DAY + timedelta(days=days + run)
-                multiplied.write_days(inbox, day, 1, READINGS_OF_BATCH)
+            for _ in range(runs + 1):  # the first one warms up what a full build does not
+                next(further_days)
                 costs.append(lakehouse.cost(lakehouse.from_inbox_to_gold))
             found[f"x{multiple}"] = {
                 "days": days,
-                "readings": days * READINGS_OF_BATCH,
+                "rows": sum(source.rows for source in load.sources),
                 "cpu_s": _round(_median(costs[1:], "cpu")),
                 "wall_s": _round(_median(costs[1:], "wall")),
             }
@@ -204,7 +275,7 @@ def what_dbt_adds(rounds: int = 10) -> dict[str, Any]:
         with only_ingestion(home):
             loads = Loads(local.session(lakehouse.settings), home, local.declared_tables())
             for told in sets[:half]:
-                _deliver(lakehouse, told)
+                _write(home.inbox, told.files)
             loads.run()
             dbt = Dbt(lakehouse.settings)
             dbt.parse()
@@ -212,7 +283,7 @@ def what_dbt_adds(rounds: int = 10) -> dict[str, Any]:
             dbt(*build)
             in_dbt, in_statements, num_nodes = [], [], []
             for told in sets[half : half + rounds + 2]:
-                _deliver(lakehouse, told)
+                _write(home.inbox, told.files)
                 loads.run()
                 began = time.monotonic()
                 with statements() as spans:
@@ -345,12 +416,6 @@ def old_files(readings: int = 20_000_000) -> dict[str, Any]:
         "before_mb": before,
         "thirds_mb": [max(held[:third]), max(held[third:-third]), max(held[-third:])],
     }
-
-
-def _deliver(lakehouse: Lakehouse, told: network.FileSet) -> None:
-    for table, named in told.files.items():
-        for name, content in named.items():
-            lakehouse.deliver(table, name, content)
 
 
 def _told(module: str, *arguments: object) -> dict[str, Any]:
