@@ -16,11 +16,7 @@ last_told as (
     from {{ only_touched(delivered) }}
     qualify row_number() over (
         partition by {{ key | join(', ') }}
-        order by
-            _pull_id desc nulls last,
-            {{ changed_at }} desc,
-            _status = 'told',
-            {{ content_sha256(columns) }}
+        order by {{ present_order(columns, changed_at) }}
     ) = 1
 )
 
@@ -29,4 +25,9 @@ select
     {{ technical_columns() }}
 from last_told
 where _status = 'told'
+{%- endmacro %}
+
+{#- The order of all that is told of a key, the row that is present first. -#}
+{% macro present_order(columns, changed_at) -%}
+    _pull_id desc nulls last, {{ changed_at }} desc, _status = 'told', {{ content_sha256(columns) }}
 {%- endmacro %}

@@ -14,11 +14,16 @@ select distinct
     {{ columns | join(',\n    ') }},
     _pull_key,
     _pull_id,
+    {{ delivered_status() }} as _status,
+    {{ technical_columns() }}
+from arrivals
+{%- endmacro %}
+
+{#- What a row of staging says of its key. -#}
+{% macro delivered_status() -%}
     case
         when reject_reason is not null then 'refused'
         when _op = 'delete' then 'deleted'
         else 'told'
-    end as _status,
-    {{ technical_columns() }}
-from arrivals
+    end
 {%- endmacro %}

@@ -22,6 +22,11 @@
     {{ return({'load': 0, 'since': beginning_of_time()}) }}
 {% endmacro %}
 
+{#- The load up to which the live views read, as long as this run lasts. -#}
+{% macro live_load() %}
+    {{ return(built() if cannot_ask() else run_state()['domains'][domain_of(model)]['live']['load']) }}
+{% endmacro %}
+
 {#- The tables on which the live views of a domain stand, at whatever distance. -#}
 {% macro tables_under_live(name) %}
     {% set above = with_all_above(nodes_of(name, ['model']) | selectattr('config.meta.since') | map(attribute='unique_id') | list) %}

@@ -362,7 +362,10 @@ def _retail_answers(files: Iterable[File]) -> dict[str, Any]:
         table: [(file.name, file.content) for file in of_table]
         for table, of_table in _let_in(files).items()
     }
-    return of_retail.answers(read_shop(contents), ingested_at=_INGESTED_AT)
+    deliveries = read_shop(contents)
+    return of_retail.answers(deliveries, ingested_at=_INGESTED_AT) | {
+        "stock_status": of_retail.stock_status(deliveries, ingested_at=_INGESTED_AT)
+    }
 
 
 def _changed(entity: str, columns: str) -> str:
@@ -463,7 +466,7 @@ DOMAINS = {
     ),
     "retail": Domain(
         marts=of_retail.MARTS,
-        live=(),
+        live=("stock_status",),
         accepted={
             entity: _changed(entity, columns)
             for entity, columns in {

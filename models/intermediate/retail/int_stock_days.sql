@@ -30,7 +30,8 @@ days as (
         date,
         sum(greatest(quantity, 0)) as received,
         sum(greatest(-quantity, 0)) as issued,
-        sum(if(reason = 'sale', greatest(-quantity, 0), 0)) as sold
+        sum(if(reason = 'sale', greatest(-quantity, 0), 0)) as sold,
+        count(*) as movements
     from {{ only_touched('movements') }}
     group by product_id, warehouse, date
 )
