@@ -55,3 +55,8 @@ class Home:
     def logs(self) -> Path:
         """Logs of the engine and of dbt."""
         return self.root / "logs"
+
+    @property
+    def alerts(self) -> Path:
+        """What `lakehouse alerts --follow` has told."""
+        return self.root / "alerts"

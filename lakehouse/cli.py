@@ -21,7 +21,7 @@ from enum import StrEnum
 from inspect import signature
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 from pyspark.errors import PySparkException
@@ -38,6 +38,7 @@ from ingestion.feed import all_feeds, with_parts
 from ingestion.gate import GateError, accepted_name, stray_entries
 from ingestion.loads import Load, Loads, only_ingestion, together
 from ingestion.lock import LockedError
+from lakehouse import alerts as alerting
 from lakehouse import doctor as checks
 from lakehouse import engine, maintenance, reading
 from lakehouse.engine import local
@@ -122,8 +123,7 @@ class Output:
         """Prints an answer's rows, of values that JSON has; a table shows what is no letter."""
         if len(set(columns)) < len(columns):
             raise LakehouseError(f"Two columns have one name: {', '.join(columns)}. Rename one.")
-        if isinstance(sys.stdout, TextIOWrapper):  # one that is not UTF-8 lacks letters
-            sys.stdout.reconfigure(errors="backslashreplace")
+        _escape_what_it_lacks(sys.stdout)
         if self.as_json or style is Format.JSON:
             records = [dict(zip(columns, row, strict=True)) for row in rows]
             print(json.dumps(records, default=str, ensure_ascii=not _is_utf_8(sys.stdout)))
@@ -138,6 +138,14 @@ class Output:
             for row in rows:
                 table.add_row(*[Text(_shown(_flat(value))) for value in row])
             self._answers.print(table)
+
+    def line(self, text: str, record: dict[str, Any]) -> None:
+        """Prints an answer as soon as it is there: a line of text, or an object of JSON."""
+        _escape_what_it_lacks(sys.stdout)
+        if self.as_json:
+            print(json.dumps(record, ensure_ascii=not _is_utf_8(sys.stdout)), flush=True)
+        else:
+            print(_shown(text), flush=True)
 
 
 class _Lines:
@@ -161,6 +169,12 @@ def _shown(value: object) -> str:
 
 def _escape(character: re.Match[str]) -> str:
     return character[0].encode("unicode_escape").decode()
+
+
+def _escape_what_it_lacks(file: TextIO) -> None:
+    """One that is not UTF-8 lacks letters."""
+    if isinstance(file, TextIOWrapper):
+        file.reconfigure(errors="backslashreplace")
 
 
 def _is_utf_8(file: TextIO) -> bool:
@@ -646,6 +660,56 @@ def query(
         raise LakehouseError("The statement is not UTF-8. Write it so.", exit_code=2) from None
     columns, rows = reading.ask(_session(_settings()), sql)
     output.rows(columns, rows, style)
+
+
+@app.command()
+def alerts(
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="A line for each as it opens and as it closes; Ctrl-C ends."),
+    ] = False,
+) -> None:
+    """What needs somebody now: products low in a warehouse, overloaded servers.
+
+    With --follow each is told at least once, and the next --follow of this home goes on where this
+    one has stopped. docs/operations.md pipes it into a web hook.
+    """
+    settings = _settings()
+    if follow:
+        _follow_alerts(settings)
+    is_any = False
+    for kind, rows in alerting.needed_now(alerting.asking(_session(settings))):
+        if output.as_json:
+            for row in rows:
+                output.line("", {"kind": kind.name} | row)
+        elif rows:
+            output.rows(list(rows[0]), [list(row.values()) for row in rows], Format.TABLE)
+            print()
+        is_any = is_any or bool(rows)
+    if not is_any:
+        output.say("Nothing needs anybody.")
+
+
+def _follow_alerts(settings: Settings) -> NoReturn:
+    with alerting.only_follower(settings.paths):
+        follower = alerting.Follower(
+            settings.paths,
+            alerting.asking_what_is_up(settings),
+            lambda event: output.line(event.text, event.record),
+        )
+        _session(settings)
+        try:
+            alerting.follow(follower, output.say)
+        except BrokenPipeError:
+            # What could not be written would be tried again at the end, and complained about.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise LakehouseError(
+                "Nobody reads the alerts any more. What was not told is the first that the next "
+                "lakehouse alerts --follow tells."
+            ) from None
+        except KeyboardInterrupt:
+            output.say("Stopped.")
+            sys.exit(130)
 
 
 @contextmanager
