@@ -1,0 +1,122 @@
+"""`lakehouse alerts` on a real engine, on views of `gold` that are made by hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lakehouse import engine
+from lakehouse.engine import local
+from tests.support.lakehouse import Lakehouse, run
+
+
+def show(lakehouse: Lakehouse, view: str, **columns: str) -> None:
+    """Makes a view of a row; the values are SQL."""
+    row = ", ".join(f"{value} as {column}" for column, value in columns.items())
+    lakehouse.rows("create schema if not exists gold")
+    lakehouse.rows(f"create or replace view gold.{view} as select {row}")
+
+
+def show_stock(lakehouse: Lakehouse, minute: int, *, is_low: bool, product: int = 12) -> None:
+    show(
+        lakehouse,
+        "stock_status",
+        **{"product_id": f"{product}L", "warehouse": "'norð'", "as_of": moment(minute)},
+        **{"on_hand": "3L", "reorder_point": "5L", "is_low": f"{is_low}", "days_of_cover": "0.5D"},
+    )
+
+
+def moment(minute: int) -> str:
+    return f"timestamp '2026-11-30 10:{minute:02}:00'"
+
+
+@contextmanager
+def following(lakehouse: Lakehouse) -> Iterator[subprocess.Popen[str]]:
+    """`lakehouse alerts --follow --json` as a user types it; killed at the end."""
+    home = lakehouse.settings.paths.root
+    process = subprocess.Popen(
+        [
+            Path(sys.executable).with_name("lakehouse"),
+            *("--home", home, "alerts", "--follow", "--json"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def next_told(process: subprocess.Popen[str]) -> tuple[str, str]:
+    assert process.stdout
+    record = json.loads(process.stdout.readline())
+    return record["event"], record["id"]
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stderr
+    return process.stderr.readline()
+
+
+def test_where_nothing_is_built_there_is_no_answer(lakehouse: Lakehouse) -> None:
+    answer = run(lakehouse, "alerts", check=False)
+    assert answer.returncode == 1
+    assert answer.stderr == (
+        "Error: Nothing is built that could alert: neither gold.stock_status nor "
+        "gold.server_status is there. Build with: lakehouse run\n"
+    )
+
+
+def test_what_needs_somebody_now(lakehouse: Lakehouse) -> None:
+    show_stock(lakehouse, 0, is_low=False)
+    assert run(lakehouse, "alerts").stderr == "Nothing needs anybody.\n"
+    show_stock(lakehouse, 1, is_low=True)
+    assert json.loads(run(lakehouse, "alerts", "--json").stdout) == {
+        **{"kind": "low_stock", "product_id": 12, "warehouse": "norð", "on_hand": 3},
+        **{"reorder_point": 5, "days_of_cover": 0.5, "as_of": "2026-11-30T10:01:00Z"},
+    }
+
+
+def test_a_follower_that_is_killed_goes_on(lakehouse: Lakehouse) -> None:
+    show_stock(lakehouse, 1, is_low=True)
+    with following(lakehouse) as process:
+        first = "low_stock/12/norð/2026-11-30T10:01:00Z"
+        assert next_told(process) == ("opened", first)
+    show_stock(lakehouse, 9, is_low=False)
+    show(
+        lakehouse,
+        "inventory_alerts",
+        **{"product_id": "12L", "warehouse": "'norð'", "opened_at": moment(3), "on_hand": "0L"},
+        **{"reorder_point": "5L", "closed_at": moment(4), "days_of_cover": "cast(null as double)"},
+    )
+    with following(lakehouse) as process:
+        missed = "low_stock/12/norð/2026-11-30T10:03:00Z"
+        told = next_told(process)
+        if told == ("opened", first):  # it was killed before it had noted what it told
+            told = next_told(process)
+        assert told == ("closed", first)
+        assert [next_told(process) for _ in range(2)] == [("opened", missed), ("closed", missed)]
+
+
+@pytest.mark.ends_engine
+def test_a_follower_awaits_an_engine_that_is_down(lakehouse: Lakehouse) -> None:
+    show_stock(lakehouse, 10, is_low=True, product=20)
+    with following(lakehouse) as process:
+        first = "low_stock/20/norð/2026-11-30T10:10:00Z"
+        assert next_told(process) == ("opened", first)
+        engine.down(lakehouse.settings)
+        assert said(process).startswith("No alerts for now: ")
+        assert engine.running_engine(lakehouse.settings) is None
+        local.start(lakehouse.settings)
+        assert said(process) == "Alerts go on.\n"
+        show_stock(lakehouse, 11, is_low=False, product=20)
+        assert next_told(process) == ("closed", first)
