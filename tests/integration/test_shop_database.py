@@ -19,9 +19,10 @@ from ingestion.faults import LoadError
 from ingestion.feeds.postgres.pulls import Pulls
 from ingestion.home import Home
 from lakehouse.settings import PROJECT
-from tests.oracle.retail.marts import answers
+from tests.oracle.retail.marts import MARTS, answers, stock_status
 from tests.oracle.retail.rows import Clock, Deliveries, judge_rows, read_contents
 from tests.oracle.retail.states import States
+from tests.support.lakehouse import Lakehouse
 from tests.support.postgres import Server, running_server
 
 READER = (PROJECT / "deploy" / "postgres" / "reader_retail.sql").read_text()
@@ -140,6 +141,52 @@ def test_pulls_of_the_database_have_the_answers_of_the_files(
         for found in (by_pulls, by_files)
     )
     assert of_pulls == of_files
+
+
+class TakenIn(Pulled):
+    """One of which every third pull is taken in, and after half of them also built."""
+
+    def __init__(self, server: Server, lakehouse: Lakehouse) -> None:
+        super().__init__(server, lakehouse.settings.paths)
+        self._lakehouse = lakehouse
+        self._num_pulls = 0
+        self.contents: dict[str, list[tuple[str, bytes]]] = {}
+
+    def pull(self) -> None:
+        super().pull()
+        self._num_pulls += 1
+        if self._num_pulls % 3 == 0:
+            self.take_in()
+            if self._num_pulls == 6:
+                self._lakehouse.build_untested()
+
+    def take_in(self) -> None:
+        """Takes in what has been pulled, and clicks; keeps what it was."""
+        inbox = self._lakehouse.settings.paths.inbox
+        for path in sorted(path for path in inbox.rglob("*") if path.is_file()):
+            of_folder = self.contents.setdefault(path.relative_to(inbox).parts[0], [])
+            of_folder.append((path.name, path.read_bytes()))
+        self._lakehouse.ingest()
+
+
+@pytest.mark.deep
+def test_gold_of_pulls_is_what_plain_python_makes_of_them(
+    lakehouse: Lakehouse, server: Server, database: Database
+) -> None:
+    lakehouse.domains = ("retail",)
+    pulled = TakenIn(server, lakehouse)
+    retail.write(lakehouse.settings.paths, 1, **STORY, late=0.3, database=pulled)
+    pulled.take_in()
+    lakehouse.build()
+    assert pulled.contents.keys() == {CLICKS} | {f"{table}.pulled" for table in SCHEMAS}
+    deliveries, ingested_at = read_contents(pulled.contents), LATEST + timedelta(days=365)
+    expected = answers(deliveries, ingested_at=ingested_at)
+    expected["stock_status"] = stock_status(deliveries, ingested_at=ingested_at)
+    gold = lakehouse.gold("gold", (*MARTS, "stock_status"))
+    for mart, rows in gold.items():
+        columns = expected[mart][0].keys()
+        found = sorted(({name: row[name] for name in columns} for row in rows), key=repr)
+        assert found == sorted(expected[mart], key=repr), mart
 
 
 def gone(rows: Any) -> list[Any]:
