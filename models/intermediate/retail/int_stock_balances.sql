@@ -5,8 +5,8 @@
     select product_id, warehouse from {{ arrivals(days) }}
 {% endset %}
 {% do touch(keys=['product_id', 'warehouse'], query=query) %}
-{#- What moved on a day before this one has happened, whatever clock runs ahead, or is set back: it is not
-    later than what a live view calls now. -#}
+{#- What moved on a day before this one has happened by any clock: it is not later than what a live
+    view calls now. -#}
 {% set settled_at = as_of ~ ' - interval ' ~ (var('max_clock_skew_seconds') + 86400) ~ ' second' %}
 
 with

@@ -20,8 +20,8 @@ movements as (
     from known
     left semi join arrived on known.movement_id = arrived.movement_id
     where
-        known.movement_id >= (select min(first.movement_id) from arrived as first)
-        and known.movement_id <= (select max(last.movement_id) from arrived as last)
+        known.movement_id >= (select min(lowest.movement_id) from arrived as lowest)
+        and known.movement_id <= (select max(highest.movement_id) from arrived as highest)
 ),
 
 decided as (
