@@ -15,12 +15,11 @@ from gold.customer_segments
 group by segment
 order by customers desc, segment;
 
--- What is to be ordered first (gold.inventory_alerts that are open)
+-- What is to be ordered first (gold.stock_status, as fresh as what has arrived)
 select
-    product_id, warehouse, opened_at, on_hand, reorder_point,
-    round(days_of_cover, 1) as days_of_cover
-from gold.inventory_alerts
-where closed_at is null
+    product_id, warehouse, on_hand, reorder_point, round(days_of_cover, 1) as days_of_cover
+from gold.stock_status
+where is_low
 order by days_of_cover nulls last, product_id, warehouse
 limit 10;
 

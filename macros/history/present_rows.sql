@@ -26,8 +26,3 @@ select
 from last_told
 where _status = 'told'
 {%- endmacro %}
-
-{#- The order of all that is told of a key, the row that is present first. -#}
-{% macro present_order(columns, changed_at) -%}
-    _pull_id desc nulls last, {{ changed_at }} desc, _status = 'told', {{ content_sha256(columns) }}
-{%- endmacro %}

@@ -14,7 +14,8 @@ arrived as (
     where is_arrived
 ),
 
--- All that is told of a movement of which something has arrived; the bounds prune what was built.
+-- All that is told of a movement of which something has arrived; the bounds pass over what lies
+-- outside them, file by file.
 movements as (
     select known.*
     from known

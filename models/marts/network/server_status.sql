@@ -13,7 +13,7 @@ connections as (
     select
         *,
         event_at <= (
-            select max_by(loads.recorded_at, loads.load_id)
+            select max(loads.recorded_at)
             from {{ ref('int_loads_closed') }} as loads
         ) as has_happened
     from {{ ref('int_connections_live') }}

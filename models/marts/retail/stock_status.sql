@@ -13,7 +13,7 @@ now as (
         {{ report_date('max(event_at)') }} as today
     from {{ ref('int_shop_events_live') }}
     where event_at <= (
-        select max_by(loads.recorded_at, loads.load_id)
+        select max(loads.recorded_at)
         from {{ ref('int_shop_loads_closed') }} as loads
     )
 ),
