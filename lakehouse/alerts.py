@@ -9,7 +9,8 @@
 
 Long enough is what the kind says, at every look and by the views' `as_of`, never by the clock: at
 once for a low stock, a minute for an overload, so that no flicker is told. What is unknown (null)
-changes nothing. What is gone from the view is not so any more.
+changes nothing. What is gone from the view is not so any more. Not all that changes a view moves
+its `as_of`: an alert begins a microsecond after the one before has closed, at the earliest.
 
 Each is told at least once. What is to be told is written into the state, with its id, before it is
 printed, and taken out afterwards: after a kill in between the next process tells the very same.
@@ -46,6 +47,7 @@ from lakehouse import engine, reading
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings
 
+_MOMENT = timedelta(microseconds=1)
 # From the end of a look to the next.
 _PAUSE_SECONDS = 1.0
 # How often the history is asked, which follows at the pace of the builds.
@@ -210,12 +212,22 @@ class Watch:
         alerts = {alert.keys: alert for alert in standing.alerts if not alert.closed_at}
         for keys in alerts.keys() - rows_by_key.keys():
             rows_by_key[keys] = self._row(keys, as_of) | {self._kind.condition: False}
+        earliest = self._earliest()
         events = []
         for keys, row in sorted(rows_by_key.items()):
             is_so = row[self._kind.condition]
             if is_so is not None:
-                events += self._judge(alerts.get(keys), is_so, row)
+                as_of = max(row["as_of"], earliest.get(keys, row["as_of"]))
+                events += self._judge(alerts.get(keys), is_so, row | {"as_of": as_of})
         return events
+
+    def _earliest(self) -> dict[Keys, datetime]:
+        """By keys, the first moment at which something new can be so: else two had one id."""
+        earliest: dict[Keys, datetime] = {}
+        for alert in self._standing.alerts:
+            moment = alert.closed_at + _MOMENT if alert.closed_at else alert.as_of
+            earliest[alert.keys] = max(moment, earliest.get(alert.keys, moment))
+        return earliest
 
     def _judge(self, alert: Alert | None, is_so: bool, row: Row) -> list[Event]:
         if alert is None:

@@ -175,6 +175,15 @@ def test_the_first_look_tells_all_that_is_open(shop: Shop) -> None:
     assert shop.look(*rows) == [("opened", id_of(0, 1)), ("opened", id_of(0, 2))]
 
 
+def test_where_no_event_moves_the_as_of_each_alert_has_an_id_of_its_own(shop: Shop) -> None:
+    told = [told for is_low in (True, False) * 3 for told in shop.look(stock(0, is_low))]
+    assert [what for what, _ in told] == ["opened", "closed"] * 3
+    assert [an_id for _, an_id in told[::2]] == [an_id for _, an_id in told[1::2]]
+    assert len({an_id for _, an_id in told}) == 3
+    shop.restart()
+    assert shop.look(stock(9, True)) == [("opened", id_of(9))]
+
+
 def test_what_is_unknown_neither_opens_nor_closes_nor_begins_anew(shop: Shop) -> None:
     assert shop.look(stock(0, None)) == []
     assert shop.look(stock(1, True)) == [("opened", id_of(1))]
