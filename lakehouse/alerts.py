@@ -20,8 +20,9 @@ than the view. A row of it is the told alert that was open together with it; whe
 together with none, since what closes it came late, it is the last that opened before. Every other
 row has been missed. Of those the closed ones are told, by the moment they opened at; the open one
 only in place of a told one that has closed meanwhile, since else the view tells of it. The history
-is read of what closed since the first look, and for one to two weeks back. So late data that makes
-an alert of the past is told as the history has it, and what it takes out is not taken back.
+is read of what closed since the first look, from a week before the last moment in it on, however
+long it has not been published. So late data of a week that makes an alert of the past is told as
+the history has it, and what it takes out is not taken back.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ _MOMENT = timedelta(microseconds=1)
 _PAUSE_SECONDS = 1.0
 # How often the history is asked, which follows at the pace of the builds.
 _HISTORY_SECONDS = 30.0
-# How much later than the view, in data's time, the history may be and still tell what was missed.
-_HISTORY_LAG = timedelta(days=7)
+# How late, in data's time and before the last moment of the history, data may be and still be told.
+_HISTORY_LATE = timedelta(days=7)
 _TIMES = ("as_of", "opened_at", "closed_at")
 
 Row = dict[str, Any]
@@ -166,12 +167,10 @@ class Standing(BaseModel):
         alerts: Those that are watched or open, and, where there is a history, those that have
             closed after `since`.
         since: What has closed up to this moment the history need not tell any more.
-        next_since: The moment that takes its place when the history must have come up to it.
     """
 
     alerts: list[Alert] = Field(default_factory=list)
     since: datetime | None = None
-    next_since: datetime | None = None
 
 
 class Event(BaseModel):
@@ -208,7 +207,6 @@ class Watch:
         self._as_of = as_of = max(row["as_of"] for row in rows_by_key.values())
         if self._kind.history:
             standing.since = standing.since or as_of
-            standing.next_since = standing.next_since or as_of
         alerts = {alert.keys: alert for alert in standing.alerts if not alert.closed_at}
         for keys in alerts.keys() - rows_by_key.keys():
             rows_by_key[keys] = self._row(keys, as_of) | {self._kind.condition: False}
@@ -261,7 +259,7 @@ class Watch:
     def catch_up(self, rows: list[Row]) -> list[Event]:
         """What the history tells, which is all of its rows that `history_of_interest` asks for."""
         standing = self._standing
-        if standing.since is None or standing.next_since is None or self._as_of is None:
+        if standing.since is None or not rows:
             return []
         alerts: dict[Keys, list[Alert]] = {}
         for alert in standing.alerts:
@@ -271,13 +269,12 @@ class Watch:
         events = []
         for keys, of_keys in groupby(rows, self._kind.keys_of):
             events += self._missed(list(of_keys), alerts.get(keys, []))
-        if self._as_of >= standing.next_since + _HISTORY_LAG:
-            standing.since, standing.next_since = standing.next_since, self._as_of
-            standing.alerts = [
-                alert
-                for alert in standing.alerts
-                if not alert.closed_at or alert.closed_at > standing.since
-            ]
+        # The view's `as_of` says nothing of how far the history has come.
+        end = max(row["closed_at"] or row["opened_at"] for row in rows)
+        standing.since = since = max(standing.since, end - _HISTORY_LATE)
+        standing.alerts = [
+            alert for alert in standing.alerts if not alert.closed_at or alert.closed_at > since
+        ]
         return events
 
     def _missed(self, rows: list[Row], alerts: list[Alert]) -> list[Event]:

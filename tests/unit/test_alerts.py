@@ -303,17 +303,30 @@ def test_late_data_opens_an_alert_of_the_past_and_takes_none_back(shop: Shop) ->
     assert shop.look(stock(31, False)) == []
 
 
-def test_the_history_is_asked_for_two_weeks_at_most_and_what_is_older_is_forgotten(
+def test_the_history_is_asked_for_a_week_before_its_end_and_what_is_older_is_forgotten(
     shop: Shop,
 ) -> None:
     day = 86_400
     shop.look(stock(0, True))
     shop.look(stock(10, False))
-    shop.views[STOCK.history or ""] = []
-    for number in range(1, 30):
-        shop.look(stock(number * day, False))
-    assert shop.asked[-1].endswith(f"where coalesce(closed_at > timestamp '{at(21 * day)}', true)")
+    shop.views[STOCK.history or ""] = [low(0, 10), low(29 * day, None, product=9)]
+    shop.look(stock(30 * day, False))
+    shop.look(stock(30 * day + 1, False))
+    assert shop.asked[-1].endswith(f"where coalesce(closed_at > timestamp '{at(22 * day)}', true)")
     assert shop.known_of(STOCK) == []
+
+
+def test_a_history_that_comes_after_weeks_tells_what_was_missed(shop: Shop) -> None:
+    day = 86_400
+    shop.views[STOCK.history or ""] = [low(-9, -5)]
+    shop.look(stock(0, False))
+    shop.restart()
+    for number in (8, 9, 12, 15.1, 16):
+        assert shop.look(stock(number * day, False)) == []
+    shop.views[STOCK.history or ""] = [low(3 * day, 4 * day), low(16 * day, 16 * day + 1)]
+    assert shop.look(stock(17 * day, False)) == [
+        (what, id_of(number * day)) for number in (3, 16) for what in ("opened", "closed")
+    ]
 
 
 def test_the_history_is_asked_now_and_then(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -632,7 +645,7 @@ STEPS = st.lists(
 KILLS = st.lists(st.sampled_from(["", "", "before", "after"]), max_size=8)
 
 
-def play(steps: list[str], kills: list[str], pace: int, *, is_fresh: bool) -> None:
+def play(steps: list[str], kills: list[str], pace: int) -> None:
     """Plays steps so many seconds apart and compares what is told with what has been."""
     truth = Truth()
     with TemporaryDirectory() as folder:
@@ -659,7 +672,7 @@ def play(steps: list[str], kills: list[str], pace: int, *, is_fresh: bool) -> No
                     first_look = truth.as_of
                     known = truth.lows.keys() - truth.unknown
                     seen_at_first = {product for product in known if truth.is_low(product)}
-            if what == "publish" or is_fresh:
+            elif what == "publish":
                 shop.views[STOCK.history or ""] = truth.history()
         check(truth, shop.told, first_look or 0, seen_at_first)
 
@@ -706,7 +719,7 @@ def test_each_alert_is_told_under_one_id_whatever_is_killed(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alerts, "_HISTORY_SECONDS", 0)
-        play(steps, kills, pace=60, is_fresh=False)
+        play(steps, kills, pace=60)
 
 
 @given(STEPS, KILLS)
@@ -716,7 +729,7 @@ def test_each_alert_is_told_under_one_id_whatever_is_killed(
 def test_so_it_is_over_months(steps: list[str], kills: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alerts, "_HISTORY_SECONDS", 0)
-        play(steps, kills, pace=2 * 86_400, is_fresh=True)
+        play(steps, kills, pace=2 * 86_400)
 
 
 LOOKS = st.lists(
