@@ -16,13 +16,15 @@ Each is told at least once. What is to be told is written into the state, with i
 printed, and taken out afterwards: after a kill in between the next process tells the very same.
 
 What opened and closed between two looks is told from the kind's history, a mart, which comes later
-than the view. A row of it is the told alert that was open together with it; where that was open
-together with none, since what closes it came late, it is the last that opened before. Every other
-row has been missed. Of those the closed ones are told, by the moment they opened at; the open one
-only in place of a told one that has closed meanwhile, since else the view tells of it. The history
-is read of what closed since the first look, from a week before the last moment in it on, however
-long it has not been published. So late data of a week that makes an alert of the past is told as
-the history has it, and what it takes out is not taken back.
+than the view. A row of it is the told alert that was open together with it. Where that was open
+together with none, what closes it came late: it is the last that opened before. Or no time passed
+by the view's `as_of`, as a reorder point went up and down: if that row is another's, it is the
+first that opened after and is no other's. Every other row has been missed. Of those the closed ones
+are told, by the moment they opened at; the open one only in place of a told one that has closed
+meanwhile, since else the view tells of it. The history is read of what closed since the first look,
+from a week before the last moment in it on, however long it has not been published. So late data of
+a week that makes an alert of the past is told as the history has it, and what it takes out is not
+taken back.
 """
 
 from __future__ import annotations
@@ -279,12 +281,12 @@ class Watch:
 
     def _missed(self, rows: list[Row], alerts: list[Alert]) -> list[Event]:
         """What was missed of the alerts of one key, the earlier first."""
-        same = [(alert, _in_history(alert, rows)) for alert in alerts]
-        told = [row["opened_at"] for _, row in same if row]
+        same = _in_history(alerts, rows)
+        told = [row["opened_at"] for _, row in same]
         closed_meanwhile = [
             (alert, row["closed_at"])
             for alert, row in same
-            if alert.is_open and row and row["closed_at"]
+            if alert.is_open and row["closed_at"]
         ]
         missed = [row for row in rows if row["opened_at"] not in told]
         events = []
@@ -335,16 +337,29 @@ class Watch:
         return Event(text=f"{what.upper()} {kind.title}: {words} ({when})", record=record)
 
 
-def _in_history(alert: Alert, rows: list[Row]) -> Row | None:
-    """The row of the history, sorted by `opened_at`, that is a told alert; None: none is, yet."""
-    together = (
-        row
-        for row in rows
-        if (alert.closed_at is None or row["opened_at"] < alert.closed_at)
-        and (row["closed_at"] is None or row["closed_at"] > alert.as_of)
-    )
-    before = (row for row in reversed(rows) if row["opened_at"] <= alert.as_of)
-    return next(together, None) or next(before, None)
+def _in_history(alerts: list[Alert], rows: list[Row]) -> list[tuple[Alert, Row]]:
+    """The told alerts of one key that have come into its history, sorted, and the row of each."""
+    same = []
+    for alert in alerts:
+        together = (
+            row
+            for row in rows
+            if (alert.closed_at is None or row["opened_at"] < alert.closed_at)
+            and (row["closed_at"] is None or row["closed_at"] > alert.as_of)
+        )
+        if row := next(together, None):
+            same.append((alert, row))
+    found = [alert for alert, _ in same]
+    for alert in sorted(alerts, key=lambda alert: alert.as_of):
+        if alert in found:
+            continue
+        near = [row for row in rows if row["opened_at"] <= alert.as_of][-1:]
+        if alert.closed_at == alert.as_of:
+            near += [row for row in rows if row["opened_at"] > alert.as_of]
+        taken = [row["opened_at"] for _, row in same]
+        if free := [row for row in near if row["opened_at"] not in taken]:
+            same.append((alert, free[0]))
+    return same
 
 
 class Follower:
