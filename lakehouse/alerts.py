@@ -9,8 +9,9 @@
 
 Long enough is what the kind says, at every look and by the views' `as_of`, never by the clock: at
 once for a low stock, a minute for an overload, so that no flicker is told. What is unknown (null)
-changes nothing. What is gone from the view is not so any more. Not all that changes a view moves
-its `as_of`: an alert begins a microsecond after the one before has closed, at the earliest.
+changes nothing. What is gone from the view is not so any more; of a view that is empty, at once.
+Not all that changes a view moves its `as_of`: an alert begins a microsecond after the one before
+has closed, at the earliest.
 
 Each is told at least once. What is to be told is written into the state, with its id, before it is
 printed, and taken out afterwards: after a kill in between the next process tells the very same.
@@ -166,8 +167,8 @@ class Standing(BaseModel):
     """What is known of a kind's alerts.
 
     Attributes:
-        alerts: Those that are watched or open, and, where there is a history, those that have
-            closed after `since`.
+        alerts: Those that are watched or open, and, where there is a history, those of which it
+            may still tell.
         since: What has closed up to this moment the history need not tell any more.
     """
 
@@ -203,22 +204,26 @@ class Watch:
     def look(self, rows: list[Row]) -> list[Event]:
         """What a look at the view, all rows of it, tells."""
         rows_by_key = {self._kind.keys_of(row): row for row in rows if row["as_of"]}
-        if not rows_by_key:  # nothing has happened yet
+        if rows and not rows_by_key:  # nothing has happened yet
             return []
         standing = self._standing
-        self._as_of = as_of = max(row["as_of"] for row in rows_by_key.values())
-        if self._kind.history:
-            standing.since = standing.since or as_of
         alerts = {alert.keys: alert for alert in standing.alerts if not alert.closed_at}
-        for keys in alerts.keys() - rows_by_key.keys():
-            rows_by_key[keys] = self._row(keys, as_of) | {self._kind.condition: False}
         earliest = self._earliest()
+        if rows:
+            self._as_of = max(row["as_of"] for row in rows_by_key.values())
+            if self._kind.history:
+                standing.since = standing.since or self._as_of
+        for keys in alerts.keys() - rows_by_key.keys():
+            row = self._row(keys, self._as_of or earliest[keys])
+            rows_by_key[keys] = row | {self._kind.condition: False}
+        # Where all is gone no time passes any more.
+        lasts = self._kind.lasts if rows else timedelta()
         events = []
         for keys, row in sorted(rows_by_key.items()):
             is_so = row[self._kind.condition]
             if is_so is not None:
                 as_of = max(row["as_of"], earliest.get(keys, row["as_of"]))
-                events += self._judge(alerts.get(keys), is_so, row | {"as_of": as_of})
+                events += self._judge(alerts.get(keys), is_so, row | {"as_of": as_of}, lasts)
         return events
 
     def _earliest(self) -> dict[Keys, datetime]:
@@ -229,7 +234,7 @@ class Watch:
             earliest[alert.keys] = max(moment, earliest.get(alert.keys, moment))
         return earliest
 
-    def _judge(self, alert: Alert | None, is_so: bool, row: Row) -> list[Event]:
+    def _judge(self, alert: Alert | None, is_so: bool, row: Row, lasts: timedelta) -> list[Event]:
         if alert is None:
             if not is_so:
                 return []
@@ -241,7 +246,7 @@ class Watch:
                 self._standing.alerts.remove(alert)
             return []
         alert.turned_at = alert.turned_at or row["as_of"]
-        if row["as_of"] - alert.turned_at < self._kind.lasts:
+        if row["as_of"] - alert.turned_at < lasts:
             return []
         if is_so:
             alert.turned_at = None
@@ -250,7 +255,7 @@ class Watch:
 
     def history_of_interest(self) -> str | None:
         """The statement for `catch_up`; None where there is no history, or was no look yet."""
-        if self._as_of is None or self._standing.since is None:
+        if self._standing.since is None:
             return None
         columns = ", ".join((*self._kind.keys, "opened_at", "closed_at", *self._kind.figures))
         return (
@@ -267,26 +272,32 @@ class Watch:
         for alert in standing.alerts:
             if alert.is_open or alert.closed_at:
                 alerts.setdefault(alert.keys, []).append(alert)
-        rows = sorted(rows, key=lambda row: (self._kind.keys_of(row), row["opened_at"]))
-        events = []
-        for keys, of_keys in groupby(rows, self._kind.keys_of):
-            events += self._missed(list(of_keys), alerts.get(keys, []))
         # The view's `as_of` says nothing of how far the history has come.
         end = max(row["closed_at"] or row["opened_at"] for row in rows)
-        standing.since = since = max(standing.since, end - _HISTORY_LATE)
+        since = max(standing.since, end - _HISTORY_LATE)
+        rows = sorted(rows, key=lambda row: (self._kind.keys_of(row), row["opened_at"]))
+        events = []
+        asked_again = []
+        for keys, of_keys in groupby(rows, self._kind.keys_of):
+            of_key = list(of_keys)
+            same = _in_history(alerts.get(keys, []), of_key)
+            asked_again += [
+                alert for alert, row in same if not row["closed_at"] or row["closed_at"] > since
+            ]
+            events += self._missed(of_key, same)
+        standing.since = since
         standing.alerts = [
-            alert for alert in standing.alerts if not alert.closed_at or alert.closed_at > since
+            alert
+            for alert in standing.alerts
+            if not alert.closed_at or alert.closed_at >= since or alert in asked_again
         ]
         return events
 
-    def _missed(self, rows: list[Row], alerts: list[Alert]) -> list[Event]:
+    def _missed(self, rows: list[Row], same: list[tuple[Alert, Row]]) -> list[Event]:
         """What was missed of the alerts of one key, the earlier first."""
-        same = _in_history(alerts, rows)
         told = [row["opened_at"] for _, row in same]
         closed_meanwhile = [
-            (alert, row["closed_at"])
-            for alert, row in same
-            if alert.is_open and row["closed_at"]
+            (alert, row["closed_at"]) for alert, row in same if alert.is_open and row["closed_at"]
         ]
         missed = [row for row in rows if row["opened_at"] not in told]
         events = []
@@ -339,26 +350,30 @@ class Watch:
 
 def _in_history(alerts: list[Alert], rows: list[Row]) -> list[tuple[Alert, Row]]:
     """The told alerts of one key that have come into its history, sorted, and the row of each."""
-    same = []
+    same: list[tuple[Alert, Row]] = []
+
+    def free(rows: list[Row]) -> list[Row]:
+        taken = [row["opened_at"] for _, row in same]
+        return [row for row in rows if row["opened_at"] not in taken]
+
+    alerts = sorted(alerts, key=lambda alert: alert.as_of)
+    alone = []
     for alert in alerts:
-        together = (
+        together = [
             row
             for row in rows
             if (alert.closed_at is None or row["opened_at"] < alert.closed_at)
             and (row["closed_at"] is None or row["closed_at"] > alert.as_of)
-        )
-        if row := next(together, None):
-            same.append((alert, row))
-    found = [alert for alert, _ in same]
-    for alert in sorted(alerts, key=lambda alert: alert.as_of):
-        if alert in found:
-            continue
+        ]
+        if together:
+            same.append((alert, (free(together) or together)[0]))
+        else:
+            alone.append(alert)
+    for alert in alone:
         near = [row for row in rows if row["opened_at"] <= alert.as_of][-1:]
         if alert.closed_at == alert.as_of:
             near += [row for row in rows if row["opened_at"] > alert.as_of]
-        taken = [row["opened_at"] for _, row in same]
-        if free := [row for row in near if row["opened_at"] not in taken]:
-            same.append((alert, free[0]))
+        same += [(alert, row) for row in free(near)[:1]]
     return same
 
 

@@ -197,7 +197,28 @@ def test_what_is_unknown_neither_opens_nor_closes_nor_begins_anew(shop: Shop) ->
 
 def test_a_view_in_which_nothing_has_happened_tells_nothing(shop: Shop) -> None:
     shop.look(stock(0, True))
-    assert shop.look() == shop.look(stock(None, False)) == []
+    assert shop.look(stock(None, False)) == []
+
+
+def test_a_view_that_has_become_empty_closes_what_was_open(shop: Shop) -> None:
+    shop.look(stock(0, True))
+    shop.look(stock(5, True))
+    shop.views[STOCK.view] = []
+    assert shop.look() == [("closed", id_of(0))]
+    assert shop.told[-1].record["as_of"] == iso(5)
+    shop.look(stock(9, True))
+    shop.restart()
+    assert shop.look() == [("closed", id_of(9))]
+    assert shop.look() == []
+
+
+def test_the_last_server_that_is_gone_waits_for_no_minute(shop: Shop) -> None:
+    shop.look(server(0, True))
+    shop.look(server(60, True))
+    shop.views[SERVER.view] = []
+    shop.follower.look(SERVER)
+    assert shop.told[-1].record["event"] == "closed"
+    assert shop.told[-1].record["as_of"] == iso(60)
 
 
 def test_an_overload_is_told_after_a_minute_and_so_is_its_end(shop: Shop) -> None:
@@ -754,7 +775,7 @@ def check(truth: Truth, told: list[Event], first_look: int, seen_at_first: set[i
     ),
     KILLS,
 )
-@settings(max_examples=1000)
+@settings(max_examples=100)
 def test_a_quiet_shop(steps: list[str], kills: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alerts, "_HISTORY_SECONDS", 0)
