@@ -202,10 +202,16 @@ class Watch:
         self._as_of: datetime | None = None
 
     def look(self, rows: list[Row]) -> list[Event]:
-        """What a look at the view, all rows of it, tells."""
+        """What a look at the view, all rows of it, tells.
+
+        Raises:
+            LakehouseError: The view knows no now.
+        """
         rows_by_key = {self._kind.keys_of(row): row for row in rows if row["as_of"]}
-        if rows and not rows_by_key:  # nothing has happened yet
-            return []
+        if rows and not rows_by_key:
+            raise LakehouseError(
+                f"{self._kind.view} knows no now. It does with the first event of its source."
+            )
         standing = self._standing
         alerts = {alert.keys: alert for alert in standing.alerts if not alert.closed_at}
         earliest = self._earliest()
@@ -474,25 +480,26 @@ def follow(follower: Follower, say: Callable[[str], None]) -> NoReturn:
 
     Args:
         follower: What looks and tells.
-        say: Told when the lakehouse does not answer, and when it does again.
+        say: Told when the lakehouse does not answer for a kind, and when it does again.
 
     Raises:
         OSError: An alert cannot be told, or not be noted as told.
     """
     follower.tell()
-    is_troubled = False
+    troubled: set[str] = set()
     while True:
-        trouble = ""
         for kind in KINDS:
+            title = kind.title.capitalize()
             try:
                 follower.look(kind)
             except (PySparkException, LakehouseError) as error:
-                trouble = trouble or first_line(error)
-        if trouble and not is_troubled:
-            say(f"No alerts for now: {trouble}")
-        elif is_troubled and not trouble:
-            say("Alerts go on.")
-        is_troubled = bool(trouble)
+                if kind.name not in troubled:
+                    say(f"{title} is not known for now: {first_line(error)}")
+                troubled.add(kind.name)
+            else:
+                if kind.name in troubled:
+                    say(f"{title} is known again.")
+                troubled.discard(kind.name)
         time.sleep(_PAUSE_SECONDS)
 
 
@@ -540,12 +547,8 @@ def asking_what_is_up(settings: Settings) -> Ask:
         running = engine.running_engine(settings)
         if running is None:
             raise LakehouseError("The engine is not up. Start it with: lakehouse up")
-        session = connect(running.remote, running.identity)
-        from pyspark.sql.connect.client.retries import DefaultPolicy  # noqa: PLC0415 - it is loaded
-
         # By default one that has gone is awaited for ten minutes, without a word.
-        session.client.set_retry_policies([DefaultPolicy(max_retries=3)])
-        return asking(session)(sql)
+        return asking(connect(running.remote, running.identity, max_retries=3))(sql)
 
     return ask
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any, TextIO
 
 import pytest
@@ -22,6 +23,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyspark.errors import PySparkException
 
+from ingestion import bronze
 from ingestion.home import Home
 from ingestion.lock import LockedError
 from lakehouse import alerts, cli
@@ -197,7 +199,9 @@ def test_what_is_unknown_neither_opens_nor_closes_nor_begins_anew(shop: Shop) ->
 
 def test_a_view_in_which_nothing_has_happened_tells_nothing(shop: Shop) -> None:
     shop.look(stock(0, True))
-    assert shop.look(stock(None, False)) == []
+    with pytest.raises(LakehouseError, match=r"gold.stock_status knows no now"):
+        shop.look(stock(None, False))
+    assert len(shop.told) == 1
 
 
 def test_a_view_that_has_become_empty_closes_what_was_open(shop: Shop) -> None:
@@ -408,11 +412,27 @@ def test_what_fails_is_said_once_and_holds_up_no_other_kind(
     with pytest.raises(KilledError):
         alerts.follow(shop.follower, said.append)
     assert said == [
-        *["No alerts for now: gold.stock_status fails", "Alerts go on."],
-        "No alerts for now: gold.server_status fails",
+        "Low stock is not known for now: gold.stock_status fails",
+        "Overloaded server is not known for now: gold.server_status fails",
+        *["Low stock is known again.", "Overloaded server is known again."],
+        "Overloaded server is not known for now: gold.server_status fails",
     ]
     assert sum(SERVER.view in sql for sql in shop.asked) == 5
     assert len(shop.told) == 1
+
+
+def test_the_first_question_already_is_not_repeated_for_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[Any] = []
+    session = SimpleNamespace(client=SimpleNamespace(set_retry_policies=done.append))
+    monkeypatch.setattr(bronze, "_session", lambda _: session)
+    monkeypatch.setattr(bronze, "_is_open", lambda _: done.append("asked") or True)
+    bronze.connect("sc://127.0.0.1:1", "one", max_retries=3)
+    bronze.connect("sc://127.0.0.1:1", "one")
+    [[policy], *rest] = done
+    assert policy.max_retries == 3
+    assert rest == ["asked", "asked"]
 
 
 def test_an_engine_that_is_down_is_not_started(tmp_path: Path) -> None:
@@ -535,6 +555,27 @@ def test_no_name_makes_two_lines_of_one(
     assert told.err == "Stopped.\n"
 
 
+def test_what_is_left_to_tell_is_told_while_the_engine_is_down(
+    shown: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    def started(_: Settings) -> None:
+        raise AssertionError
+
+    shown.kills = ["before"]
+    with pytest.raises(KilledError):
+        shown.look(stock(0, True))
+    monkeypatch.setattr(cli, "_session", started)
+    monkeypatch.setattr(time, "sleep", interrupted)
+    with pytest.raises(SystemExit):
+        cli.app(["alerts", "--follow"], standalone_mode=False)
+    told = capsys.readouterr()
+    assert told.out.startswith("OPENED low stock: product 12")
+    assert "Low stock is not known for now: The engine is not up." in told.err
+
+
 @dataclass
 class Process:
     """`lakehouse --json alerts --follow` in a process of its own, on the views of a file."""
@@ -571,7 +612,6 @@ class Process:
         alerts._PAUSE_SECONDS = 0.05
         alerts._HISTORY_SECONDS = 0
         alerts.asking_what_is_up = lambda _: self._ask
-        cli._session = lambda _: None  # type: ignore[assignment, return-value]
         cli.Output.line = line_then_wait if waits else line  # type: ignore[method-assign]
         sys.argv = ["lakehouse", "--json", "alerts", "--follow"]
         cli.main()
