@@ -760,7 +760,7 @@ def told_by_id(told: list[Event]) -> dict[str, list[dict[str, Any]]]:
     for event in told:
         by_id.setdefault(event.record["id"], []).append(event.record)
     for records in by_id.values():
-        events = [what for what, _ in groupby(records, lambda record: record["event"])]
+        events = [*dict.fromkeys(record["event"] for record in records)]
         assert events in (["opened"], ["opened", "closed"])
         # What is told again is the very same line.
         assert len({json.dumps(record) for record in records}) == len(events)
