@@ -41,7 +41,7 @@ _BRONZE_PROPERTIES = "'delta.dataSkippingStatsColumns' = '_load_id'"
 _LOOK_SECONDS = 0.1
 
 
-def connect(remote: str, engine: str) -> SparkSession:
+def connect(remote: str, engine: str, max_retries: int | None = None) -> SparkSession:
     """A Spark Connect session that every ingestion on one running engine shares.
 
     One session id for all, so that a later ingestion sees the queries that an earlier one, even a
@@ -51,11 +51,19 @@ def connect(remote: str, engine: str) -> SparkSession:
     Args:
         remote: The engine's address, `sc://host:port`.
         engine: What tells this run of the engine from every other; the session ids come from it.
+        max_retries: How often a question that does not get through is asked again; by default for
+            ten minutes.
     """
     while True:
         number = _sessions_closed.setdefault(engine, 0)
         session_id = uuid.uuid5(uuid.NAMESPACE_URL, f"{engine} {number}")
         session = _session(f"{remote}/;user_id=ingestion;session_id={session_id}")
+        if max_retries is not None:
+            from pyspark.sql.connect.client.retries import (  # noqa: PLC0415 - it is loaded
+                DefaultPolicy,
+            )
+
+            session.client.set_retry_policies([DefaultPolicy(max_retries=max_retries)])
         if _is_open(session):
             return session
         _sessions_closed[engine] += 1

@@ -9,18 +9,23 @@
 
 Long enough is what the kind says, at every look and by the views' `as_of`, never by the clock: at
 once for a low stock, a minute for an overload, so that no flicker is told. What is unknown (null)
-changes nothing. What is gone from the view is not so any more.
+changes nothing. What is gone from the view is not so any more; of a view that is empty, at once.
+Not all that changes a view moves its `as_of`: an alert begins a microsecond after the one before
+has closed, at the earliest.
 
 Each is told at least once. What is to be told is written into the state, with its id, before it is
 printed, and taken out afterwards: after a kill in between the next process tells the very same.
 
 What opened and closed between two looks is told from the kind's history, a mart, which comes later
-than the view. A row of it is the told alert that was open together with it; where that was open
-together with none, since what closes it came late, it is the last that opened before. Every other
-row has been missed. Of those the closed ones are told, by the moment they opened at; the open one
-only in place of a told one that has closed meanwhile, since else the view tells of it. The history
-is read of what closed since the first look, and for one to two weeks back. So late data that makes
-an alert of the past is told as the history has it, and what it takes out is not taken back.
+than the view. A row of it is the told alert that was open together with it. Where that was open
+together with none, what closes it came late: it is the last that opened before. Or no time passed
+by the view's `as_of`, as a reorder point went up and down: if that row is another's, it is the
+first that opened after and is no other's. Every other row has been missed. Of those the closed ones
+are told, by the moment they opened at; the open one only in place of a told one that has closed
+meanwhile, since else the view tells of it. The history is read of what closed since the first look,
+from a week before the last moment in it on, however long it has not been published. So late data of
+a week that makes an alert of the past is told as the history has it, and what it takes out is not
+taken back.
 """
 
 from __future__ import annotations
@@ -46,12 +51,13 @@ from lakehouse import engine, reading
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings
 
+_MOMENT = timedelta(microseconds=1)
 # From the end of a look to the next.
 _PAUSE_SECONDS = 1.0
 # How often the history is asked, which follows at the pace of the builds.
 _HISTORY_SECONDS = 30.0
-# How much later than the view, in data's time, the history may be and still tell what was missed.
-_HISTORY_LAG = timedelta(days=7)
+# How late, in data's time and before the last moment of the history, data may be and still be told.
+_HISTORY_LATE = timedelta(days=7)
 _TIMES = ("as_of", "opened_at", "closed_at")
 
 Row = dict[str, Any]
@@ -161,15 +167,13 @@ class Standing(BaseModel):
     """What is known of a kind's alerts.
 
     Attributes:
-        alerts: Those that are watched or open, and, where there is a history, those that have
-            closed after `since`.
+        alerts: Those that are watched or open, and, where there is a history, those of which it
+            may still tell.
         since: What has closed up to this moment the history need not tell any more.
-        next_since: The moment that takes its place when the history must have come up to it.
     """
 
     alerts: list[Alert] = Field(default_factory=list)
     since: datetime | None = None
-    next_since: datetime | None = None
 
 
 class Event(BaseModel):
@@ -198,26 +202,45 @@ class Watch:
         self._as_of: datetime | None = None
 
     def look(self, rows: list[Row]) -> list[Event]:
-        """What a look at the view, all rows of it, tells."""
+        """What a look at the view, all rows of it, tells.
+
+        Raises:
+            LakehouseError: The view knows no now.
+        """
         rows_by_key = {self._kind.keys_of(row): row for row in rows if row["as_of"]}
-        if not rows_by_key:  # nothing has happened yet
-            return []
+        if rows and not rows_by_key:
+            raise LakehouseError(
+                f"{self._kind.view} knows no now. It does with the first event of its source."
+            )
         standing = self._standing
-        self._as_of = as_of = max(row["as_of"] for row in rows_by_key.values())
-        if self._kind.history:
-            standing.since = standing.since or as_of
-            standing.next_since = standing.next_since or as_of
         alerts = {alert.keys: alert for alert in standing.alerts if not alert.closed_at}
+        earliest = self._earliest()
+        if rows:
+            self._as_of = max(row["as_of"] for row in rows_by_key.values())
+            if self._kind.history:
+                standing.since = standing.since or self._as_of
         for keys in alerts.keys() - rows_by_key.keys():
-            rows_by_key[keys] = self._row(keys, as_of) | {self._kind.condition: False}
+            row = self._row(keys, self._as_of or earliest[keys])
+            rows_by_key[keys] = row | {self._kind.condition: False}
+        # Where all is gone no time passes any more.
+        lasts = self._kind.lasts if rows else timedelta()
         events = []
         for keys, row in sorted(rows_by_key.items()):
             is_so = row[self._kind.condition]
             if is_so is not None:
-                events += self._judge(alerts.get(keys), is_so, row)
+                as_of = max(row["as_of"], earliest.get(keys, row["as_of"]))
+                events += self._judge(alerts.get(keys), is_so, row | {"as_of": as_of}, lasts)
         return events
 
-    def _judge(self, alert: Alert | None, is_so: bool, row: Row) -> list[Event]:
+    def _earliest(self) -> dict[Keys, datetime]:
+        """By keys, the first moment at which something new can be so: else two had one id."""
+        earliest: dict[Keys, datetime] = {}
+        for alert in self._standing.alerts:
+            moment = alert.closed_at + _MOMENT if alert.closed_at else alert.as_of
+            earliest[alert.keys] = max(moment, earliest.get(alert.keys, moment))
+        return earliest
+
+    def _judge(self, alert: Alert | None, is_so: bool, row: Row, lasts: timedelta) -> list[Event]:
         if alert is None:
             if not is_so:
                 return []
@@ -229,7 +252,7 @@ class Watch:
                 self._standing.alerts.remove(alert)
             return []
         alert.turned_at = alert.turned_at or row["as_of"]
-        if row["as_of"] - alert.turned_at < self._kind.lasts:
+        if row["as_of"] - alert.turned_at < lasts:
             return []
         if is_so:
             alert.turned_at = None
@@ -238,7 +261,7 @@ class Watch:
 
     def history_of_interest(self) -> str | None:
         """The statement for `catch_up`; None where there is no history, or was no look yet."""
-        if self._as_of is None or self._standing.since is None:
+        if self._standing.since is None:
             return None
         columns = ", ".join((*self._kind.keys, "opened_at", "closed_at", *self._kind.figures))
         return (
@@ -249,33 +272,38 @@ class Watch:
     def catch_up(self, rows: list[Row]) -> list[Event]:
         """What the history tells, which is all of its rows that `history_of_interest` asks for."""
         standing = self._standing
-        if standing.since is None or standing.next_since is None or self._as_of is None:
+        if standing.since is None or not rows:
             return []
         alerts: dict[Keys, list[Alert]] = {}
         for alert in standing.alerts:
             if alert.is_open or alert.closed_at:
                 alerts.setdefault(alert.keys, []).append(alert)
+        # The view's `as_of` says nothing of how far the history has come.
+        end = max(row["closed_at"] or row["opened_at"] for row in rows)
+        since = max(standing.since, end - _HISTORY_LATE)
         rows = sorted(rows, key=lambda row: (self._kind.keys_of(row), row["opened_at"]))
         events = []
+        asked_again = []
         for keys, of_keys in groupby(rows, self._kind.keys_of):
-            events += self._missed(list(of_keys), alerts.get(keys, []))
-        if self._as_of >= standing.next_since + _HISTORY_LAG:
-            standing.since, standing.next_since = standing.next_since, self._as_of
-            standing.alerts = [
-                alert
-                for alert in standing.alerts
-                if not alert.closed_at or alert.closed_at > standing.since
+            of_key = list(of_keys)
+            same = _in_history(alerts.get(keys, []), of_key)
+            asked_again += [
+                alert for alert, row in same if not row["closed_at"] or row["closed_at"] > since
             ]
+            events += self._missed(of_key, same)
+        standing.since = since
+        standing.alerts = [
+            alert
+            for alert in standing.alerts
+            if not alert.closed_at or alert.closed_at >= since or alert in asked_again
+        ]
         return events
 
-    def _missed(self, rows: list[Row], alerts: list[Alert]) -> list[Event]:
+    def _missed(self, rows: list[Row], same: list[tuple[Alert, Row]]) -> list[Event]:
         """What was missed of the alerts of one key, the earlier first."""
-        same = [(alert, _in_history(alert, rows)) for alert in alerts]
-        told = [row["opened_at"] for _, row in same if row]
+        told = [row["opened_at"] for _, row in same]
         closed_meanwhile = [
-            (alert, row["closed_at"])
-            for alert, row in same
-            if alert.is_open and row and row["closed_at"]
+            (alert, row["closed_at"]) for alert, row in same if alert.is_open and row["closed_at"]
         ]
         missed = [row for row in rows if row["opened_at"] not in told]
         events = []
@@ -326,16 +354,33 @@ class Watch:
         return Event(text=f"{what.upper()} {kind.title}: {words} ({when})", record=record)
 
 
-def _in_history(alert: Alert, rows: list[Row]) -> Row | None:
-    """The row of the history, sorted by `opened_at`, that is a told alert; None: none is, yet."""
-    together = (
-        row
-        for row in rows
-        if (alert.closed_at is None or row["opened_at"] < alert.closed_at)
-        and (row["closed_at"] is None or row["closed_at"] > alert.as_of)
-    )
-    before = (row for row in reversed(rows) if row["opened_at"] <= alert.as_of)
-    return next(together, None) or next(before, None)
+def _in_history(alerts: list[Alert], rows: list[Row]) -> list[tuple[Alert, Row]]:
+    """The told alerts of one key that have come into its history, sorted, and the row of each."""
+    same: list[tuple[Alert, Row]] = []
+
+    def free(rows: list[Row]) -> list[Row]:
+        taken = [row["opened_at"] for _, row in same]
+        return [row for row in rows if row["opened_at"] not in taken]
+
+    alerts = sorted(alerts, key=lambda alert: alert.as_of)
+    alone = []
+    for alert in alerts:
+        together = [
+            row
+            for row in rows
+            if (alert.closed_at is None or row["opened_at"] < alert.closed_at)
+            and (row["closed_at"] is None or row["closed_at"] > alert.as_of)
+        ]
+        if together:
+            same.append((alert, (free(together) or together)[0]))
+        else:
+            alone.append(alert)
+    for alert in alone:
+        near = [row for row in rows if row["opened_at"] <= alert.as_of][-1:]
+        if alert.closed_at == alert.as_of:
+            near += [row for row in rows if row["opened_at"] > alert.as_of]
+        same += [(alert, row) for row in free(near)[:1]]
+    return same
 
 
 class Follower:
@@ -435,25 +480,26 @@ def follow(follower: Follower, say: Callable[[str], None]) -> NoReturn:
 
     Args:
         follower: What looks and tells.
-        say: Told when the lakehouse does not answer, and when it does again.
+        say: Told when the lakehouse does not answer for a kind, and when it does again.
 
     Raises:
         OSError: An alert cannot be told, or not be noted as told.
     """
     follower.tell()
-    is_troubled = False
+    troubled: set[str] = set()
     while True:
-        trouble = ""
         for kind in KINDS:
+            title = kind.title.capitalize()
             try:
                 follower.look(kind)
             except (PySparkException, LakehouseError) as error:
-                trouble = trouble or first_line(error)
-        if trouble and not is_troubled:
-            say(f"No alerts for now: {trouble}")
-        elif is_troubled and not trouble:
-            say("Alerts go on.")
-        is_troubled = bool(trouble)
+                if kind.name not in troubled:
+                    say(f"{title} is not known for now: {first_line(error)}")
+                troubled.add(kind.name)
+            else:
+                if kind.name in troubled:
+                    say(f"{title} is known again.")
+                troubled.discard(kind.name)
         time.sleep(_PAUSE_SECONDS)
 
 
@@ -501,12 +547,8 @@ def asking_what_is_up(settings: Settings) -> Ask:
         running = engine.running_engine(settings)
         if running is None:
             raise LakehouseError("The engine is not up. Start it with: lakehouse up")
-        session = connect(running.remote, running.identity)
-        from pyspark.sql.connect.client.retries import DefaultPolicy  # noqa: PLC0415 - it is loaded
-
         # By default one that has gone is awaited for ten minutes, without a word.
-        session.client.set_retry_policies([DefaultPolicy(max_retries=3)])
-        return asking(session)(sql)
+        return asking(connect(running.remote, running.identity, max_retries=3))(sql)
 
     return ask
 

@@ -697,7 +697,6 @@ def _follow_alerts(settings: Settings) -> NoReturn:
             alerting.asking_what_is_up(settings),
             lambda event: output.line(event.text, event.record),
         )
-        _session(settings)
         try:
             alerting.follow(follower, output.say)
         except BrokenPipeError:

@@ -83,7 +83,7 @@ class Lakehouse:
             self.rows(f"drop schema if exists {schema} cascade")
         paths = self.settings.paths
         files = (paths.inbox, paths.landing, paths.archive, paths.quarantine)
-        for folder in (*files, paths.checkpoints):
+        for folder in (*files, paths.checkpoints, paths.alerts):
             shutil.rmtree(folder, ignore_errors=True)
         (paths.root / "engine" / "tables").unlink(missing_ok=True)
 

@@ -15,13 +15,15 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any, TextIO
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyspark.errors import PySparkException
 
+from ingestion import bronze
 from ingestion.home import Home
 from ingestion.lock import LockedError
 from lakehouse import alerts, cli
@@ -175,6 +177,15 @@ def test_the_first_look_tells_all_that_is_open(shop: Shop) -> None:
     assert shop.look(*rows) == [("opened", id_of(0, 1)), ("opened", id_of(0, 2))]
 
 
+def test_where_no_event_moves_the_as_of_each_alert_has_an_id_of_its_own(shop: Shop) -> None:
+    told = [told for is_low in (True, False) * 3 for told in shop.look(stock(0, is_low))]
+    assert [what for what, _ in told] == ["opened", "closed"] * 3
+    assert [an_id for _, an_id in told[::2]] == [an_id for _, an_id in told[1::2]]
+    assert len({an_id for _, an_id in told}) == 3
+    shop.restart()
+    assert shop.look(stock(9, True)) == [("opened", id_of(9))]
+
+
 def test_what_is_unknown_neither_opens_nor_closes_nor_begins_anew(shop: Shop) -> None:
     assert shop.look(stock(0, None)) == []
     assert shop.look(stock(1, True)) == [("opened", id_of(1))]
@@ -188,7 +199,30 @@ def test_what_is_unknown_neither_opens_nor_closes_nor_begins_anew(shop: Shop) ->
 
 def test_a_view_in_which_nothing_has_happened_tells_nothing(shop: Shop) -> None:
     shop.look(stock(0, True))
-    assert shop.look() == shop.look(stock(None, False)) == []
+    with pytest.raises(LakehouseError, match=r"gold.stock_status knows no now"):
+        shop.look(stock(None, False))
+    assert len(shop.told) == 1
+
+
+def test_a_view_that_has_become_empty_closes_what_was_open(shop: Shop) -> None:
+    shop.look(stock(0, True))
+    shop.look(stock(5, True))
+    shop.views[STOCK.view] = []
+    assert shop.look() == [("closed", id_of(0))]
+    assert shop.told[-1].record["as_of"] == iso(5)
+    shop.look(stock(9, True))
+    shop.restart()
+    assert shop.look() == [("closed", id_of(9))]
+    assert shop.look() == []
+
+
+def test_the_last_server_that_is_gone_waits_for_no_minute(shop: Shop) -> None:
+    shop.look(server(0, True))
+    shop.look(server(60, True))
+    shop.views[SERVER.view] = []
+    shop.follower.look(SERVER)
+    assert shop.told[-1].record["event"] == "closed"
+    assert shop.told[-1].record["as_of"] == iso(60)
 
 
 def test_an_overload_is_told_after_a_minute_and_so_is_its_end(shop: Shop) -> None:
@@ -269,6 +303,22 @@ def test_the_history_does_not_tell_again_what_the_view_has_told(
     assert shop.look(stock(21, False)) == []
 
 
+def test_what_a_reorder_point_opened_and_closed_at_one_as_of_is_not_told_again(shop: Shop) -> None:
+    """It has its time in the history, and events alone move the view's `as_of`."""
+    for as_of, is_low in ((0, False), (5, True), (10, False)):
+        shop.look(stock(as_of, is_low))
+    shop.look(stock(10, True))
+    shop.look(stock(10, False))
+    shop.look(stock(10, True))
+    shop.look(stock(10, False))
+    rows = [low(5, 10), low(3600, 7200), low(9000, 9100)]
+    for number in range(1, 4):
+        shop.views[STOCK.history or ""] = rows[:number]
+        assert shop.look(stock(10, False)) == []
+    shop.views[STOCK.history or ""] = [*rows, low(9500, 9600)]
+    assert shop.look(stock(9999, False)) == [("opened", id_of(9500)), ("closed", id_of(9500))]
+
+
 def test_what_closed_and_opened_again_between_two_looks_is_told_so(shop: Shop) -> None:
     shop.look(stock(0, True))
     shop.restart()
@@ -294,17 +344,30 @@ def test_late_data_opens_an_alert_of_the_past_and_takes_none_back(shop: Shop) ->
     assert shop.look(stock(31, False)) == []
 
 
-def test_the_history_is_asked_for_two_weeks_at_most_and_what_is_older_is_forgotten(
+def test_the_history_is_asked_for_a_week_before_its_end_and_what_is_older_is_forgotten(
     shop: Shop,
 ) -> None:
     day = 86_400
     shop.look(stock(0, True))
     shop.look(stock(10, False))
-    shop.views[STOCK.history or ""] = []
-    for number in range(1, 30):
-        shop.look(stock(number * day, False))
-    assert shop.asked[-1].endswith(f"where coalesce(closed_at > timestamp '{at(21 * day)}', true)")
+    shop.views[STOCK.history or ""] = [low(0, 10), low(29 * day, None, product=9)]
+    shop.look(stock(30 * day, False))
+    shop.look(stock(30 * day + 1, False))
+    assert shop.asked[-1].endswith(f"where coalesce(closed_at > timestamp '{at(22 * day)}', true)")
     assert shop.known_of(STOCK) == []
+
+
+def test_a_history_that_comes_after_weeks_tells_what_was_missed(shop: Shop) -> None:
+    day = 86_400
+    shop.views[STOCK.history or ""] = [low(-9, -5)]
+    shop.look(stock(0, False))
+    shop.restart()
+    for number in (8, 9, 12, 15.1, 16):
+        assert shop.look(stock(number * day, False)) == []
+    shop.views[STOCK.history or ""] = [low(3 * day, 4 * day), low(16 * day, 16 * day + 1)]
+    assert shop.look(stock(17 * day, False)) == [
+        (what, id_of(number * day)) for number in (3, 16) for what in ("opened", "closed")
+    ]
 
 
 def test_the_history_is_asked_now_and_then(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,11 +412,27 @@ def test_what_fails_is_said_once_and_holds_up_no_other_kind(
     with pytest.raises(KilledError):
         alerts.follow(shop.follower, said.append)
     assert said == [
-        *["No alerts for now: gold.stock_status fails", "Alerts go on."],
-        "No alerts for now: gold.server_status fails",
+        "Low stock is not known for now: gold.stock_status fails",
+        "Overloaded server is not known for now: gold.server_status fails",
+        *["Low stock is known again.", "Overloaded server is known again."],
+        "Overloaded server is not known for now: gold.server_status fails",
     ]
     assert sum(SERVER.view in sql for sql in shop.asked) == 5
     assert len(shop.told) == 1
+
+
+def test_the_first_question_already_is_not_repeated_for_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[Any] = []
+    session = SimpleNamespace(client=SimpleNamespace(set_retry_policies=done.append))
+    monkeypatch.setattr(bronze, "_session", lambda _: session)
+    monkeypatch.setattr(bronze, "_is_open", lambda _: done.append("asked") or True)
+    bronze.connect("sc://127.0.0.1:1", "one", max_retries=3)
+    bronze.connect("sc://127.0.0.1:1", "one")
+    [[policy], *rest] = done
+    assert policy.max_retries == 3
+    assert rest == ["asked", "asked"]
 
 
 def test_an_engine_that_is_down_is_not_started(tmp_path: Path) -> None:
@@ -476,6 +555,27 @@ def test_no_name_makes_two_lines_of_one(
     assert told.err == "Stopped.\n"
 
 
+def test_what_is_left_to_tell_is_told_while_the_engine_is_down(
+    shown: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    def started(_: Settings) -> None:
+        raise AssertionError
+
+    shown.kills = ["before"]
+    with pytest.raises(KilledError):
+        shown.look(stock(0, True))
+    monkeypatch.setattr(cli, "_session", started)
+    monkeypatch.setattr(time, "sleep", interrupted)
+    with pytest.raises(SystemExit):
+        cli.app(["alerts", "--follow"], standalone_mode=False)
+    told = capsys.readouterr()
+    assert told.out.startswith("OPENED low stock: product 12")
+    assert "Low stock is not known for now: The engine is not up." in told.err
+
+
 @dataclass
 class Process:
     """`lakehouse --json alerts --follow` in a process of its own, on the views of a file."""
@@ -512,7 +612,6 @@ class Process:
         alerts._PAUSE_SECONDS = 0.05
         alerts._HISTORY_SECONDS = 0
         alerts.asking_what_is_up = lambda _: self._ask
-        cli._session = lambda _: None  # type: ignore[assignment, return-value]
         cli.Output.line = line_then_wait if waits else line  # type: ignore[method-assign]
         sys.argv = ["lakehouse", "--json", "alerts", "--follow"]
         cli.main()
@@ -578,12 +677,12 @@ class Truth:
     as_of: int = 0
     lows: dict[int, list[list[int | None]]] = field(default_factory=lambda: {1: [], 2: []})
     unknown: set[int] = field(default_factory=set)
+    is_leveled: bool = False
 
     def is_low(self, product: int) -> bool:
         return bool(self.lows[product]) and self.lows[product][-1][1] is None
 
     def turn(self, product: int) -> None:
-        self.as_of = self.now
         if self.is_low(product):
             self.lows[product][-1][1] = self.now
         else:
@@ -623,7 +722,7 @@ STEPS = st.lists(
 KILLS = st.lists(st.sampled_from(["", "", "before", "after"]), max_size=8)
 
 
-def play(steps: list[str], kills: list[str], pace: int, *, is_fresh: bool) -> None:
+def play(steps: list[str], kills: list[str], pace: int) -> None:
     """Plays steps so many seconds apart and compares what is told with what has been."""
     truth = Truth()
     with TemporaryDirectory() as folder:
@@ -633,11 +732,12 @@ def play(steps: list[str], kills: list[str], pace: int, *, is_fresh: bool) -> No
         for step in [*steps, "known", "publish", "look", "restart", "look"]:
             truth.now += pace
             what, _, product = step.partition(" ")
-            if what == "turn":
+            if what in ("turn", "level"):
                 truth.turn(int(product))
-            elif what == "click":
+            truth.is_leveled |= what == "level"
+            if what in ("turn", "click"):
                 truth.as_of = truth.now
-            elif what == "unknown":
+            if what == "unknown":
                 truth.unknown ^= {int(product)}
             elif what == "known":
                 truth.unknown = set()
@@ -650,31 +750,25 @@ def play(steps: list[str], kills: list[str], pace: int, *, is_fresh: bool) -> No
                     first_look = truth.as_of
                     known = truth.lows.keys() - truth.unknown
                     seen_at_first = {product for product in known if truth.is_low(product)}
-            if what == "publish" or is_fresh:
+            elif what == "publish":
                 shop.views[STOCK.history or ""] = truth.history()
         check(truth, shop.told, first_look or 0, seen_at_first)
 
 
-def check(truth: Truth, told: list[Event], first_look: int, seen_at_first: set[int]) -> None:
+def told_by_id(told: list[Event]) -> dict[str, list[dict[str, Any]]]:
     by_id: dict[str, list[dict[str, Any]]] = {}
     for event in told:
         by_id.setdefault(event.record["id"], []).append(event.record)
-    found = []
     for records in by_id.values():
-        events = [what for what, _ in groupby(records, lambda record: record["event"])]
-        assert events[0] == "opened"
+        events = [*dict.fromkeys(record["event"] for record in records)]
+        assert events in (["opened"], ["opened", "closed"])
         # What is told again is the very same line.
-        assert len({json.dumps(record) for record in records}) == len({*events})
-        since = datetime.fromisoformat(records[0]["since"])
-        second = int((since - START).total_seconds())
-        product = records[0]["product_id"]
-        [same] = [
-            number
-            for number, (opened, closed) in enumerate(truth.lows[product])
-            if (opened or 0) <= second and (closed is None or second < closed)
-        ]
-        assert ("closed" in events) == (truth.lows[product][same][1] is not None)
-        found.append((product, same))
+        assert len({json.dumps(record) for record in records}) == len(events)
+    return by_id
+
+
+def check(truth: Truth, told: list[Event], first_look: int, seen_at_first: set[int]) -> None:
+    by_id = told_by_id(told)
     # What was open at the first look, but unknown, may be told: once it is known.
     may = {
         (product, number)
@@ -687,8 +781,45 @@ def check(truth: Truth, told: list[Event], first_look: int, seen_at_first: set[i
         for product, number in may
         if product in seen_at_first or (truth.lows[product][number][0] or 0) > first_look
     }
+    for product in truth.lows:
+        of_product = [r for r in by_id.values() if r[0]["product_id"] == product]
+        numbers = [sum(of == product for of, _ in alerts) for alerts in (must, may)]
+        assert numbers[0] <= len(of_product) <= numbers[1]
+        is_open = [records[-1]["event"] == "opened" for records in of_product]
+        assert sum(is_open) == truth.is_low(product)
+    if truth.is_leveled:  # which one it is, is known of the others alone
+        return
+    found = []
+    for records in by_id.values():
+        since = datetime.fromisoformat(records[0]["since"])
+        second = int((since - START).total_seconds())
+        product = records[0]["product_id"]
+        [same] = [
+            number
+            for number, (opened, closed) in enumerate(truth.lows[product])
+            if (opened or 0) <= second and (closed is None or second < closed)
+        ]
+        is_closed = records[-1]["event"] == "closed"
+        assert is_closed == (truth.lows[product][same][1] is not None)
+        found.append((product, same))
     assert len(found) == len({*found})
     assert must <= {*found} <= may
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["turn 1", "level 1", "level 1", "level 2", "click", "look", "look", "publish"]
+        ),
+        max_size=40,
+    ),
+    KILLS,
+)
+@settings(max_examples=100)
+def test_a_quiet_shop(steps: list[str], kills: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alerts, "_HISTORY_SECONDS", 0)
+        play(steps, kills, pace=60)
 
 
 @given(STEPS, KILLS)
@@ -697,7 +828,7 @@ def test_each_alert_is_told_under_one_id_whatever_is_killed(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alerts, "_HISTORY_SECONDS", 0)
-        play(steps, kills, pace=60, is_fresh=False)
+        play(steps, kills, pace=60)
 
 
 @given(STEPS, KILLS)
@@ -707,7 +838,7 @@ def test_each_alert_is_told_under_one_id_whatever_is_killed(
 def test_so_it_is_over_months(steps: list[str], kills: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alerts, "_HISTORY_SECONDS", 0)
-        play(steps, kills, pace=2 * 86_400, is_fresh=True)
+        play(steps, kills, pace=2 * 86_400)
 
 
 LOOKS = st.lists(
