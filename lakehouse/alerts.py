@@ -371,8 +371,8 @@ def _in_history(alerts: list[Alert], rows: list[Row]) -> list[tuple[Alert, Row]]
             if (alert.closed_at is None or row["opened_at"] < alert.closed_at)
             and (row["closed_at"] is None or row["closed_at"] > alert.as_of)
         ]
-        if together:
-            same.append((alert, (free(together) or together)[0]))
+        if free(together):
+            same.append((alert, free(together)[0]))
         else:
             alone.append(alert)
     for alert in alone:
