@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import time
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +65,7 @@ def connect(remote: str, engine: str, max_retries: int | None = None) -> SparkSe
             )
 
             session.client.set_retry_policies([DefaultPolicy(max_retries=max_retries)])
+            warnings.filterwarnings("ignore", message=r"\[RETRIES_EXCEEDED\]")  # an error says it
         if _is_open(session):
             return session
         _sessions_closed[engine] += 1

@@ -163,7 +163,7 @@ class TakenIn(Pulled):
     def take_in(self) -> None:
         """Takes in what has been pulled, and clicks; keeps what it was."""
         inbox = self._lakehouse.settings.paths.inbox
-        for path in sorted(path for path in inbox.rglob("*") if path.is_file()):
+        for path in sorted(path for path in inbox.rglob("[!.]*") if path.is_file()):
             of_folder = self.contents.setdefault(path.relative_to(inbox).parts[0], [])
             of_folder.append((path.name, path.read_bytes()))
         self._lakehouse.ingest()
