@@ -102,7 +102,7 @@ lint: setup ## ruff, mypy, sqlfluff, dbt-bouncer, and dbt parse with deprecation
 
 .PHONY: unit
 unit: setup ## The tests that need no engine
-	@$(BIN)/pytest -q tests/unit
+	@$(BIN)/pytest -q -n 2 tests/unit
 
 .PHONY: integration
 integration: setup ## The tests on a real engine
