@@ -3,9 +3,10 @@
     python -m benchmarks.alerts --minutes 5 --home DIR [--to postgres]
 
 `lakehouse run --every 5s` with its builds, `lakehouse alerts --follow` and a reader that asks the
-live view over Thrift, beside a generator that sells. Every ten seconds one more stock becomes low:
-by a file, from its rename, or with `--to postgres` by a row, from its commit in a database that the
-loop pulls from with each round. Both clocks are the machine's.
+live view over Thrift, beside a generator that sells. Once what it begins with is built, every ten
+seconds one more stock becomes low: by a file, from its rename, or with `--to postgres` by a row,
+from its commit in a database that the loop pulls from with each round. Both clocks are the
+machine's.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ FIRST = 10**12
 PAUSE_OF_SALES = 10.0
 # A sale may come just after a build has begun: then it waits for all of this one and of the next.
 UNSEEN_SECONDS = 120.0
+BEGIN_SECONDS = 900.0
 SEED = 3
 
 Tell = Callable[[str, list[dict[str, Any]]], None]
@@ -160,11 +162,25 @@ def running(*arguments: str, log: Path, **options: Any) -> Iterator[subprocess.P
                 process.kill()
 
 
+def has_begun(log: Path) -> None:
+    """Waits until what the generator begins with, ten days of a shop, is built and published.
+
+    Raises:
+        LakehouseError: It was not, in a quarter of an hour.
+    """
+    until = time.monotonic() + BEGIN_SECONDS
+    while "published" not in log.read_text():
+        if time.monotonic() > until:
+            raise LakehouseError(f"The loop has published nothing: {log}")
+        time.sleep(1)
+
+
 def of_loop(minutes: int, home: Home, tell: Tell, server: Server, to: str) -> dict[str, Any]:
     """Sells while the loop runs, the follower and a reader beside it."""
     num_warm = round(60 * WARM_UP_MINUTES / PAUSE_OF_SALES)
     num_products = num_warm + round(60 * minutes / PAUSE_OF_SALES)
     stock(tell, num_products)
+    home.root.mkdir(parents=True, exist_ok=True)
     log = home.root / "loop.log"
     with log.open("w") as output:
         subprocess.run([LAKEHOUSE, "run", "--once"], cwd=PROJECT, stderr=output, check=True)
@@ -182,7 +198,7 @@ def of_loop(minutes: int, home: Home, tell: Tell, server: Server, to: str) -> di
         ]
         for thread in threads:
             thread.start()
-        time.sleep(2 * EVERY)
+        has_begun(log)
         for product in range(num_products):
             tell(STOCK_MOVEMENTS, [movement(num_products + product, product, -2)])
             if product >= num_warm:

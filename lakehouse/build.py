@@ -39,11 +39,18 @@ class Dbt:
     Args:
         settings: The installation.
         heard: Called with each event of dbt.
+        options: What each call is given besides.
     """
 
-    def __init__(self, settings: Settings, heard: Callable[[Any], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        heard: Callable[[Any], None] | None = None,
+        options: tuple[str, ...] = (),
+    ) -> None:
         self._settings = settings
         self._heard = heard
+        self._options = options
         self._manifest: Manifest | None = None
 
     def parse(self) -> None:
@@ -102,6 +109,7 @@ class Dbt:
                     *("--log-level", "none", *arguments, "--log-level-file", "debug"),
                     *("--project-dir", str(PROJECT)),
                     *("--target-path", str(target), "--log-path", str(logs)),
+                    *self._options,
                 ]
             )
         finally:
@@ -172,12 +180,18 @@ class Builds:
     Args:
         settings: The installation.
         show: Told, again and again, how far it is.
+        options: What each call of dbt is given besides.
     """
 
-    def __init__(self, settings: Settings, show: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        show: Callable[[str], None] = lambda _: None,
+        options: tuple[str, ...] = (),
+    ) -> None:
         self._settings = settings
         self._show = show
-        self._dbt = Dbt(settings, self._hear)
+        self._dbt = Dbt(settings, self._hear, options)
         self._retries = Retries()
         self._title = self._verb = ""
         self._num_finished = 0

@@ -287,7 +287,8 @@ def _build_beside(every: float) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     has_news = threading.Event()
     threading.Thread(target=_listen, args=[has_news], daemon=True).start()
-    builds = Builds(load_settings())
+    # One statement at a time: rounds and readers, who wait, have the other core.
+    builds = Builds(load_settings(), options=("--threads", "1"))
     refusals = 0
     while True:
         has_news.clear()

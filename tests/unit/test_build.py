@@ -66,7 +66,9 @@ def test_the_projects_hooks_are_no_nodes(tmp_path: Path, monkeypatch: pytest.Mon
 class FakeDbt:
     """Builds and tests of which a domain's row tells, as the engine has it; some of them fail."""
 
-    def __init__(self, settings: Settings, heard: Callable[[object], None]) -> None:
+    def __init__(
+        self, settings: Settings, heard: Callable[[object], None], _options: tuple[str, ...] = ()
+    ) -> None:
         self.settings = settings
         self.heard = heard
         self.runs: list[str] = []

@@ -10,19 +10,24 @@ known as (
 ),
 
 arrived as (
-    select movement_id from known
+    select * from known
     where is_arrived
 ),
 
--- All that is told of a movement of which something has arrived; the bounds pass over what lies
--- outside them, file by file.
-movements as (
+-- What silver has of the movements of which something has arrived, which mostly begin late in it.
+delivered as (
     select known.*
     from known
     left semi join arrived on known.movement_id = arrived.movement_id
     where
-        known.movement_id >= (select min(lowest.movement_id) from arrived as lowest)
-        and known.movement_id <= (select max(highest.movement_id) from arrived as highest)
+        not known.is_arrived
+        and known.movement_id >= (select min(lowest.movement_id) from arrived as lowest)
+),
+
+movements as (
+    select * from arrived
+    union all
+    select * from delivered
 ),
 
 decided as (

@@ -7,15 +7,16 @@
 
 with
 
+closed as (
+    select max(recorded_at) as ended_at from {{ ref('int_shop_loads_closed') }}
+),
+
 now as (
     select
-        max(event_at) as as_of,
-        {{ report_date('max(event_at)') }} as today
-    from {{ ref('int_shop_events_live') }}
-    where event_at <= (
-        select max(loads.recorded_at)
-        from {{ ref('int_shop_loads_closed') }} as loads
-    )
+        max(events.event_at) as as_of,
+        {{ report_date('max(events.event_at)') }} as today
+    from {{ ref('int_shop_events_live') }} as events
+    inner join closed on events.event_at <= closed.ended_at
 ),
 
 levels as (
