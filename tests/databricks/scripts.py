@@ -11,6 +11,7 @@ if str(FOLDER) not in sys.path:
     sys.path.insert(0, str(FOLDER))
 
 import governance  # noqa: E402
+import integration_test  # noqa: E402
 import job  # noqa: E402
 import targets  # noqa: E402
 
@@ -23,6 +24,7 @@ __all__ = [
     "TARGET",
     "deploy",
     "governance",
+    "integration_test",
     "job",
     "targets",
 ]

@@ -180,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self, method: str) -> None:
         url = urlsplit(self.path)
-        path = unquote(url.path)
+        path = unquote(url.path).rstrip("/")
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.tokens_seen += TOKEN in (self.headers.get("Authorization") or "")
         if path == "/.well-known/databricks-config":
@@ -253,7 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
             state = {"life_cycle_state": "TERMINATED", "result_state": server.ends_as}
             page_url = f"{server.url}/run/5"
             return {"run_id": 5, "state": state, "run_page_url": page_url}
-        if (method, path) == ("POST", "/api/2.0/sql/statements/"):
+        if (method, path) == ("POST", "/api/2.0/sql/statements"):
             self._check(path, misfits_of_call(body, sql.StatementExecutionAPI.execute_statement))
             columns, rows = server.answers[body["statement"]]
             named = [{"name": name, "position": at} for at, name in enumerate(columns)]
