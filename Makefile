@@ -136,8 +136,8 @@ test-deployed: $(DATABRICKS)/.ready ## Test what is deployed, from files to gold
 	@$(DATABRICKS)/bin/python deploy/databricks/integration_test.py $(DATABRICKS_HOST) --target $(or $(TARGET),test)
 
 .PHONY: governance
-governance: $(DATABRICKS)/.ready ## Who may see what, as SQL of Unity Catalog: make -s governance TARGET=prod
-	@$(DATABRICKS)/bin/python deploy/databricks/governance.py $(or $(TARGET),dev)
+governance: $(DATABRICKS)/.ready ## Who may see what, as SQL of Unity Catalog: make -s governance TARGET=prod PART=storage
+	@$(DATABRICKS)/bin/python deploy/databricks/governance.py $(or $(TARGET),dev) $(if $(PART),--part $(PART))
 
 .PHONY: lock
 lock: $(UV) ## Resolve the dependencies anew

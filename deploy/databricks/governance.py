@@ -140,6 +140,8 @@ def storage_statements(target: Target, access: dict[str, dict[str, str]]) -> Ite
     for layer, comment in _COMMENTS.items():
         yield f"create schema if not exists {catalog}.{layer} comment '{comment}'"
         yield f"revoke all privileges on schema {catalog}.{layer} from `{EVERYBODY}`"
+    # Compaction would make versions that nobody has published, and remove those that readers see.
+    yield f"alter schema {catalog}.gold_build disable predictive optimization"
     for volume, comment in VOLUMES.items():
         yield (
             f"create external volume if not exists {catalog}.files.{volume}\n"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import _socket
 import dataclasses
 import enum
 import inspect
 import json
 import os
 import re
+import socket
 import threading
 import types
 import typing
@@ -306,6 +308,7 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkspaceServer]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("DATABRICKS_TOKEN", TOKEN)
     monkeypatch.setenv("LAKEHOUSE_COMMIT", COMMIT)
+    monkeypatch.setattr(socket.socket, "connect", _connect_to_this_machine)
     server = WorkspaceServer()
     try:
         yield server
@@ -313,6 +316,11 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkspaceServer]:
         server.shutdown()
         server.server_close()
     assert server.wrong == []
+
+
+def _connect_to_this_machine(connecting: socket.socket, address: tuple[str, int]) -> None:
+    assert address[0] == "127.0.0.1", f"a test asked for {address[0]}"
+    _socket.socket.connect(connecting, address)
 
 
 def without_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
