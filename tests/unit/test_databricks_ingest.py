@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -124,3 +127,29 @@ def test_it_finds_the_project_without_being_told_where_it_lies(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="run it from a checkout"):
         exec(code, {"__name__": "of Databricks"})  # noqa: S102
+
+
+def test_the_job_brings_what_ingestion_imports() -> None:
+    code = (
+        "import runpy, sys\n"
+        f"runpy.run_path({str(FILE)!r}, run_name='of Databricks')\n"
+        "from ingestion.feed import all_feeds\n"
+        "all_feeds()\n"
+        "of = [(name, getattr(one, '__file__', None) or '') for name, one in sys.modules.items()]\n"
+        "print(*sorted({name.split('.')[0] for name, file in of if 'site-packages' in file}))\n"
+    )
+    asked = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT
+    )
+    # What Databricks has, and what the packages of the job bring.
+    there = {"numpy", "pandas", "py4j", "pyarrow", "pyspark", "typing_extensions"}
+    brought = {"annotated_types", "pydantic", "pydantic_core", "typing_inspection"}
+    names = {"dotenv": "python-dotenv", "yaml": "pyyaml"}
+    imported = {
+        names.get(name, name.replace("_", "-"))
+        for name in asked.stdout.split()
+        if name not in there | brought
+    }
+    job = (FILE.parent / "job.py").read_text()
+    [listed] = re.findall(r"_INGESTION_IMPORTS = \((.*?)\)", job, re.S)
+    assert imported == set(re.findall(r'"(.*?)"', listed))
