@@ -42,6 +42,7 @@ VOLUMES = {
     "quarantine": "What was refused, with the reason",
     "checkpoints": "What the streams have read",
     "scratch": "Nothing that has to be kept",
+    "site": "Pages for people",
 }
 # Of the types that personal columns have: the tag's value, and what is seen instead.
 _MASKS = {

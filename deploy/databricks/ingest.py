@@ -34,6 +34,14 @@ from ingestion.loads import Load, Loads  # noqa: E402
 from lakehouse.history import History  # noqa: E402
 
 
+def session_of(catalog: str) -> SparkSession:
+    """The session that Databricks gives, in which names without a catalog are of this one."""
+    spark = SparkSession.builder.getOrCreate()
+    spark.sql(f"use catalog `{catalog}`")
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    return spark
+
+
 def take_in(loads: Loads) -> list[str]:
     """Takes in what waits, in a load or several; returns what failed, a line each."""
     failures: list[str] = []
@@ -93,9 +101,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--catalog", required=True, help="the catalog of the target")
     parser.add_argument("--year", help="take in this year's history instead")
     given = parser.parse_args(arguments)
-    spark = SparkSession.builder.getOrCreate()
-    spark.sql(f"use catalog `{given.catalog}`")
-    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    spark = session_of(given.catalog)
     home = Home(Path("/Volumes") / given.catalog / "files")
     tables = list(read_declarations(project() / "models").values())
     create_tables(spark, tables)

@@ -1,7 +1,7 @@
 """The job `ingest-process-pipeline`, defined once: for the bundle and for deploy.py.
 
 ingest-data --> ingest-history (a year after the other) --> build-<domain>, side by side --> govern
-                                                                                         └-> docs
+                                                                                 docs, report <-┘
 
 The code comes from Git, at the commit that is deployed: a dbt task takes it from nowhere else, and
 so what was tested and what runs in production are the same commit.
@@ -35,6 +35,8 @@ _INGESTION_IMPORTS = (
     "python-dotenv",
     "pyyaml",
 )
+# What the pages are made with, besides.
+_REPORT_IMPORTS = ("altair", "jinja2", "vl-convert-python")
 # A run that takes longer is told of, and one that takes four times as long is ended.
 _SLOW_SECONDS = 3600
 
@@ -91,6 +93,7 @@ def settings_of(target: Target, commit: str) -> dict[str, Any]:
     target.check_filled("git_url", "git_provider", "warehouse_id", "run_as")
     environments = {
         "ingestion": locked(_INGESTION_IMPORTS),
+        "report": locked([*_INGESTION_IMPORTS, *_REPORT_IMPORTS]),
         "dbt": [*dbt_packages(), *locked(["pyyaml"])],
     }
     settings = {
@@ -156,7 +159,12 @@ def _tasks(target: Target) -> list[dict[str, Any]]:
     tasks[-1]["run_if"] = "ALL_DONE"
     # Last, and only when all before has come right: so a run of which anything failed has failed.
     before = [task["task_key"] for task in tasks]
-    return [*tasks, _dbt(target, "docs", "dbt docs generate", after=before)]
+    report = _python("report", "report.py", *on_catalog) | {"environment_key": "report"}
+    return [
+        *tasks,
+        _dbt(target, "docs", "dbt docs generate", after=before),
+        report | _task("report", before),
+    ]
 
 
 def _trigger(target: Target) -> dict[str, Any]:

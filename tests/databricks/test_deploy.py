@@ -105,6 +105,7 @@ def test_the_domains_are_built_side_by_side_between_ingestion_and_docs() -> None
         "build-retail": {"ingest-history"},
         "govern": {"build-wearables", "build-network", "build-retail"},
         "docs": before["govern"] | {"ingest-data", "ingest-history", "govern"},
+        "report": before["docs"],
     }
     assert tasks["build-retail"]["dbt_task"]["commands"] == [
         "dbt build --exclude-resource-type test --exclude-resource-type unit_test "
@@ -134,7 +135,8 @@ def test_what_the_tasks_run_is_there_and_every_package_is_pinned() -> None:
     files = {
         task["spark_python_task"]["python_file"] for task in tasks if "spark_python_task" in task
     }
-    assert files == {"deploy/databricks/ingest.py", "deploy/databricks/governance.py"}
+    names = {"ingest.py", "governance.py", "report.py"}
+    assert files == {f"deploy/databricks/{name}" for name in names}
     assert [file for file in files if not (PROJECT / file).is_file()] == []
     environments = {one["environment_key"]: one["spec"] for one in settings["environments"]}
     assert {task["environment_key"] for task in tasks if "for_each_task" not in task} == {

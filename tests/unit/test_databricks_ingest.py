@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -127,6 +128,28 @@ def test_it_finds_the_project_without_being_told_where_it_lies(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="run it from a checkout"):
         exec(code, {"__name__": "of Databricks"})  # noqa: S102
+
+
+def test_the_pages_go_into_a_volume(
+    databricks: Databricks,
+    ingest: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "ingest", ingest)
+    written: list[tuple[Path, Any]] = []
+    pages = ModuleType("lakehouse.report")
+    pages.site = SimpleNamespace(  # type: ignore[attr-defined] # as `lakehouse report` writes it
+        write=lambda folder, ask: written.append((folder, ask)) or folder / "index.html"
+    )
+    monkeypatch.setitem(sys.modules, "lakehouse.report", pages)
+    names = runpy.run_path(str(FILE.parent / "report.py"), run_name="of Databricks")
+    names["main"](["--catalog", "lakehouse_test"])
+    [(folder, ask)] = written
+    assert folder == Path("/Volumes/lakehouse_test/files/site")
+    assert callable(ask)
+    assert databricks.asked[0] == "use catalog `lakehouse_test`"
+    assert capsys.readouterr().out == "/Volumes/lakehouse_test/files/site/index.html\n"
 
 
 def test_the_job_brings_what_ingestion_imports() -> None:
