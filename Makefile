@@ -14,6 +14,7 @@ DEMO_HOME := .lakehouse/demo
 DEMO = $(LAKEHOUSE) --home $(DEMO_HOME)
 DEMO_KNOWN = $(sort $(patsubst docs/demo/%.sql,%,$(wildcard docs/demo/*.sql)))
 DEMO_DOMAINS = $(or $(DOMAIN),wearables)
+DATABRICKS := .venv-databricks
 SEED ?= 1
 SCENARIOS ?= 4
 
@@ -117,10 +118,26 @@ bench: setup ## Measure cost, delay and size into benchmarks/README.md, hours fo
 	$(if $(filter-out bench,$(MAKECMDGOALS)),$(error Name letters like this: make bench ONLY="b f"))
 	@$(BIN)/python -m benchmarks $(ONLY)
 
+.PHONY: bench-compare
+bench-compare: setup ## What has moved since the measures of the last commit
+	@$(BIN)/python -m benchmarks.compare
+
 .PHONY: docs
 docs: setup ## Build the dbt docs site with its lineage, and serve it on http://127.0.0.1:8080
 	@$(BIN)/dbt docs generate
 	@$(BIN)/dbt docs serve --host 127.0.0.1 --port 8080 --no-browser
+
+.PHONY: deploy
+deploy: $(DATABRICKS)/.ready ## The job on Databricks: DATABRICKS_HOST=https://... make deploy TARGET=test; DRY_RUN=1 tells only
+	@$(DATABRICKS)/bin/python deploy/databricks/deploy.py $(DATABRICKS_HOST) --target $(or $(TARGET),dev) $(if $(DRY_RUN),--dry-run)
+
+.PHONY: test-deployed
+test-deployed: $(DATABRICKS)/.ready ## Test what is deployed, from files to gold: make test-deployed TARGET=test
+	@$(DATABRICKS)/bin/python deploy/databricks/integration_test.py $(DATABRICKS_HOST) --target $(or $(TARGET),test)
+
+.PHONY: governance
+governance: $(DATABRICKS)/.ready ## Who may see what, as SQL of Unity Catalog: make -s governance TARGET=prod PART=storage
+	@$(DATABRICKS)/bin/python deploy/databricks/governance.py $(or $(TARGET),dev) $(if $(PART),--part $(PART))
 
 .PHONY: lock
 lock: $(UV) ## Resolve the dependencies anew

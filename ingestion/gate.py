@@ -122,10 +122,7 @@ _ENCRYPTED = "it is encrypted; deliver it without encryption"
 _EMPTY = "it is empty; deliver it with content"
 _TOO_LONG = f"a line is longer than {MAX_LINE_BYTES} bytes; deliver shorter lines"
 _UTF_16_REASON = "it is UTF-16 or UTF-32; deliver it as UTF-8"
-_CURE_OF_MOVES = (
-    "Give the user that runs lakehouse the rights to write it, and free space, and keep inbox, "
-    "landing, archive and quarantine on one filesystem."
-)
+_CURE_OF_MOVES = "Give the user that runs lakehouse the rights to write it, and free space."
 
 _UNFINISHED = (".tmp", ".part")
 _MAX_FILE_NAME = 200
@@ -328,7 +325,7 @@ def land(home: Home, inspection: Inspection) -> Path:
             _transcribe(home, inspection, target)
         else:
             os.utime(inspection.path)  # Spark passes over files much older than the newest
-            inspection.path.replace(target)
+            _move(inspection.path, target)
     return target
 
 
@@ -351,7 +348,7 @@ def _transcribe(home: Home, inspection: Inspection, target: Path) -> None:
                     transcribed.writelines(lines)
         _check_unchanged(inspection)
         copied.replace(kept)
-        written.replace(target)
+        _move(written, target)
     finally:
         copied.unlink(missing_ok=True)
         written.unlink(missing_ok=True)
@@ -396,8 +393,27 @@ def quarantine(home: Home, inspection: Inspection) -> Path:
             f"time: {datetime.now(UTC).isoformat(timespec='seconds')}\n",
             encoding="utf-8",
         )
-        inspection.path.replace(target)
+        _move(inspection.path, target)
     return target
+
+
+def _move(path: Path, target: Path) -> None:
+    """Moves a file, from one filesystem to another by way of a copy under a hidden name."""
+    try:
+        path.replace(target)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.ENOTSUP):
+            raise
+        copied = target.with_name(f".{target.name}.part")
+        state = _state(path)
+        try:
+            shutil.copyfile(path, copied, follow_symlinks=False)
+            if _state(path) != state:
+                raise StillBeingWritten(f"{path} changed while it was copied; next round") from None
+            copied.replace(target)
+        finally:
+            copied.unlink(missing_ok=True)
+        path.unlink()
 
 
 def _name_of_its_own(inspection: Inspection) -> str:
@@ -448,12 +464,14 @@ def archive_landed(home: Home, folder: str) -> int:
         for path in files:
             target = archive / path.relative_to(landing)
             target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
+            _move(path, target)
     return len(files)
 
 
 def _files_below(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    # A hidden one is a copy that was broken off.
+    paths = folder.rglob("*")
+    return [path for path in paths if path.is_file() and not path.name.startswith(".")]
 
 
 def discard(inspection: Inspection) -> None:

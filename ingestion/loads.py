@@ -116,10 +116,19 @@ class Loads:
         spark: A session from `ingestion.bronze.connect`.
         home: The home.
         tables: The declared tables, which `ingestion.bronze.create_tables` has made.
+        interprets: Whether small work may be interpreted; not every engine lets itself be told.
     """
 
-    def __init__(self, spark: SparkSession, home: Home, tables: list[SourceTable]) -> None:
+    def __init__(
+        self,
+        spark: SparkSession,
+        home: Home,
+        tables: list[SourceTable],
+        *,
+        interprets: bool = True,
+    ) -> None:
         self._spark = spark
+        self._interprets = interprets
         self._tables = {table.full_name: table for table in tables}
         self._await_earlier_queries()
         last = spark.sql(
@@ -209,7 +218,7 @@ class Loads:
         self._record([(load_id, name, "begun", None, None) for name in sorted(unknown)])
         num_rows = sum(load.waiting for load in loads.values())
         is_small = not left_over and num_rows <= _SMALL_WORK_ROWS
-        with interpreted(self._spark, is_wanted=is_small):
+        with interpreted(self._spark, is_wanted=is_small and self._interprets):
             for feed, of in loads_of.items():
                 feed.take_in(load_id, of)
         self._await_earlier_queries()  # a client may lose a query that goes on in the engine

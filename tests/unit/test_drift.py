@@ -538,6 +538,6 @@ def test_a_file_that_changes_while_it_is_transcribed_waits(
 def test_an_archive_that_cannot_be_written(home: Home) -> None:
     inspection = check(home, CSV, GOOD)
     home.archive.write_text("a file")
-    with pytest.raises(GateError, match="archive and quarantine on one filesystem"):
+    with pytest.raises(GateError, match="the rights to write it, and free space"):
         gate.land(home, inspection)
     assert inspection.path.read_bytes() == GOOD

@@ -7,8 +7,10 @@ import io
 import lzma
 import os
 import re
+import shutil
 import stat
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -1016,9 +1018,61 @@ def test_a_folder_that_cannot_be_written(
     assert inspection.path.read_bytes() == GOOD[CSV]
 
 
-def test_a_landing_on_another_filesystem(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another filesystem, in memory."""
+    memory = Path("/dev/shm")  # noqa: S108 - nothing is kept there
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("There is no other filesystem here.")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("move", [gate.land, gate.quarantine])
+def test_a_move_to_another_filesystem(
+    home: Home, elsewhere: Path, move: Callable[[Home, Inspection], Path]
+) -> None:
+    home.root.mkdir()
+    for name in ("landing", "quarantine"):
+        (elsewhere / name).mkdir()
+        (home.root / name).symlink_to(elsewhere / name)
     inspection = check(home, CSV, GOOD[CSV])
-    monkeypatch.setattr(Path, "replace", failing(errno.EXDEV))
-    with pytest.raises(GateError, match="quarantine on one filesystem"):
+    target = move(home, inspection)
+    assert target.resolve().is_relative_to(elsewhere)
+    assert target.read_bytes() == GOOD[CSV]
+    assert not inspection.path.exists()
+    left = {path.name for path in target.parent.iterdir()}
+    assert {name.removesuffix(".reason.txt") for name in left} == {target.name}
+    assert move(home, inspection) == target  # repeating is harmless
+    target.with_name(f".{target.name}.part").write_bytes(b"of one that was killed")
+    assert [*gate.landed_files(home, CSV.folder).values()] == [target] * (move is gate.land)
+
+
+def test_a_link_is_moved_to_another_filesystem_itself(home: Home, elsewhere: Path) -> None:
+    home.root.mkdir()
+    (home.root / "quarantine").symlink_to(elsewhere)
+    path = deliver(home, CSV, b"")
+    path.unlink()
+    path.symlink_to("/etc/hostname")
+    target = gate.quarantine(home, inspect(home, CSV, path))
+    assert target.is_symlink()
+    assert not path.is_symlink()
+
+
+def test_a_file_that_changes_while_it_is_copied_stays(
+    home: Home, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.root.mkdir()
+    (home.root / "landing").symlink_to(elsewhere)
+    inspection = check(home, CSV, GOOD[CSV])
+    copy = shutil.copyfile
+
+    def copy_and_change(source: Path, *rest: Any, **named: Any) -> None:
+        copy(source, *rest, **named)
+        source.write_bytes(GOOD[CSV] * 2)
+
+    monkeypatch.setattr(shutil, "copyfile", copy_and_change)
+    with pytest.raises(StillBeingWritten):
         gate.land(home, inspection)
-    assert inspection.path.read_bytes() == GOOD[CSV]
+    assert inspection.path.exists()
+    assert [path for path in elsewhere.rglob("*") if path.is_file()] == []

@@ -287,3 +287,19 @@ def test_what_a_query_failed_of_is_raised(slept: list[float]) -> None:
     with pytest.raises(PySparkException, match="no broker"):
         bronze.end(Query(1, "no broker", ends=True))  # type: ignore[arg-type]
     assert slept == []
+
+
+@pytest.mark.parametrize("interprets", [True, False])
+def test_an_engine_that_takes_no_settings_is_given_none(
+    ingestion: Ingestion, tmp_path: Path, interprets: bool
+) -> None:
+    settings: list[str] = []
+    ingestion.engine.conf = SimpleNamespace(
+        set=lambda key, _: settings.append(key), unset=lambda _: None
+    )
+    ingested = Loads(ingestion.engine, Home(tmp_path), TABLES, interprets=interprets)  # type: ignore[arg-type]
+    files, _ = ingested._feeds
+    assert isinstance(files, Files)
+    files.inbox["a.b"] = 3
+    assert ingested.run() is not None
+    assert bool(settings) is interprets
