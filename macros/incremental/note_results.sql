@@ -28,10 +28,12 @@
         {% set script %}
             begin
                 declare exit handler for sqlexception begin select 'failed' as outcome; end;
+                {%- if not load_cached_relation(table) %}
                 create table if not exists {{ table }} (
                     invocation_id string, command string, run_started_at timestamp, cut bigint, {{ columns }},
                     recorded_at timestamp
                 ) using delta;
+                {%- endif %}
                 insert into {{ table }} by name
                 select
                     '{{ invocation_id }}' as invocation_id,
@@ -40,10 +42,9 @@
                     {{ run_state()['cut'] }} as cut,
                     inline(from_json('{{ quoted(tojson(rows)) }}', 'array<struct<{{ columns }}>>')),
                     current_timestamp() as recorded_at;
-                select 'noted' as outcome;
             end
         {% endset %}
-        {% if run_query(script).columns[0].values() | list != ['noted'] %}
+        {% if run_query(script).rows | length %}
             {% do log('The results of this run could not be noted in ' ~ table ~ '; nothing else is the worse for it.', info=true) %}
         {% endif %}
     {% endif %}
