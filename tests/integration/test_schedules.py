@@ -666,7 +666,8 @@ def test_whatever_a_message_holds_is_kept_as_far_as_it_may(settled: Toy) -> None
         }
         for message in HOSTILE
     ]
-    settled.lakehouse.dbt("run-operation", "note_results", "--args", json.dumps({"results": told}))
+    told_as_json = json.dumps({"results": json.dumps(told)})
+    settled.lakehouse.dbt("run-operation", "note_told", "--args", told_as_json)
     assert results_of(settled, "message") == sorted(
         ((kept,) for kept in HOSTILE.values()), key=repr
     )
