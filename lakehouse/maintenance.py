@@ -34,6 +34,9 @@ from lakehouse.settings import Settings
 SCHEMAS = ("bronze", "silver", "snapshots", "gold_build", "audit")
 # How long versions are kept that nobody reads: for long queries, and for going back.
 RETAIN_HOURS = 168
+# How long it is kept how each run went: a loop that builds all day writes some 300,000 rows a day.
+RESULTS = "audit.run_results"
+RETAIN_RESULTS_DAYS = 90
 # How often a table has its turn in a loop.
 _TURN_SECONDS = 60.0
 _PINNED = re.compile(r"version as of (\d+)", re.IGNORECASE)
@@ -98,20 +101,23 @@ def delta_tables(spark: SparkSession) -> list[str]:
 
 
 def keep_up(spark: SparkSession, table: str, retain_hours: int = RETAIN_HOURS) -> Upkeep:
-    """Compacts a table and removes what it no longer has; of a journal, rows long superseded.
+    """Compacts a table and removes what it no longer has; of some of dbt's own, old rows.
 
     Args:
         spark: A session on the engine.
         table: `<schema>.<table>`.
         retain_hours: How long files are kept that the table no longer has, longer where
             somebody reads them; at most `RETAIN_HOURS`, since for longer Delta does not remember
-            them. Superseded rows of the journal are kept for `RETAIN_HOURS`.
+            them. Superseded rows of the journal are kept for `RETAIN_HOURS`, results of runs for
+            `RETAIN_RESULTS_DAYS`.
 
     Raises:
         PySparkException: The engine failed; readers of the table find what they found.
     """
     if table == JOURNAL:
         _forget_superseded(spark)
+    elif table == RESULTS:
+        _forget_results(spark)
     [detail] = spark.sql(f"describe detail {table}").collect()
     folder = Path(detail["location"].removeprefix("file:"))
     log = folder / "_delta_log"
@@ -202,6 +208,14 @@ def _forget_superseded(spark: SparkSession) -> None:
         "group by domain) as last "
         "on row.domain = last.domain and row.number < last.number "
         "when matched then delete"
+    ).collect()
+
+
+def _forget_results(spark: SparkSession) -> None:
+    """Deletes what is kept of runs of long ago; where there is none, it writes nothing."""
+    spark.sql(
+        f"delete from {RESULTS} where "
+        f"recorded_at < timestampadd(day, -{RETAIN_RESULTS_DAYS}, current_timestamp())"
     ).collect()
 
 

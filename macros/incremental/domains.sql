@@ -1,6 +1,6 @@
-{#- The domain of a node, none where it has none; a data test belongs to the domain of what it reads. -#}
+{#- The domain of a node, none where it has none; a test belongs to the domain of what it reads. -#}
 {% macro domain_of(node) %}
-    {% if node.resource_type == 'test' %}
+    {% if node.resource_type in ['test', 'unit_test'] %}
         {% for parent_id in node.depends_on.nodes if parent_id in graph.nodes and domain_of(graph.nodes[parent_id]) %}
             {{ return(domain_of(graph.nodes[parent_id])) }}
         {% endfor %}

@@ -2,7 +2,8 @@
   After all nodes: of each domain of which all tables have come to the cut, `built` moves; where all its data
   tests are green too, in this run or after it, with nothing written in between, `published` moves, and
   readers see what was built; where all tables under its live views have come to the cut, these read from
-  there on. A run with --defer, which may have read another state's tables, moves nothing.
+  there on. Last, how the nodes did is kept. A run with --defer, which may have read another state's tables, moves
+  nothing.
 -#}
 {% macro end_run(results) %}
     {% if execute and not invocation_args_dict.get('defer') %}
@@ -26,6 +27,7 @@
             {% do record(name) %}
             {% do show_live(name) %}
         {% endfor %}
+        {% do note_results(results) %}
     {% endif %}
 {% endmacro %}
 

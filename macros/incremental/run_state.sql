@@ -88,7 +88,7 @@
     {{ return(state) }}
 {% endmacro %}
 
-{#- A table of the schema `audit` that is no node: `loads` or `domains`. -#}
+{#- A table of the schema `audit` that is no node: `loads`, `domains` or `run_results`. -#}
 {% macro audit_table(name) %}
     {{ return(api.Relation.create(schema=generate_schema_name('audit', none) | trim, identifier=name)) }}
 {% endmacro %}

@@ -20,6 +20,7 @@ from lakehouse.domains import JOURNAL, append_state
 from lakehouse.engine import local
 from lakehouse.maintenance import delta_tables, keep_up
 from tests.support.domains import DOMAINS, File
+from tests.support.jdbc import what_differs
 from tests.support.kafka import Broker
 from tests.support.lakehouse import Lakehouse, plain, wait_until
 
@@ -78,6 +79,11 @@ def test_the_mart_equals_the_expected_answer(told: tuple[Lakehouse, dict], mart:
     assert plain(lakehouse.rows(f"select {columns} from gold.{mart}")) == sorted(
         expected[mart], key=repr
     )
+
+
+def test_a_bi_tool_sees_the_marts_as_they_are(told: tuple[Lakehouse, dict]) -> None:
+    lakehouse, _ = told
+    assert what_differs(lakehouse, (*NETWORK.marts, *NETWORK.live)) == []
 
 
 def test_events_in_are_accepted_or_doubled_or_rejected(told: tuple[Lakehouse, dict]) -> None:

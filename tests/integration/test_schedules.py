@@ -25,6 +25,7 @@ from lakehouse import build
 from lakehouse.domains import State, news_of, states_of
 from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
+from lakehouse.maintenance import keep_up
 from lakehouse.settings import PROJECT
 from tests.support.lakehouse import Lakehouse
 
@@ -570,6 +571,116 @@ def test_upkeep_of_an_idle_domain_is_no_news(settled: Toy) -> None:
     dbt = build.Dbt(settled.lakehouse.settings)
     dbt.parse()
     assert not news_of(local.session(settled.lakehouse.settings), dbt.domains())
+
+
+# What a message of an error may hold, and what is kept of it.
+HOSTILE = {
+    "it's \\' \\\\ {{ 1 / 0 }} {% raw %}\n--;": "it... \\\\ {{ 1 / 0 }} {% raw %} --;",
+    "Runtime Error\n  [CAST_INVALID_INPUT] The value 'Ada' of `name`\n  row: Ada": (
+        "[CAST_INVALID_INPUT] The value ... of `name`"
+    ),
+    "x" * 100_000: "x" * 300,
+    "a \ud800 b": "a ? b",
+    "é 漢 😀 \x00 \x1f": "é 漢 😀 \x00",
+    "": "",
+}
+
+
+def results_of(toy: Toy, *columns: str) -> list[tuple[Any, ...]]:
+    """Of the last run whose results are kept, these columns, sorted."""
+    rows = toy.sql(
+        f"select {', '.join(columns)} from audit.run_results where invocation_id = "
+        "(select max_by(invocation_id, recorded_at) from audit.run_results)"
+    )
+    return sorted((tuple(row.values()) for row in rows), key=repr)
+
+
+def told_by_dbt(toy: Toy) -> list[tuple[Any, ...]]:
+    """Id, status, seconds and failures of the last run's nodes, as dbt itself wrote them."""
+    file = toy.lakehouse.settings.paths.root / "target" / "run_results.json"
+    told = json.loads(file.read_text())["results"]
+    return sorted(
+        (
+            (row["unique_id"], row["status"], row["execution_time"], row["failures"])
+            for row in told
+            if not row["unique_id"].startswith("operation.")
+        ),
+        key=repr,
+    )
+
+
+def test_what_runs_did_is_kept(settled: Toy) -> None:
+    """Of green, red and failed ones, as dbt tells it; and one append each."""
+    settled.load(entries=((40, "k", 5, 900),))
+    columns = ("node_id", "status", "seconds", "failures")
+    for command in (("build", *ALPHA), ("snapshot",), ("seed",), ("test", *BETA)):
+        settled.dbt(*command)
+        assert results_of(settled, *columns) == told_by_dbt(settled)
+        assert {command[0]} == {kept for (kept,) in results_of(settled, "command")}
+    assert {("beta", settled.last)} == set(results_of(settled, "domain", "cut"))
+    settled.load(entries=((41, "k", -6, 901),))
+    with settled.refusing("k"):
+        settled.fails(*UNTESTED, *ALPHA)
+        assert results_of(settled, *columns) == told_by_dbt(settled)
+    [(status, message)] = {row for row in results_of(settled, "status", "message") if row[1]}
+    assert status == "error"
+    assert message.startswith("[DELTA_VIOLATE_CONSTRAINT_WITH_VALUES]")
+    settled.fails("test", *ALPHA)
+    red = [row for row in results_of(settled, "name", "status", "failures", "message") if row[3]]
+    assert red == [
+        ("int_entries__are_not_negative", "fail", 1, "Got 1 result, configured to fail if != 0")
+    ]
+    settled.load(entries=((41, "k", 6, 902),))
+
+
+def test_what_did_no_work_is_not_kept(settled: Toy) -> None:
+    """Views alone, and what does not begin."""
+    [before] = settled.sql("describe history audit.run_results limit 1")
+    settled.dbt("run", "--select", "stg_entries", "stg_names")
+    settled.fails("build", "--vars", '{"most": 5}', *ALPHA)
+    [after] = settled.sql("describe history audit.run_results limit 1")
+    assert after["version"] == before["version"]
+    settled.dbt("test", *BETA)
+    [after] = settled.sql("describe history audit.run_results limit 1")
+    assert after["version"] == before["version"] + 1
+
+
+def test_results_of_long_ago_are_forgotten(settled: Toy) -> None:
+    for days in (89, 91):
+        settled.sql(
+            "insert into audit.run_results (invocation_id, recorded_at) "
+            f"values ('{days} days ago', current_timestamp() - interval {days} day)"
+        )
+    keep_up(local.session(settled.lakehouse.settings), "audit.run_results", 0)
+    kept = "select invocation_id from audit.run_results where invocation_id like '% days ago'"
+    assert settled.sql(kept) == [{"invocation_id": "89 days ago"}]
+
+
+def test_whatever_a_message_holds_is_kept_as_far_as_it_may(settled: Toy) -> None:
+    node = {"unique_id": "test.x", "name": "x", "resource_type": "test", "config": {}}
+    node["depends_on"] = {"nodes": []}  # type: ignore[assignment]
+    told = [
+        {
+            **{"node": node, "status": "error", "message": message},
+            **{"timing": [], "execution_time": 0.5, "failures": None},
+        }
+        for message in HOSTILE
+    ]
+    told_as_json = json.dumps({"results": json.dumps(told)})
+    settled.lakehouse.dbt("run-operation", "note_told", "--args", told_as_json)
+    assert results_of(settled, "message") == sorted(
+        ((kept,) for kept in HOSTILE.values()), key=repr
+    )
+
+
+def test_a_run_is_right_whose_results_cannot_be_kept(settled: Toy) -> None:
+    settled.sql("create or replace table audit.run_results (another string) using delta")
+    settled.load(entries=((42, "m", 5, 910),))
+    settled.dbt("build", *ALPHA)
+    assert settled.numbers() == (settled.last, settled.last)
+    settled.sql("drop table audit.run_results")
+    settled.dbt("test", *ALPHA)
+    assert results_of(settled, "node_id", "status") == [row[:2] for row in told_by_dbt(settled)]
 
 
 def test_a_home_of_an_earlier_release_is_built_anew(settled: Toy) -> None:

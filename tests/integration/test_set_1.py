@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lakehouse.errors import LakehouseError
+from tests.support.domains import DOMAINS
+from tests.support.jdbc import what_differs
 from tests.support.lakehouse import Lakehouse, run
 from tests.support.set_1 import SET_1, SET_1_FILES
 
@@ -42,6 +44,10 @@ def test_the_one_measured_workout_is_exact(built: Lakehouse) -> None:
         "CA",
     ]
     assert built.value("select count(*) from gold.workout_bpm_summary") == 8  # C7, C13
+
+
+def test_a_bi_tool_sees_the_marts_as_they_are(built: Lakehouse) -> None:
+    assert what_differs(built, DOMAINS["wearables"].marts) == []
 
 
 def test_the_gym_summary_is_exact(built: Lakehouse) -> None:

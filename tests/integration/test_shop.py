@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
-from datetime import timedelta
+import re
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from io import BytesIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from generators.retail.tables import STOCK_MOVEMENTS
+from lakehouse.health import declared_sources, health_of
+from lakehouse.settings import PROJECT
 from tests.support.domains import DOMAINS, File
+from tests.support.jdbc import connected, what_differs
 from tests.support.lakehouse import Lakehouse, plain
 
 RETAIL = DOMAINS["retail"]
@@ -107,6 +114,77 @@ def test_what_cannot_be_read_is_refused_and_the_rest_goes_on(
 ) -> None:
     lakehouse, expected = told
     assert lakehouse.refused_files() == expected["refused_files"]
+
+
+def test_its_health_is_told(told: tuple[Lakehouse, dict]) -> None:
+    """By what dbt, Delta and plain Python say of the same."""
+    lakehouse, expected = told
+    paths = lakehouse.settings.paths
+    health = health_of(
+        lakehouse.records, declared_sources(PROJECT), paths.warehouse, datetime.now(UTC)
+    )
+    results = json.loads((paths.root / "target" / "run_results.json").read_text())["results"]
+    num_tests = sum(row["unique_id"].startswith("test.") for row in results)
+    assert health.is_right == f"All {num_tests} tests are green."
+    assert health.is_fresh.startswith(f"All {len(expected['table_counts'])} sources that ever came")
+    assert health.is_slower.startswith("Too few runs to tell")
+    counts = expected["entity_counts"].values()
+    for level in ("row", "field"):
+        found = sum(row["num_rows"] for row in health.rejects if row["level"] == level)
+        assert found == sum(of[f"{level}_rejects"] for of in counts)
+    waiting = sum(row["num_events"] for row in health.unmatched)
+    assert waiting == sum(expected["unmatched"].values())
+    assert sum(row["num_rows"] for row in health.sources) == sum(
+        of["events_in"] for of in expected["table_counts"].values()
+    )
+    # The first of the runs took in the first half, the last one what was corrected.
+    whole = [row for row in health.runs if row["domain"] == "retail"]
+    assert sum(row["num_rows"] for row in whole) == sum(row["num_rows"] for row in health.sources)
+    [table] = [row for row in health.tables if row["table"] == "silver.int_orders"]
+    [detail] = lakehouse.rows("describe detail silver.int_orders")
+    assert (table["bytes"], table["files"]) == (detail["sizeInBytes"], detail["numFiles"])
+
+
+def test_a_bi_tool_sees_the_marts_as_they_are(told: tuple[Lakehouse, dict]) -> None:
+    lakehouse, _ = told
+    assert what_differs(lakehouse, (*RETAIL.marts, *RETAIL.live)) == []
+
+
+def test_a_bi_tool_sees_every_value_as_it_is(told: tuple[Lakehouse, dict]) -> None:
+    """Moments as they stand in UTC: half past two is an hour that some clocks leave out."""
+    lakehouse, _ = told
+    with connected(lakehouse.settings) as tool:
+        [row] = tool.rows(
+            "select cast('-12345678901234567890.100000001' as decimal(38, 9)), "
+            "cast('0.10' as decimal(18, 2)), timestamp '2026-03-08 02:30:00.000001+00:00', "
+            "timestamp '1969-12-31 23:59:59.999999+00:00', date '2024-02-29', 0.1D, "
+            "9223372036854775807L, 'it''s \u00e9 \u6f22 \U0001f600', '', true, "
+            "cast(null as decimal(18, 2)), cast(null as timestamp), cast(null as string)"
+        )
+    assert row == (
+        *(Decimal("-12345678901234567890.100000001"), Decimal("0.10")),
+        *(datetime(2026, 3, 8, 2, 30, 0, 1), datetime(1969, 12, 31, 23, 59, 59, 999_999)),
+        *(date(2024, 2, 29), 0.1, 9_223_372_036_854_775_807, "it's é 漢 😀", "", True),
+        *(None, None, None),
+    )
+    assert str(row[1]) == "0.10"
+
+
+def test_notebooks_read_as_the_docs_say(told: tuple[Lakehouse, dict]) -> None:
+    _, expected = told
+    known = expected["sales_by_region_product"]
+    text = (PROJECT / "docs" / "other_tools.md").read_text()
+    found: dict[str, Any] = {}
+    for lines in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(lines, found)  # noqa: S102 - our own
+    assert plain(found["sales"].to_dict("records")) == sorted(known, key=repr)
+    assert found["lines"]["quantity"].sum() == sum(row["units"] for row in known)
+    by_region: dict[str, Decimal] = {}
+    for row in known:
+        by_region[row["region"]] = by_region.get(row["region"], Decimal(0)) + Decimal(
+            row["net_sales"]
+        )
+    assert dict(found["by_region"].fetchall()) == by_region
 
 
 @pytest.mark.deep

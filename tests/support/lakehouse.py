@@ -25,6 +25,7 @@ from lakehouse import build, engine, maintenance
 from lakehouse.build import BUILD, Dbt
 from lakehouse.domains import State, states_of
 from lakehouse.engine import local
+from lakehouse.reading import ask
 from lakehouse.settings import PROJECT, Settings, load_settings
 from tests.support.domains import DOMAINS, File, selected
 
@@ -211,6 +212,11 @@ class Lakehouse:
         with interpreted(session, is_wanted=True):  # as tests ask it, each once
             rows: list[dict[str, Any]] = session.sql(sql).toArrow().to_pylist()
             return rows
+
+    def records(self, sql: str) -> list[dict[str, Any]]:
+        """Rows in values that JSON has, as pages get them."""
+        columns, rows = ask(local.session(self.settings), sql)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def tables(self, *names: str) -> list[list[dict[str, Any]]]:
         """The rows of tables or views, of all in one statement."""
