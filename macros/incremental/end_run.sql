@@ -44,7 +44,7 @@
         {% if mart.name in run_state()['idle'] and mart.name in domain['marts'] %}
             {% do versions.update({mart.name: domain['marts'][mart.name]}) %}
         {% else %}
-            {% do versions.update({mart.name: current_version(mart.schema ~ '.' ~ mart.alias)}) %}
+            {% do versions.update({mart.name: current_version(relation_of(mart.schema, mart.alias))}) %}
         {% endif %}
     {% endfor %}
     {% do domain.update({
