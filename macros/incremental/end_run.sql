@@ -20,7 +20,7 @@
                 {% do moved.append(name) %}
             {% endif %}
         {% endfor %}
-        {% do show_published() if moved %}
+        {% do show_published(moved=moved) if moved %}
         {% do bring_domains_together() %}
         {% for name, domain in state['domains'].items() if note_live(name, domain, done) %}
             {% do record(name) %}

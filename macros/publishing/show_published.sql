@@ -1,16 +1,19 @@
 {#-
   Lets readers see what is remembered as published: `gold.<mart>` is a view of the mart's version then. At the
   begin of a run this puts right what one that was killed left behind, and nothing else: a mart may have got other
-  columns, which the version then has not. A view that no mart stands behind any more goes.
+  columns, which the version then has not. Later it shows the domains that have `moved`: another run may have
+  published another one meanwhile. A view that no mart stands behind any more goes.
 -#}
-{% macro show_published(is_begin=false) %}
+{% macro show_published(is_begin=false, moved=[]) %}
     {% set gold = generate_schema_name('gold', none) | trim %}
     {% set wanted = {} %}
     {% set named = graph.nodes.values() | selectattr('schema', 'equalto', gold) | map(attribute='alias') | list %}
     {% for name, domain in run_state()['domains'].items() %}
         {% for mart in marts_of(name) %}
             {% do named.append(mart.alias) %}
-            {% do wanted.update({mart.alias: [mart, domain['gold'][mart.name]]}) if mart.name in domain['gold'] %}
+            {% if mart.name in domain['gold'] and (is_begin or name in moved) %}
+                {% do wanted.update({mart.alias: [mart, domain['gold'][mart.name]]}) %}
+            {% endif %}
         {% endfor %}
     {% endfor %}
     {% if wanted %}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
 import pytest
 
-from tests.databricks.conftest import Builds
+from tests.databricks.conftest import Builds, Dbt
+from tests.databricks.warehouse import Answer, Warehouse
 
 # By strategy, how the one statement begins that writes a table's news.
 WRITES = {
@@ -111,3 +113,24 @@ def test_a_later_build_leaves_seeds_and_properties_alone(
 def test_readers_see_the_version_that_was_tested(builds: Builds, mart: str) -> None:
     shown = builds.warehouse.shown[mart]
     assert shown.endswith(f" from `main_test`.`gold_build`.`{mart}` version as of 2")
+
+
+class BesideAnother(Warehouse):
+    """A warehouse on which another run publishes the shop while this one writes."""
+
+    def run(self, text: str, last_node: str) -> tuple[str, Answer]:
+        if "merge into" in text:
+            self.shown["inventory_daily"] = "version as of 9"
+        return super().run(text, last_node)
+
+
+def test_a_build_of_a_domain_leaves_what_another_run_publishes(builds: Builds, dbt: Dbt) -> None:
+    """On Databricks domains are built side by side, each by a run of its own."""
+    warehouse = copy.deepcopy(builds.warehouse)
+    warehouse.__class__ = BesideAnother
+    warehouse.load += 1
+    one = ("--select", "config.meta.domain:network", "--exclude-resource-type", "unit_test")
+    dbt.run("build", "--threads", "1", *one, warehouse=warehouse)
+    assert warehouse.domains["network"][4] == 3
+    assert warehouse.shown["server_load"].endswith(" version as of 3")
+    assert warehouse.shown["inventory_daily"] == "version as of 9"
