@@ -9,8 +9,6 @@ where _load_id > 0 and reject_reason is null
 
 -- a later build
 
-describe extended `main_test`.`silver`.`int_connections_arrived`;
-
 create or replace view `main_test`.`silver`.`int_connections_arrived`
   as (
     select server_id, session_id, device_id, event_id, event_type, event_at, asked_bps, received_bps, bytes

@@ -1,16 +1,5 @@
 -- the first build
 
-SELECT
-    table_catalog,
-    table_schema,
-    table_name,
-    filter_name,
-    target_columns
-  FROM `main_test`.`information_schema`.`row_filters`
-  WHERE table_catalog = 'main_test'
-    AND table_schema = 'silver'
-    AND table_name = 'int_readings';
-
 create or replace table `main_test`.`silver`.`int_readings`
     using delta
       cluster by (reading_date, reading_at)
@@ -52,82 +41,6 @@ from deduplicated;
 
 -- a later build
 
-SELECT column_name
-  FROM `main_test`.`information_schema`.`columns`
-  WHERE table_catalog = 'main_test'
-    AND table_schema = 'silver'
-    AND table_name = 'int_readings'
-    AND is_nullable = 'NO';
-
-SELECT kcu.constraint_name, kcu.column_name
-  FROM `main_test`.information_schema.key_column_usage kcu
-  WHERE kcu.table_catalog = 'main_test'
-    AND kcu.table_schema = 'silver'
-    AND kcu.table_name = 'int_readings'
-    AND kcu.constraint_name = (
-      SELECT constraint_name
-      FROM `main_test`.information_schema.table_constraints
-      WHERE table_catalog = 'main_test'
-        AND table_schema = 'silver'
-        AND table_name = 'int_readings'
-        AND constraint_type = 'PRIMARY KEY'
-    )
-  ORDER BY kcu.ordinal_position;
-
-SELECT
-    kcu.constraint_name,
-    kcu.column_name AS from_column,
-    ukcu.table_catalog AS to_catalog,
-    ukcu.table_schema AS to_schema,
-    ukcu.table_name AS to_table,
-    ukcu.column_name AS to_column
-  FROM `main_test`.information_schema.key_column_usage kcu
-  JOIN `main_test`.information_schema.referential_constraints rc
-    ON kcu.constraint_catalog = rc.constraint_catalog
-    AND kcu.constraint_schema = rc.constraint_schema
-    AND kcu.constraint_name = rc.constraint_name
-  JOIN `main_test`.information_schema.key_column_usage ukcu
-    ON rc.unique_constraint_catalog = ukcu.constraint_catalog
-    AND rc.unique_constraint_schema = ukcu.constraint_schema
-    AND rc.unique_constraint_name = ukcu.constraint_name
-    AND kcu.ordinal_position = ukcu.ordinal_position
-  WHERE kcu.table_catalog = 'main_test'
-    AND kcu.table_schema = 'silver'
-    AND kcu.table_name = 'int_readings'
-    AND kcu.constraint_name IN (
-      SELECT constraint_name
-      FROM `main_test`.information_schema.table_constraints
-      WHERE table_catalog = 'main_test'
-        AND table_schema = 'silver'
-        AND table_name = 'int_readings'
-        AND constraint_type = 'FOREIGN KEY'
-    )
-  ORDER BY kcu.ordinal_position;
-
-SELECT
-    column_name,
-    mask_name,
-    using_columns
-  FROM `system`.`information_schema`.`column_masks`
-  WHERE table_catalog = 'main_test'
-    AND table_schema = 'silver'
-    AND table_name = 'int_readings';
-
-SELECT
-    table_catalog,
-    table_schema,
-    table_name,
-    filter_name,
-    target_columns
-  FROM `main_test`.`information_schema`.`row_filters`
-  WHERE table_catalog = 'main_test'
-    AND table_schema = 'silver'
-    AND table_name = 'int_readings';
-
-SHOW TBLPROPERTIES `main_test`.`silver`.`int_readings`;
-
-describe extended `main_test`.`silver`.`int_readings`;
-
 create or replace temporary view `int_readings__dbt_tmp` as
       with
 arrivals as (
@@ -165,10 +78,6 @@ select
     false as _is_deleted
 from deduplicated;
 
-DESCRIBE TABLE EXTENDED `int_readings__dbt_tmp` AS JSON;
-
-DESCRIBE TABLE EXTENDED `main_test`.`silver`.`int_readings` AS JSON;
-
 select
             case
         when reading_date is null then concat('cast(null as ', typeof(reading_date), ')')
@@ -197,8 +106,6 @@ select
         from `int_readings__dbt_tmp`
         group by reading_date
         limit 1001;
-
-DESCRIBE TABLE EXTENDED `main_test`.`silver`.`int_readings` AS JSON;
 
 merge into `main_test`.`silver`.`int_readings` as target
     using `int_readings__dbt_tmp` as source
