@@ -104,7 +104,8 @@ def test_a_later_build_leaves_seeds_and_properties_alone(
     builds: Builds, manifest: dict[str, Any]
 ) -> None:
     later = builds.statements[1]
-    assert [one.sql for one in later if one.node.startswith("seed.")] == []
+    of_seeds = re.compile(r"insert overwrite |create\s+(or replace\s+)?table ")  # on no node's word
+    assert [one.sql for one in later if of_seeds.match(one.sql)] == []
     of_tables = [one.sql for one in later if one.node in tables(manifest)]
     assert [sql for sql in of_tables if re.match(r"alter table|optimize", sql, re.I)] == []
 
