@@ -20,7 +20,7 @@ SCENARIOS ?= 4
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: $(VENV)/.ready ## The locked environment, Java and the jars: .venv/bin/lakehouse and .venv/bin/dbt
@@ -40,6 +40,17 @@ $(VENV)/.ready: requirements.lock build-requirements.lock tools.lock pyproject.t
 	    --build-constraints build-requirements.lock \
 	    --config-settings editable_mode=compat --editable .
 	@$(LAKEHOUSE) doctor --fix
+	@touch $@
+
+# dbt-databricks and the dbt-spark of the local engine exclude each other: an environment of its own.
+$(DATABRICKS)/.ready: databricks.lock build-requirements.lock tools.lock pyproject.toml
+	@test -x $(UV) || $(MAKE) --no-print-directory $(UV)
+	@$(UV) --quiet venv --allow-existing --python $(PYTHON) $(DATABRICKS)
+	@echo "Installing the locked environment into $(DATABRICKS)"
+	@VIRTUAL_ENV=$(DATABRICKS) $(UV) --quiet pip sync --require-hashes --only-binary :all: databricks.lock
+	@VIRTUAL_ENV=$(DATABRICKS) $(UV) --quiet pip install --no-deps \
+	    --build-constraints build-requirements.lock \
+	    --config-settings editable_mode=compat --editable .
 	@touch $@
 
 $(UV): tools.lock
@@ -86,6 +97,10 @@ test: lint unit integration ## What a change must pass: each guarantee once, on 
 test-deep: setup ## What searches for the unknown: scenarios, planted mistakes, long schedules
 	@$(BIN)/pytest -q tests/unit --hypothesis-profile=search
 	@$(BIN)/pytest -q -m deep tests/integration
+
+.PHONY: test-databricks
+test-databricks: $(DATABRICKS)/.ready ## The project on Databricks, offline; RECORD=1 writes down anew what is sent
+	@$(DATABRICKS)/bin/pytest -q tests/databricks $(if $(RECORD),--record)
 
 # Of each model the shape of the first build (1) and of later ones (incremental).
 lint-sql = DBT_LINT=$(1) DBT_TARGET_PATH=target/lint-$(1) $(BIN)/sqlfluff lint --disable-progress-bar
@@ -142,10 +157,11 @@ governance: $(DATABRICKS)/.ready ## Who may see what, as SQL of Unity Catalog: m
 .PHONY: lock
 lock: $(UV) ## Resolve the dependencies anew
 	@$(UV) pip compile --quiet pyproject.toml --group spark --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements.lock
+	@$(UV) pip compile --quiet --group databricks --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade -o databricks.lock
 	@printf 'setuptools\nwheel\n' | $(UV) pip compile --quiet - --generate-hashes --no-emit-index-url --no-header --upgrade -o build-requirements.lock
 
 .PHONY: clean
 clean: ## Stop the engine and remove the default home, the environment and what was built
 	@test ! -x $(LAKEHOUSE) || $(LAKEHOUSE) --home $(DEMO_HOME) down
 	@test ! -x $(LAKEHOUSE) || $(LAKEHOUSE) down
-	@rm -rf .lakehouse $(VENV) .tools target logs
+	@rm -rf .lakehouse $(VENV) $(DATABRICKS) .tools target logs

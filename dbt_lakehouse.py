@@ -48,6 +48,9 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
         _refuse_partial_work(flags)
         if os.environ.get("DBT_LINT"):  # the macros that ask the database answer constants then
             return
+        target = getattr(flags, "TARGET", None) or os.environ.get("LAKEHOUSE_TARGET") or "local"
+        if target != "local":  # whose environment has nothing of the engine
+            return
         # dbt imports this module for every command, and these take a second.
         from ingestion.lock import LockedError  # noqa: PLC0415
         from lakehouse.engine.local import is_begun, only_build, start  # noqa: PLC0415
@@ -63,18 +66,17 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
 
         try:
             settings = load_settings()
-            if (getattr(flags, "TARGET", None) or settings.target) == "local":
-                is_inline = getattr(flags, "INLINE", None)
-                if flags.WHICH in _READS_BUILT and not is_inline and not is_begun(settings):
-                    raise LakehouseError(
-                        f"Nothing is built yet in {settings.paths.root}. "
-                        "Run: dbt build, or lakehouse run"
-                    )
-                start(settings)
-                _tell_reasons_alone()
-                _end_in_order()
-                if flags.WHICH not in _READS:
-                    build_claim.enter_context(only_build(settings))
+            is_inline = getattr(flags, "INLINE", None)
+            if flags.WHICH in _READS_BUILT and not is_inline and not is_begun(settings):
+                raise LakehouseError(
+                    f"Nothing is built yet in {settings.paths.root}. "
+                    "Run: dbt build, or lakehouse run"
+                )
+            start(settings)
+            _tell_reasons_alone()
+            _end_in_order()
+            if flags.WHICH not in _READS:
+                build_claim.enter_context(only_build(settings))
         except (LakehouseError, LockedError) as error:
             raise DbtRuntimeError(str(error)) from None
 

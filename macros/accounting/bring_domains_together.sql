@@ -16,7 +16,7 @@
             {% set existing = adapter.get_relation(node.database, node.schema, node.alias) %}
             {% if not is_view_of(existing, query) %}
                 {% do run_query(
-                    ('alter' if existing else 'create') ~ ' view ' ~ node.schema ~ '.' ~ node.alias ~ ' as ' ~ query
+                    ('alter' if existing else 'create') ~ ' view ' ~ relation_of(node.schema, node.alias) ~ ' as ' ~ query
                 ) %}
             {% endif %}
         {% endfor %}

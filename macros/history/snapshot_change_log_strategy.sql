@@ -72,3 +72,19 @@
         )
     ) as folded
 {% endmacro %}
+
+{#- The versions that the news yields, in the form in which dbt stages them. -#}
+{% macro change_log_news(strategy, source_sql) %}
+        select
+            *,
+            'insert' as dbt_change_type
+        from ({{ change_log_versions(strategy, source_sql) }}) as versions
+{% endmacro %}
+
+{#- What brings them into the snapshot's table. -#}
+{% macro change_log_merge(target, source) %}
+    {{ merge_sql(
+        target, source, 'dbt_scd_id', removes=true,
+        predicate=touched_predicate('target', 'and ') if is_load_by_load() else ''
+    ) }}
+{% endmacro %}

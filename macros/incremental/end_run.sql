@@ -21,7 +21,7 @@
                 {% do moved.append(name) %}
             {% endif %}
         {% endfor %}
-        {% do show_published() if moved %}
+        {% do show_published(moved=moved) if moved %}
         {% do bring_domains_together() %}
         {% for name, domain in state['domains'].items() if note_live(name, domain, done) %}
             {% do record(name) %}
@@ -46,7 +46,7 @@
         {% if mart.name in run_state()['idle'] and mart.name in domain['marts'] %}
             {% do versions.update({mart.name: domain['marts'][mart.name]}) %}
         {% else %}
-            {% do versions.update({mart.name: current_version(mart.schema ~ '.' ~ mart.alias)}) %}
+            {% do versions.update({mart.name: current_version(relation_of(mart.schema, mart.alias))}) %}
         {% endif %}
     {% endfor %}
     {% do domain.update({

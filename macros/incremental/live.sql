@@ -54,7 +54,7 @@
     {% set moments = [] %}
     {% for node in nodes_of(name, ['model']) | selectattr('config.meta.since') if adapter.get_relation(node.database, node.schema, node.alias) %}
         {% set asked = literal_of('min(' ~ node.config.meta.since ~ ')') %}
-        {% do moments.append(run_query('select ' ~ asked ~ ' from ' ~ node.schema ~ '.' ~ node.alias).columns[0].values()[0]) %}
+        {% do moments.append(run_query('select ' ~ asked ~ ' from ' ~ relation_of(node.schema, node.alias)).columns[0].values()[0]) %}
     {% endfor %}
     {% set known = moments | reject('equalto', 'cast(null as timestamp)') | list %}
     {% do domain.update({'live': {'load': run_state()['cut'], 'since': known | min if known else domain['live']['since']}}) %}

@@ -23,7 +23,7 @@
 {% macro asked_state() %}
     {% set domains = audit_table('domains') %}
     {% if not load_cached_relation(domains) %}
-        {% do run_query('create schema if not exists ' ~ domains.schema) %}
+        {% do run_query('create schema if not exists ' ~ domains.without_identifier()) %}
         {% do run_query(
             'create table if not exists ' ~ domains ~ ' (domain string, number bigint, built bigint, '
             ~ 'published bigint, state string, invocation_id string, recorded_at timestamp) using delta'
@@ -90,7 +90,12 @@
 
 {#- A table of the schema `audit` that is no node: `loads`, `domains` or `run_results`. -#}
 {% macro audit_table(name) %}
-    {{ return(api.Relation.create(schema=generate_schema_name('audit', none) | trim, identifier=name)) }}
+    {{ return(relation_of(generate_schema_name('audit', none) | trim, name)) }}
+{% endmacro %}
+
+{#- A table or view by the names of its schema and itself, in the catalog of the target where there are catalogs. -#}
+{% macro relation_of(schema, name) %}
+    {{ return(api.Relation.create(database=target.get('database'), schema=schema, identifier=name)) }}
 {% endmacro %}
 
 {#- Appends where a domain stands now, in one row. -#}

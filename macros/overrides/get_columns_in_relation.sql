@@ -5,3 +5,7 @@
 {% macro spark__get_columns_in_relation(relation) -%}
     {{ return(adapter.get_columns_in_relation(relation)) }}
 {%- endmacro %}
+
+{% macro databricks__get_columns_in_relation(relation) -%}
+    {{ return(dbt.spark__get_columns_in_relation(relation)) }}
+{%- endmacro %}

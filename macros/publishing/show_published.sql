@@ -1,38 +1,41 @@
 {#-
   Lets readers see what is remembered as published: `gold.<mart>` is a view of the mart's version then. At the
   begin of a run this puts right what one that was killed left behind, and nothing else: a mart may have got other
-  columns, which the version then has not. A view that no mart stands behind any more goes.
+  columns, which the version then has not. Later it shows the domains that have `moved`: another run may have
+  published another one meanwhile. A view that no mart stands behind any more goes.
 -#}
-{% macro show_published(is_begin=false) %}
+{% macro show_published(is_begin=false, moved=[]) %}
     {% set gold = generate_schema_name('gold', none) | trim %}
     {% set wanted = {} %}
     {% set named = graph.nodes.values() | selectattr('schema', 'equalto', gold) | map(attribute='alias') | list %}
     {% for name, domain in run_state()['domains'].items() %}
         {% for mart in marts_of(name) %}
             {% do named.append(mart.alias) %}
-            {% do wanted.update({mart.alias: [mart, domain['gold'][mart.name]]}) if mart.name in domain['gold'] %}
+            {% if mart.name in domain['gold'] and (is_begin or name in moved) %}
+                {% do wanted.update({mart.alias: [mart, domain['gold'][mart.name]]}) %}
+            {% endif %}
         {% endfor %}
     {% endfor %}
     {% if wanted %}
-        {% do run_query('create schema if not exists ' ~ gold) %}
-        {% set shown = {} %}
-        {% for row in run_query('show table extended in ' ~ gold ~ " like '*'").rows %}
-            {% do shown.update({row[1]: modules.re.findall('View Text: (.*)', row[3]) | first}) %}
-            {% do run_query('drop view ' ~ gold ~ '.' ~ row[1]) if row[1] not in named %}
+        {% do run_query('create schema if not exists ' ~ relation_of(gold, none).without_identifier()) %}
+        {% set shown = texts_of_views(gold) %}
+        {% for name in shown if name not in named %}
+            {% do run_query('drop view ' ~ relation_of(gold, name)) %}
         {% endfor %}
         {% for alias, (mart, version) in wanted.items() %}
-            {% set query = 'select ' ~ mart.columns.keys() | join(', ') ~ ' from ' ~ mart.schema ~ '.' ~ mart.alias
-                ~ ' version as of ' ~ version %}
+            {% set view = relation_of(gold, alias) %}
+            {% set query = 'select ' ~ mart.columns.keys() | join(', ') ~ ' from '
+                ~ relation_of(mart.schema, mart.alias) ~ ' version as of ' ~ version %}
             {% if alias not in shown %}
                 {% do run_query(
-                    'create view ' ~ gold ~ '.' ~ alias ~ " comment '" ~ quoted(mart.description) ~ "' as " ~ query
+                    'create view ' ~ view ~ " comment '" ~ quoted(mart.description) ~ "' as " ~ query
                 ) %}
             {% else %}
                 {% if is_begin %}
                     {% set query = modules.re.sub('version as of \\d+$', 'version as of ' ~ version, shown[alias]) %}
                 {% endif %}
                 {# Altered, since to replace a view Spark drops it for a moment. #}
-                {% do run_query('alter view ' ~ gold ~ '.' ~ alias ~ ' as ' ~ query) if query != shown[alias] %}
+                {% do run_query('alter view ' ~ view ~ ' as ' ~ query) if query != shown[alias] %}
             {% endif %}
         {% endfor %}
     {% endif %}
