@@ -19,10 +19,19 @@ AS_IT_KNOWS = (
 )
 
 
+# Nor does it know scripts; their statements it does.
+SCRIPT = re.compile(r"\s*begin\s+declare exit handler.*?end;(.*)end\s*", re.DOTALL)
+
+
 def faults(sql: str) -> list[str]:
-    for known, words in AS_IT_KNOWS:
-        sql = re.sub(known, words, sql, count=1, flags=re.DOTALL)
-    return [str(one) for one in LINTER.parse_string(sql).violations]
+    script = SCRIPT.fullmatch(sql)
+    found = []
+    for statement in re.split(r";\s*\n", script[1].strip()) if script else [sql]:
+        reworded = statement
+        for known, words in AS_IT_KNOWS:
+            reworded = re.sub(known, words, reworded, count=1, flags=re.DOTALL)
+        found += [str(one) for one in LINTER.parse_string(reworded).violations]
+    return found
 
 
 def test_all_that_is_sent_parses(builds: Builds) -> None:
@@ -43,6 +52,7 @@ def test_all_that_is_sent_parses(builds: Builds) -> None:
     [
         "select a from t where",
         "insert into t by name replace where select * from u",
+        "begin declare exit handler for sqlexception begin select 1; end;\nselect from;\nend",
         "alter view t as select a from u union all selekt b from v",
         "merge into t as target using u on t.a = u.a when matched then upsert",
     ],
