@@ -411,7 +411,7 @@ def selected(*domains: str) -> tuple[str, ...]:
 
 DOMAINS = {
     "wearables": Domain(
-        marts=("workout_bpm_summary", "gym_summary", "gym_visits"),
+        marts=("workout_bpm_summary", "workout_bpm_curve", "gym_summary", "gym_visits"),
         live=(),
         accepted={
             "registrations": _changed(
