@@ -448,6 +448,7 @@ DOMAINS = {
             "heavy_users",
             "subscribed_vs_received",
             "bandwidth_summary",
+            "server_weekly",
         ),
         live=("server_status",),
         accepted={

@@ -31,10 +31,6 @@ workouts as (
     where status = 'ended' and not _is_deleted
 ),
 
-wearings as (
-    select * from {{ only_touched(ref('int_workout_wearings')) }}
-),
-
 readings as (
     select * from {{ ref('int_readings') }}
     {%- if is_load_by_load() %}
@@ -55,7 +51,7 @@ worn as (
         div 60000000 + 1 as minute,
         readings.is_valid,
         if(readings.is_valid, readings.bpm, null) as bpm
-    from wearings
+    from {{ only_touched(ref('int_workout_wearings')) }} as wearings
     inner join readings
         on
             wearings.device_id = readings.device_id
