@@ -61,6 +61,12 @@ create macro missing(x, reason) as if(x is null, reason, null);
 create macro not_whole(name, x) as missing(x, name || ' is not a whole number');
 create macro minutes_of(micros) as
     cast((200 * micros + 60000000) // 120000000 as decimal(16, 0)) * cast(0.01 as decimal(2, 2));
+-- The quotient to 25 decimals, in whole numbers: DuckDB divides decimals as doubles.
+create macro mean_of(total, num) as
+    cast(
+        (cast(replace(cast(total as varchar), '.', '') as hugeint) * 10000000000 + num // 2) // num
+        || 'e-25' as double
+    );
 create macro completed_years(born_on, on_date) as
     year(on_date) - year(born_on)
     - if((month(on_date), day(on_date)) < (month(born_on), day(born_on)), 1, 0);
@@ -352,7 +358,7 @@ SILVER = {
             if(stopped_at > started_at, stopped_at, null) as ended_at
         from int_workout_events group by user_id, workout_id, session_id
     """,
-    "int_workouts_measured": """
+    "int_workout_minutes": """
         with wearings as (
             select
                 *,
@@ -365,31 +371,35 @@ SILVER = {
                 )::date as reading_date
             from int_workouts inner join int_device_ownerships using (user_id)
             where ended_at is not null and started_at < valid_to and ended_at >= valid_from
-        ), measured as (
+        )
+        select
+            user_id, workout_id, session_id,
+            (epoch_us(reading_at) - epoch_us(started_at) - 1) // 60000000 + 1 as minute,
+            count(*) filter (where is_valid) as num_readings,
+            count(*) filter (where not is_valid) as num_invalid,
+            min(bpm) filter (where is_valid) as min_bpm,
+            max(bpm) filter (where is_valid) as max_bpm,
+            -- By way of text: the decimal that the double is written as.
+            sum(cast(cast(bpm as varchar) as decimal(18, 15))) filter (where is_valid) as total
+        from int_readings inner join wearings using (device_id, reading_date)
+        where
+            reading_at > started_at and reading_at <= ended_at
+            and reading_at >= valid_from and reading_at < valid_to
+        group by user_id, workout_id, session_id, minute
+    """,
+    "int_workouts_measured": """
+        with measured as (
             select
                 user_id, workout_id, session_id,
-                count(*) filter (where is_valid) as num_readings,
-                count(*) filter (where not is_valid) as num_invalid,
-                min(bpm) filter (where is_valid) as min_bpm,
-                max(bpm) filter (where is_valid) as max_bpm,
-                -- By way of text: the decimal that the double is written as.
-                sum(cast(cast(bpm as varchar) as decimal(18, 15))) filter (where is_valid) as total
-            from int_readings inner join wearings using (device_id, reading_date)
-            where
-                reading_at > started_at and reading_at <= ended_at
-                and reading_at >= valid_from and reading_at < valid_to
-            group by user_id, workout_id, session_id
+                cast(sum(num_readings) as bigint) as num_readings,
+                cast(sum(num_invalid) as bigint) as num_invalid,
+                min(min_bpm) as min_bpm, max(max_bpm) as max_bpm, sum(total) as total
+            from int_workout_minutes group by user_id, workout_id, session_id
         )
         select
             * exclude (stopped_at, num_readings, num_invalid, total),
             coalesce(num_readings, 0) as num_readings, coalesce(num_invalid, 0) as num_invalid,
-            -- The quotient to 25 decimals, in whole numbers: DuckDB divides decimals as doubles.
-            cast(
-                (
-                    (cast(replace(cast(total as varchar), '.', '') as hugeint) * 10000000000)
-                    + measured.num_readings // 2
-                ) // measured.num_readings || 'e-25' as double
-            ) as avg_bpm
+            mean_of(total, measured.num_readings) as avg_bpm
         from int_workouts left join measured using (user_id, workout_id, session_id)
         where ended_at is not null
     """,
@@ -437,6 +447,12 @@ GOLD = {
             on
                 completed_years(born_on, cast(started_at as date)) >= from_years
                 and completed_years(born_on, cast(started_at as date)) < to_years
+    """,
+    "workout_bpm_curve": """
+        select
+            user_id, workout_id, session_id, minute, num_readings, min_bpm,
+            mean_of(total, num_readings) as avg_bpm, max_bpm
+        from int_workout_minutes where num_readings > 0
     """,
     "gym_summary": f"""
         with matched as (

@@ -1,23 +1,25 @@
 {#-
-  The time for which samples stand, up to the report time, cut at the midnights of the reports: the rows
-  of `samples` (from `consolidated`) with `date` and `micros` over 0 for each of their pieces.
+  Events (from `consolidated`), a row for each day of the reports that their open time reaches, up to the report
+  time, with `date` and `micros`, for how long of it the sample stands: 0 where it does not.
 -#}
-{% macro pieces_by_day(samples, as_of) %}
+{% macro pieces_by_day(events, as_of) %}
     select
         *,
-        unix_micros(least(stood_until, {{ as_of }}, {{ day_start('date + interval 1 day') }}))
-        - unix_micros(greatest(event_at, {{ day_start('date') }})) as micros
+        greatest(
+            unix_micros(least(stood_until, {{ as_of }}, {{ day_start('date + interval 1 day') }}))
+            - unix_micros(greatest(event_at, {{ day_start('date') }})),
+            0
+        ) as micros
     from (
         select
             *,
             explode(
                 sequence(
-                    {{ report_date('event_at') }},
-                    {{ report_date('least(stood_until, ' ~ as_of ~ ') - interval 1 microsecond') }}
+                    {{ report_date('event_at') }}, {{ report_date('least(open_until, ' ~ as_of ~ ')') }}
                 )
             ) as date
-        from ({{ open_times(samples, as_of) }}) as standing
-        where event_type = 'usage' and event_at < least(stood_until, {{ as_of }})
+        from ({{ open_times(events, as_of) }}) as opened
+        where event_at <= {{ as_of }}
     ) as dated
 {% endmacro %}
 

@@ -3,7 +3,8 @@
   mac address, which the business asked for. Marts have enforced contracts, so what their YAML declares
   is what they hold.
 -#}
--- depends_on: {{ ref('workout_bpm_summary') }}, {{ ref('gym_visits') }}, {{ ref('gym_summary') }}
+-- depends_on: {{ ref('workout_bpm_summary') }}, {{ ref('workout_bpm_curve') }}
+-- depends_on: {{ ref('gym_visits') }}, {{ ref('gym_summary') }}
 {% set nodes = graph.nodes.values() | list + graph.sources.values() | list if execute else [] %}
 {% set personal = [] %}
 {% for node in nodes %}

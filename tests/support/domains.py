@@ -411,7 +411,7 @@ def selected(*domains: str) -> tuple[str, ...]:
 
 DOMAINS = {
     "wearables": Domain(
-        marts=("workout_bpm_summary", "gym_summary", "gym_visits"),
+        marts=("workout_bpm_summary", "workout_bpm_curve", "gym_summary", "gym_visits"),
         live=(),
         accepted={
             "registrations": _changed(
@@ -448,6 +448,7 @@ DOMAINS = {
             "heavy_users",
             "subscribed_vs_received",
             "bandwidth_summary",
+            "server_weekly",
         ),
         live=("server_status",),
         accepted={

@@ -868,6 +868,176 @@ def test_a_device_belongs_to_its_customer_of_the_time() -> None:
     assert column(found, "heavy_users", *names) == [(7, 3e-9), (8, 4e-9)]
 
 
+def test_what_others_had_to_go_short_of() -> None:
+    events = [
+        # Customer 11 has what it asks for, half a minute; customer 12 is short for 20 s of 60.
+        usage("10:00:00", 100.0, device=1),
+        disconnect("10:00:30", device=1),
+        usage("10:00:00", 10.0, device=2),
+        usage("10:00:20", 90.0, device=2),
+        disconnect("10:01:00", device=2),
+        # Customer 13 asks for nothing, and nobody knows whose device 4 is.
+        usage("10:00:00", 0.0, asked=0.0, device=3),
+        disconnect("10:00:40", device=3),
+        usage("10:00:00", 1.0, device=4),
+        disconnect("10:00:50", device=4),
+        # What happens on another server, where customer 12 is alone, is of no account.
+        usage("11:00:00", 1.0, device=2, server=2),
+        disconnect("11:00:10", device=2, server=2),
+    ]
+    found = work_out(events, devices=[device(n, 10 + n) for n in (1, 2, 3)])
+    names = ("customer_id", "server_id", "others_share_of_time_short")
+    assert column(found, "heavy_users", *names) == [
+        (11, 1, 20 / 60),
+        (12, 1, 0.0),
+        (12, 2, None),
+        (13, 1, 20 / 90),
+    ]
+
+
+def test_what_others_had_to_go_short_of_is_of_the_day() -> None:
+    events = [
+        usage("23:00:00", 100.0, device=1),
+        usage(at("01:00:00", 1), 100.0, device=1),
+        # Customer 12 is short for 10 s of 20 on the first day, and for all of 15 s on the second,
+        # on which it takes no sample.
+        usage("23:59:40", 100.0, device=2),
+        usage("23:59:50", 10.0, device=2),
+        disconnect(at("00:00:15", 1), device=2),
+    ]
+    found = work_out(events, devices=[device(1, 11), device(2, 12)])
+    names = ("customer_id", "date", "others_share_of_time_short")
+    assert column(found, "heavy_users", *names) == [
+        (11, "2026-03-02", 0.5),
+        (11, "2026-03-03", 1.0),
+        (12, "2026-03-02", None),  # samples before a silence stand for no time
+    ]
+
+
+# --- server_weekly
+
+WEEKLY = (
+    "week_start",
+    "devices_peak",
+    "devices",
+    "usage_rate_p95",
+    "share_of_time_short",
+)
+CHANGES = tuple(f"{name}_change" for name in WEEKLY[1:])
+
+
+def stretch(received: float, since: datetime, minutes: int, **of: int) -> list[Row]:
+    """A sample every half minute, and a disconnect at the end."""
+    moments = [since + timedelta(seconds=30 * n) for n in range(2 * minutes)]
+    return [
+        *(usage(moment, received, **of) for moment in moments),
+        disconnect(since + timedelta(minutes=minutes), **of),
+    ]
+
+
+def weekly(found: Mapping[str, Any], *names: str, server: int = 1) -> list[Any]:
+    rows = [row for row in found["server_weekly"] if row["server_id"] == server]
+    return [
+        tuple(
+            pytest.approx(value, rel=1e-12) if isinstance(value, float) else value
+            for value in picked(row, *names)
+        )
+        for row in rows
+    ]
+
+
+def test_a_week_against_the_week_before() -> None:
+    events = [
+        # The last two windows of a week, of 40 % and of nothing: 0.95 of the way between them.
+        *stretch(40.0, at("23:50:00", 6), 5, device=1),
+        # Three windows of the next one, up to the report time, of 90 %, nothing and nothing.
+        *stretch(90.0, at("00:00:00", 7), 5, device=2),
+        connect(at("00:01:00", 7), device=3),
+        disconnect(at("00:02:00", 7), device=3),
+        # Something of another server, which is known too.
+        disconnect(at("00:10:01", 7), device=9, server=2),
+    ]
+    found = work_out(
+        events,
+        servers=[server(1, 100.0)],
+        customers=[customer(11, 100.0), customer(12, 100.0)],
+        devices=[device(1, 11), device(2, 12)],
+    )
+    # 40 of 100 is short, 90 of 100 is not. Of 0, 0 and 0.9 it is 0.9 of the way to the last.
+    assert weekly(found, *WEEKLY) == [
+        ("2026-03-02", 1, 1, 0.38, 1.0),
+        ("2026-03-09", 2, 2, 0.81, 0.0),
+    ]
+    assert weekly(found, *CHANGES) == [(None, None, None, None), (1, 1, 0.43, -1.0)]
+    assert weekly(found, *WEEKLY, server=2) == [("2026-03-09", 0, 1, None, None)]
+
+
+def test_a_week_begins_on_monday_where_the_reports_are() -> None:
+    events = [
+        # In Tokyo Monday begins at 15:00 on Sunday. 15 s of the sample lie before, 10 s after.
+        usage(at("14:59:45", 6), 1.0, device=1),
+        disconnect(at("15:00:10", 6), device=1),
+        usage(at("15:00:20", 6), 100.0, device=2),
+        disconnect(at("15:00:50", 6), device=2),
+    ]
+    of = {"servers": [server(1, 100.0)], "devices": [device(1, 11), device(2, 12)]}
+    names = ("week_start", "devices", "share_of_time_short")
+    assert weekly(work_out(events, timezone="Asia/Tokyo", **of), *names) == [
+        ("2026-03-02", 1, 1.0),
+        ("2026-03-09", 2, 10 / 40),
+    ]
+    assert weekly(work_out(events, **of), *names) == [("2026-03-02", 2, 25 / 55)]
+
+
+def test_a_week_without_a_row_is_none_to_compare_with() -> None:
+    events = [
+        *stretch(40.0, at("23:55:00", 6), 4),
+        *stretch(40.0, at("00:00:00", 14), 4),
+        disconnect(at("00:05:00", 14)),
+    ]
+    found = work_out(events, servers=[server(1, 100.0)])
+    # 60 instants of which 48 are in use, one window; then that and one of nothing.
+    assert weekly(found, "week_start", "usage_rate_p95", *CHANGES) == [
+        ("2026-03-02", 0.32, None, None, None, None),
+        ("2026-03-16", 0.304, None, None, None, None),
+    ]
+
+
+def test_all_of_a_week_counts_once_the_server_has_been_heard_of() -> None:
+    """21 windows of 40 %, at the end of a week: nearly nothing of 2,016, all of 21."""
+    late = stretch(40.0, at("22:15:00", 13), 105)
+    of = {"servers": [server(1, 100.0)], "as_of": at("23:59:59", 13)}
+    names = ("week_start", "usage_rate_p95")
+    assert weekly(work_out(late, **of), *names) == [("2026-03-09", 0.4)]
+    found = work_out([connect(at("23:59:00", 6)), *late], **of)
+    assert weekly(found, *names) == [("2026-03-02", 0.0), ("2026-03-09", 0.0)]
+
+
+def test_windows_without_a_row_count_while_the_capacity_is_known() -> None:
+    events = [
+        *stretch(40.0, at("10:00:00"), 5),
+        disconnect(at("10:29:00"), device=9),
+    ]
+    servers = [server(1, 100.0), server(1, None, at("10:10:00")), server(1, 0.0, at("10:20:00"))]
+    found = work_out(events, servers=servers)
+    # At 10:00 0.4, at 10:05 nothing; those from 10:10 on, with a row at 10:25 or without, do not.
+    assert weekly(found, *WEEKLY[:4]) == [("2026-03-02", 1, 2, 0.38)]
+
+
+def test_a_device_with_a_session_open_across_midnight_is_of_both_weeks() -> None:
+    events = [
+        connect(at("23:55:00", 6), device=4),
+        connect(at("23:55:00", 6), device=5),  # silent, so that it was lost then
+        disconnect(at("00:05:00", 7), device=4),
+        disconnect(at("00:12:00", 7), device=9, server=2),
+    ]
+    names = ("week_start", "devices_peak", "devices")
+    assert weekly(work_out(events), *names) == [("2026-03-02", 1, 2), ("2026-03-09", 1, 1)]
+    # Before its timeout has passed the silent one is open.
+    found = work_out(events, as_of=at("00:09:00", 7))
+    assert weekly(found, *names) == [("2026-03-02", 2, 2), ("2026-03-09", 2, 2)]
+
+
 # --- subscribed_vs_received
 
 
@@ -1244,7 +1414,7 @@ def test_as_of_is_the_latest_accepted_event_or_given() -> None:
 def test_without_events() -> None:
     nothing = answers({}, ingested_at=INGESTED)
     assert nothing["as_of"] is None
-    assert [nothing[mart] for mart in MARTS] == [[]] * 5
+    assert [nothing[mart] for mart in MARTS] == [[]] * 6
     assert set(nothing["table_counts"]) == set(SCHEMAS)
     idle = work_out(servers=[server(1, 100.0)], as_of="10:00:00")
     assert column(idle, "server_upgrade_candidates", "reason") == ["no traffic"]

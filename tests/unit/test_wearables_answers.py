@@ -122,6 +122,10 @@ def bpm_figures(row: Row) -> tuple[Value, ...]:
     return picked(row, "num_readings", "num_invalid", "min_bpm", "avg_bpm", "max_bpm")
 
 
+def bpm_of(row: Row) -> tuple[Value, ...]:
+    return picked(row, "num_readings", "min_bpm", "avg_bpm", "max_bpm")
+
+
 def minutes(row: Row) -> tuple[str, str]:
     return str(row["minutes_in_gym"]), str(row["minutes_exercising"])
 
@@ -596,6 +600,47 @@ def test_c24_start_is_out_end_is_in() -> None:
     readings = [bpm(when, rate) for when, rate in zip(times, (50, 60, 70, 80), strict=True)]
     found = work_out([*workout("12:00", "12:30"), *readings])
     assert bpm_figures(found.workout_bpm_summary[0]) == (2, 0, 60, 65, 70)
+
+
+def test_the_curve_counts_minutes_from_the_start() -> None:
+    """A reading at the very end of a minute is the minute's; the start's own is of none."""
+    start = clock("08:05:30")
+    rates = {0: 50, 0.5: 60, 60: 90.5, 60.25: 100, 90: 301, 150: None, 210: 120, 211: 130}
+    found = work_out(
+        [
+            *workout("08:05:30", "08:09:00"),
+            *workout("10:00", "10:01", session=2),
+            *(bpm(start + seconds, rate) for seconds, rate in rates.items()),
+        ]
+    )
+    curve = [picked(row, "session_id", "minute") + bpm_of(row) for row in found.workout_bpm_curve]
+    assert curve == [
+        (1, 1, 2, 60.0, 75.25, 90.5),
+        (1, 2, 1, 100.0, 100.0, 100.0),
+        (1, 4, 1, 120.0, 120.0, 120.0),
+    ]
+    summary, without_readings = found.workout_bpm_summary
+    assert bpm_figures(summary) == (4, 2, 60.0, 92.625, 120.0)
+    assert bpm_figures(without_readings) == (0, 0, None, None, None)
+
+
+def test_the_curve_has_all_devices_of_the_user_of_their_time() -> None:
+    found = work_out(
+        [
+            *workout("08:00", "08:10"),
+            *workout("08:00", "08:10", user=2),
+            bpm(clock("08:00:59"), 60, device=7),
+            bpm(clock("08:00:30"), 70, device=8),
+            bpm(clock("08:01"), 100, device=7),
+        ],
+        registrations=[
+            registration(1, 7, DAY - 1),
+            registration(1, 8, DAY - 1),
+            registration(2, 7, clock("08:01")),
+        ],
+    )
+    curve = [picked(row, "user_id", "minute") + bpm_of(row) for row in found.workout_bpm_curve]
+    assert curve == [(1, 1, 2, 60.0, 65.0, 70.0), (2, 1, 1, 100.0, 100.0, 100.0)]
 
 
 def test_c25_sex_and_gender_are_two_columns() -> None:

@@ -31,10 +31,6 @@ workouts as (
     where status = 'ended' and not _is_deleted
 ),
 
-wearings as (
-    select * from {{ only_touched(ref('int_workout_wearings')) }}
-),
-
 readings as (
     select * from {{ ref('int_readings') }}
     {%- if is_load_by_load() %}
@@ -45,18 +41,17 @@ readings as (
     {%- endif %}
 ),
 
-measured as (
+-- A reading at the very end of a minute is the minute's, as one at the very end is the workout's.
+worn as (
     select
         wearings.user_id,
         wearings.workout_id,
         wearings.session_id,
-        count_if(readings.is_valid) as num_readings,
-        count_if(not readings.is_valid) as num_invalid,
-        min(if(readings.is_valid, readings.bpm, null)) as min_bpm,
-        max(if(readings.is_valid, readings.bpm, null)) as max_bpm,
-        -- A sum of decimals is the same in every order.
-        sum(if(readings.is_valid, cast(readings.bpm as decimal(18, 15)), null)) as sum_bpm
-    from wearings
+        (unix_micros(readings.reading_at) - unix_micros(wearings.started_at) - 1)
+        div 60000000 + 1 as minute,
+        readings.is_valid,
+        if(readings.is_valid, readings.bpm, null) as bpm
+    from {{ only_touched(ref('int_workout_wearings')) }} as wearings
     inner join readings
         on
             wearings.device_id = readings.device_id
@@ -65,7 +60,41 @@ measured as (
             and wearings.ended_at >= readings.reading_at
             and wearings.owned_from <= readings.reading_at
             and wearings.owned_to > readings.reading_at
-    group by wearings.user_id, wearings.workout_id, wearings.session_id
+),
+
+by_minute as (
+    select
+        user_id,
+        workout_id,
+        session_id,
+        minute,
+        count_if(is_valid) as num_readings,
+        count_if(not is_valid) as num_invalid,
+        min(bpm) as min_bpm,
+        max(bpm) as max_bpm,
+        -- A sum of decimals is the same in every order.
+        sum(cast(bpm as decimal(18, 15))) as sum_bpm
+    from worn
+    group by user_id, workout_id, session_id, minute
+),
+
+measured as (
+    select
+        user_id,
+        workout_id,
+        session_id,
+        sum(num_readings) as num_readings,
+        sum(num_invalid) as num_invalid,
+        min(min_bpm) as min_bpm,
+        max(max_bpm) as max_bpm,
+        -- As narrow as that of a minute, so that the quotient has as many decimals.
+        cast(sum(sum_bpm) as decimal(28, 15)) as sum_bpm,
+        array_sort(
+            collect_list(struct(minute, num_readings, min_bpm, max_bpm, sum_bpm))
+            filter (where num_readings > 0)
+        ) as minutes
+    from by_minute
+    group by user_id, workout_id, session_id
 )
 
 select
@@ -81,6 +110,7 @@ select
         measured.sum_bpm / cast(measured.num_readings as decimal(10, 0)) as double
     ) as avg_bpm,
     measured.max_bpm,
+    measured.minutes,
     {{ technical_columns() }}
 from workouts
 left join measured

@@ -53,6 +53,7 @@ volumes as (
         date,
         sum(cast(received_bps as decimal(18, 0)) * cast(micros as decimal(12, 0))) as volume
     from {{ only_touched('cut_at_midnight') }}
+    where micros > 0
     group by device_type, speed_class, date
 ),
 

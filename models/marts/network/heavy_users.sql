@@ -4,53 +4,39 @@
     meta={'layout': 'date'},
 ) }}
 
-{% set as_of = as_of(ref('int_connections')) %}
+{% set days = ref('int_customer_days') %}
 {% set query %}
     select
-        {{ report_date('event_at') }} as date,
+        date,
         server_id
-    from {{ arrivals(ref('consolidated')) }}
-    where event_type = 'usage'
+    from {{ arrivals(days) }}
 {% endset %}
 {% do touch(keys=['date', 'server_id'], query=query) %}
 
 with
 
-samples as (
-    select
-        *,
-        {{ report_date('event_at') }} as date
-    from {{ ref('consolidated') }}
-    where
-        event_type = 'usage'
-        and event_at <= {{ as_of }}
-        {{ within_touched_ranges('event_date', before=86400, after=2 * 86400) }}
-        and not _is_deleted
-),
-
-touched as (
-    select * from {{ only_touched('samples') }}
+days as (
+    select * from {{ only_touched(days) }}
+    where not _is_deleted
 ),
 
 totals as (
     select
         server_id,
         date,
-        sum(bytes) as bytes
-    from touched
+        sum(bytes) as bytes,
+        sum(wanting_micros) filter (where customer_id is not null) as wanting_micros,
+        sum(short_micros) filter (where customer_id is not null) as short_micros
+    from days
     group by server_id, date
 ),
 
 customers as (
     select
-        customer_id,
-        date,
-        server_id,
-        sum(bytes) as bytes,
-        cast(sum(received_bps) as double) / count(*) / 1000000 as received_mbps
-    from touched
-    where customer_id is not null
-    group by customer_id, date, server_id
+        *,
+        cast(sum_received_bps as double) / num_samples / 1000000 as received_mbps
+    from days
+    where customer_id is not null and num_samples > 0
 ),
 
 medians as (
@@ -66,6 +52,8 @@ compared as (
     select
         customers.*,
         totals.bytes as server_bytes,
+        cast(totals.short_micros - customers.short_micros as double)
+        / nullif(totals.wanting_micros - customers.wanting_micros, 0) as others_share_of_time_short,
         medians.bytes as median_bytes,
         cast(customers.bytes as double) / nullif(totals.bytes, 0) as share_of_server,
         cast(customers.bytes as double) / nullif(medians.bytes, 0) as times_median
@@ -101,5 +89,6 @@ select
             ) / bytes
         ),
         null
-    ) as suggested_limit_mbps
+    ) as suggested_limit_mbps,
+    others_share_of_time_short
 from judged

@@ -14,7 +14,10 @@ versions as (
 seen as (
     select
         server_id,
-        greatest({{ window_of('first_event_at') }}, {{ since }} + interval 5 minute) as counted_from
+        greatest(
+            {{ window_of('first_event_at') }}, {{ since }} + interval 5 minute
+        ) as counted_from,
+        {{ as_of }} as counted_until
     from {{ ref('int_servers_seen') }}
     where first_event_at <= {{ as_of }}
 ),
@@ -37,29 +40,14 @@ counted as (
         1 as num_windows
     from loads
     union all
-    -- The windows without a row that begin while a capacity is known.
     select
-        seen.server_id,
+        server_id,
         null as window_start,
         0 as usage_rate,
         0 as bandwidth_used_mbps,
         false as is_overloaded,
-        unix_micros(least(versions.valid_to - interval 1 microsecond, {{ as_of }})) div 300000000
-        - (unix_micros(greatest(versions.valid_from, seen.counted_from)) - 1) div 300000000
-        - count(loads.window_start) as num_windows
-    from seen
-    inner join versions
-        on
-            seen.server_id = versions.server_id
-            and versions.capacity_bps > 0
-            and versions.valid_from <= {{ as_of }}
-            and seen.counted_from < versions.valid_to
-    left join loads
-        on
-            seen.server_id = loads.server_id
-            and versions.valid_from <= loads.window_start
-            and versions.valid_to > loads.window_start
-    group by seen.server_id, seen.counted_from, versions.valid_from, versions.valid_to
+        num_windows
+    from ({{ windows_without_a_row('seen', 'loads', ['server_id']) }}) as absent
 ),
 
 measured as (

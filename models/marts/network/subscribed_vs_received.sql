@@ -4,22 +4,13 @@
     meta={'layout': 'date'},
 ) }}
 
-{% set events, consolidated, plans = (
-    ref('int_connections'), ref('consolidated'), ref('int_customer_plans')
-) %}
-{% set as_of = as_of(events) %}
+{% set days, plans = ref('int_customer_days'), ref('int_customer_plans') %}
 {% set query %}
     select
         customer_id,
         date
-    from {{ unsettled_events(consolidated, as_of, as_of_before(events)) }} as samples
-    lateral view explode(
-        sequence(
-            {{ report_date('event_at') }},
-            {{ report_date('event_at + interval ' ~ var('network_sample_seconds') ~ ' second') }}
-        )
-    ) days as date
-    where event_type = 'usage' and customer_id is not null
+    from {{ arrivals(days) }}
+    where customer_id is not null
     union all
     {{ rows_of_changed(
         plans, 'customer_id', ['customer_id', 'date'],
@@ -30,35 +21,15 @@
 
 with
 
-samples as (
-    select * from {{ consolidated }}
-    where
-        customer_id is not null
-        {{ within_touched_ranges('event_date', before=2 * 86400, after=2 * 86400) }}
-        and not _is_deleted
-),
-
-cut_at_midnight as (
-    {{ pieces_by_day('samples', as_of) }}
-),
-
-pieces as (
-    select
-        *,
-        asked_bps > 0 as is_wanting,
-        asked_bps > 0
-        and received_bps < {{ var('network_short_below') }} * least(asked_bps, plan_bps) as is_short
-    from {{ only_touched('cut_at_midnight') }}
-),
-
 measured as (
     select
         customer_id,
         date,
-        array_sort(collect_list(if(is_wanting, received_bps, null))) as received,
-        sum(if(is_wanting, micros, 0)) as wanting_micros,
-        sum(if(is_short, micros, 0)) as short_micros
-    from pieces
+        array_sort(flatten(collect_list(wanting_received_bps))) as received,
+        sum(wanting_micros) as wanting_micros,
+        sum(short_micros) as short_micros
+    from {{ only_touched(days) }}
+    where customer_id is not null and micros > 0 and not _is_deleted
     group by customer_id, date
 ),
 

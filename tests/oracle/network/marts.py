@@ -40,6 +40,7 @@ MARTS: Final = (
     "heavy_users",
     "subscribed_vs_received",
     "bandwidth_summary",
+    "server_weekly",
 )
 
 SECOND: Final = 1_000_000
@@ -644,9 +645,9 @@ class _Calendar:
     """Days of the report's time zone, numbered."""
 
     def __init__(self, zone: ZoneInfo, first: int, last: int) -> None:
-        """Covers the days of two moments and what lies between them, and a day more each side."""
-        self.first = _local_date(first, zone) - timedelta(days=1)
-        num_days = (_local_date(last, zone) - self.first).days + 3
+        """Covers the days of two moments and what lies between them, and a week more each side."""
+        self.first = _local_date(first, zone) - timedelta(days=7)
+        num_days = (_local_date(last, zone) - self.first).days + 9
         days = [self.first + timedelta(days=n) for n in range(num_days)]
         self.starts = np.array(
             [_micros(datetime.combine(day, time(), zone)) for day in days], np.int64
@@ -657,6 +658,9 @@ class _Calendar:
 
     def date(self, day: int) -> date:
         return self.first + timedelta(days=int(day))
+
+    def start(self, day: int) -> int:
+        return int(self.starts[day])
 
     def bounds(self, day: int) -> tuple[int, int]:
         return int(self.starts[day]), int(self.starts[day + 1])
@@ -1003,8 +1007,26 @@ def _recommendation(
 # --- the other marts
 
 
-def _heavy_users(events: _Events, known: _Known, calendar: _Calendar) -> list[Row]:
+def _short_time(events: _Events, known: _Known, pieces: _Pieces) -> tuple[Ints, Ints]:
+    """Of each piece, for how long something was asked for, and for how long it was short (T8)."""
+    asked, received = events.asked_bps[pieces.event], events.received_bps[pieces.event]
+    plan = known.plan_bps[pieces.event]  # of the sample's time
+    sold = np.where(plan == _NONE, asked, np.minimum(asked, plan))
+    wants = asked > 0
+    is_short = wants & (received * 10 < 8 * sold)
+    return np.where(wants, pieces.micros, 0), np.where(is_short, pieces.micros, 0)
+
+
+def _heavy_users(events: _Events, known: _Known, pieces: _Pieces, calendar: _Calendar) -> list[Row]:
     usage = np.flatnonzero(events.rank == USAGE)
+    wanting, short = _short_time(events, known, pieces)
+    of_customers = np.flatnonzero(known.has_customer[pieces.event])
+    pieces_of = {
+        key: of_customers[mine]
+        for key, mine in _groups(
+            events.server[pieces.event[of_customers]], pieces.day[of_customers]
+        )
+    }
     rows: list[Row] = []
     server_days = _groups(events.server[usage], calendar.day(events.at[usage]))
     for (server, day), of_day in server_days:
@@ -1027,6 +1049,9 @@ def _heavy_users(events: _Events, known: _Known, calendar: _Calendar) -> list[Ro
                 bounds = [5 * median] if median > 0 else []
                 bounds += [0.2 * total] if total > 0 else []
                 limit = mean * (min(bounds) / num_bytes)
+            on_server = pieces_of.get((server, day), of_customers[:0])
+            others = on_server[known.customer[pieces.event[on_server]] != customer]
+            others_wanting = _total(wanting[others])
             rows.append(
                 {
                     "customer_id": customer,
@@ -1037,6 +1062,9 @@ def _heavy_users(events: _Events, known: _Known, calendar: _Calendar) -> list[Ro
                     "times_median": times_median,
                     "is_heavy": is_heavy,
                     "suggested_limit_mbps": limit,
+                    "others_share_of_time_short": (
+                        _total(short[others]) / others_wanting if others_wanting else None
+                    ),
                 }
             )
     return sorted(rows, key=lambda row: (row["customer_id"], row["date"], row["server_id"]))
@@ -1049,20 +1077,16 @@ def _subscribed_vs_received(
     plans: _History[_Customer],
     calendar: _Calendar,
 ) -> list[Row]:
-    of_customer = known.has_customer[pieces.event]
-    event, micros = pieces.event[of_customer], pieces.micros[of_customer]
-    asked, received = events.asked_bps[event], events.received_bps[event]
-    plan = known.plan_bps[event]  # of the sample's time, T8
-    sold = np.where(plan == _NONE, asked, np.minimum(asked, plan))
-    wants = asked > 0
-    is_short = wants & (received * 10 < 8 * sold)
+    wanting, short = _short_time(events, known, pieces)
+    of_customer = np.flatnonzero(known.has_customer[pieces.event])
+    event = pieces.event[of_customer]
     rows: list[Row] = []
     days = _groups(known.customer[event], pieces.day[of_customer])
     for (customer, day), of_day in days:
-        wanting = of_day[wants[of_day]]
-        speeds = sorted(received[wanting].tolist())
-        short = _total(micros[wanting[is_short[wanting]]])
-        share = short / _total(micros[wanting]) if speeds else None
+        mine = of_customer[of_day]
+        wanted = mine[wanting[mine] > 0]
+        speeds = sorted(events.received_bps[pieces.event[wanted]].tolist())
+        share = _total(short[wanted]) / _total(wanting[wanted]) if speeds else None
         plan_of_day = _longest_plan(plans.of.get(customer, []), *calendar.bounds(day))
         rows.append(
             {
@@ -1143,6 +1167,87 @@ def _high_speed_shares(events: _Events, known: _Known, day: Ints) -> dict[int, f
     }
 
 
+# --- server_weekly
+
+_CHANGING: Final = ("devices_peak", "devices", "usage_rate_p95", "share_of_time_short")
+
+
+def _server_weekly(
+    *,
+    load: Sequence[Row],
+    sessions: _Sessions,
+    known: _Known,
+    pieces: _Pieces,
+    servers: _History[_Server],
+    calendar: _Calendar,
+    as_of: int,
+) -> list[Row]:
+    """A week is known by the number of its Monday among the calendar's days."""
+    monday_of = [day - calendar.date(day).weekday() for day in range(len(calendar.starts))]
+    of_week: dict[tuple[int, int], dict[int, Row]] = defaultdict(dict)
+    first_window: dict[int, int] = {}
+    for row in load:
+        start = _micros(datetime.fromisoformat(row["window_start"]))
+        server, number = row["server_id"], start // WINDOW
+        first_window[server] = min(number, first_window.get(server, number))
+        of_week[server, monday_of[int(calendar.day(np.array(start)))]][number] = row
+    devices = _devices_of_weeks(sessions, calendar, monday_of, as_of)
+    shares = _shares_of_weeks(sessions.events, known, pieces, monday_of)
+    figures: dict[tuple[int, int], Row] = {}
+    for (server, monday), windows in sorted(of_week.items()):
+        start, end = calendar.start(monday), calendar.start(monday + 7)
+        first, last = max(-(-start // WINDOW), first_window[server]), min(end - 1, as_of) // WINDOW
+        rates: list[float] = []
+        for number in range(first, last + 1):
+            if number in windows:
+                rate = windows[number]["usage_rate"]
+                rates += [] if rate is None else [rate]
+            elif (version := servers.at(server, number * WINDOW)) and version.capacity_bps:
+                rates.append(0.0)
+        figures[server, monday] = {
+            "devices_peak": max(window["devices_peak"] for window in windows.values()),
+            "devices": len(devices[server, monday]),
+            "usage_rate_p95": spark_percentile(sorted(rates), 0.95) if rates else None,
+            "share_of_time_short": shares.get((server, monday)),
+        }
+    rows: list[Row] = []
+    for (server, monday), of_this in figures.items():
+        before = figures.get((server, monday - 7), {})
+        row = {"server_id": server, "week_start": calendar.date(monday).isoformat(), **of_this}
+        for name in _CHANGING:
+            here, there = of_this[name], before.get(name)
+            row[f"{name}_change"] = None if here is None or there is None else here - there
+        rows.append(row)
+    return rows
+
+
+def _devices_of_weeks(
+    sessions: _Sessions, calendar: _Calendar, monday_of: Sequence[int], as_of: int
+) -> dict[tuple[int, int], set[int]]:
+    """By server and week, the devices with an event or an open session in it."""
+    events = sessions.events
+    until = np.where(sessions.opens, np.minimum(sessions.end, as_of), events.at)
+    columns = (events.server, events.device, calendar.day(events.at), calendar.day(until))
+    found: dict[tuple[int, int], set[int]] = defaultdict(set)
+    for server, device, first, last in zip(*(column.tolist() for column in columns), strict=True):
+        for day in range(first, last + 1):
+            found[server, monday_of[day]].add(device)
+    return found
+
+
+def _shares_of_weeks(
+    events: _Events, known: _Known, pieces: _Pieces, monday_of: Sequence[int]
+) -> dict[tuple[int, int], float]:
+    """By server and week, of the time in which customers asked for something the short share."""
+    wanting, short = _short_time(events, known, pieces)
+    wanted = np.flatnonzero(known.has_customer[pieces.event] & (wanting > 0))
+    weeks = np.array(monday_of, np.int64)[pieces.day[wanted]]
+    return {
+        (server, monday): _total(short[wanted[mine]]) / _total(wanting[wanted[mine]])
+        for (server, monday), mine in _groups(events.server[pieces.event[wanted]], weeks)
+    }
+
+
 # --- all of it
 
 
@@ -1216,11 +1321,20 @@ def answers(
             "server_upgrade_candidates": _upgrade_candidates(
                 load, events, server_versions, report_at, zone
             ),
-            "heavy_users": _heavy_users(events, known, calendar),
+            "heavy_users": _heavy_users(events, known, pieces, calendar),
             "subscribed_vs_received": _subscribed_vs_received(
                 events, known, pieces, plans, calendar
             ),
             "bandwidth_summary": _bandwidth_summary(events, known, pieces, calendar, report_at),
+            "server_weekly": _server_weekly(
+                load=load,
+                sessions=sessions,
+                known=known,
+                pieces=pieces,
+                servers=server_versions,
+                calendar=calendar,
+                as_of=report_at,
+            ),
         }
         lonely = ~sessions.was_open
         found = (

@@ -142,6 +142,7 @@ class Answers:
 
     Attributes:
         workout_bpm_summary: One row per ended workout session.
+        workout_bpm_curve: One row per ended workout session and minute with a valid reading.
         gym_summary: One row per gym, mac address and date of login.
         gym_visits: One row per gym, mac address and login.
         workout_sessions: One row per workout session, whatever its status.
@@ -154,6 +155,7 @@ class Answers:
     """
 
     workout_bpm_summary: list[Row]
+    workout_bpm_curve: list[Row]
     gym_summary: list[Row]
     gym_visits: list[Row]
     workout_sessions: list[Row]
@@ -829,30 +831,48 @@ def _date(micros: int, zone: ZoneInfo) -> date:
 # --- the rows
 
 
-def _summary_rows(
-    *,
+def _worn(
     workouts: Mapping[int, Mapping[Session, Span]],
-    versions: Mapping[int, list[_Version]],
     owners: Mapping[int, tuple[list[int], list[int]]],
     readings: Mapping[int, list[tuple[int, float | None]]],
-    zone: ZoneInfo,
-    max_bpm: int,
-) -> list[Row]:
+) -> dict[Session, list[tuple[int, float | None]]]:
+    """By ended session, the readings in it of the devices that its user owned at their times."""
     devices: dict[int, list[int]] = defaultdict(list)
     for device, (_, users) in sorted(owners.items()):
         for user in set(users):
             devices[user].append(device)
-    rows: list[Row] = []
-    for user, spans in sorted(workouts.items()):
-        for (_, workout, session), (start, end) in sorted(spans.items()):
-            rates: list[float | None] = []
+    worn: dict[Session, list[tuple[int, float | None]]] = defaultdict(list)
+    for user, spans in workouts.items():
+        for session, (start, end) in spans.items():
             for device in devices[user]:
                 of_device = readings.get(device, [])
                 first, last = (bisect_right(of_device, t, key=lambda r: r[0]) for t in (start, end))
-                rates += [
-                    bpm for at, bpm in of_device[first:last] if _owner(owners[device], at) == user
+                worn[session] += [
+                    reading
+                    for reading in of_device[first:last]
+                    if _owner(owners[device], reading[0]) == user
                 ]
-            valid = [bpm for bpm in rates if bpm is not None and _is_valid(bpm, max_bpm)]
+    return worn
+
+
+def _valid(readings: Iterable[tuple[int, float | None]], max_bpm: int) -> list[tuple[int, float]]:
+    return [(at, bpm) for at, bpm in readings if bpm is not None and _is_valid(bpm, max_bpm)]
+
+
+def _summary_rows(
+    *,
+    workouts: Mapping[int, Mapping[Session, Span]],
+    versions: Mapping[int, list[_Version]],
+    worn: Mapping[Session, list[tuple[int, float | None]]],
+    zone: ZoneInfo,
+    max_bpm: int,
+) -> list[Row]:
+    rows: list[Row] = []
+    for user, spans in sorted(workouts.items()):
+        for key, (start, end) in sorted(spans.items()):
+            _, workout, session = key
+            rates = worn.get(key, [])
+            valid = [bpm for _, bpm in _valid(rates, max_bpm)]
             profile = _profile(versions.get(user, []), start)
             known = dict(_attributes(profile))
             on = _date(start, zone)
@@ -876,6 +896,34 @@ def _summary_rows(
                     "ended_at": _at(end),
                 }
             )
+    return rows
+
+
+def _curve_rows(
+    workouts: Mapping[int, Mapping[Session, Span]],
+    worn: Mapping[Session, list[tuple[int, float | None]]],
+    max_bpm: int,
+) -> list[Row]:
+    """Minute n of a session is what is more than n - 1 minutes after its start, at most n."""
+    rows: list[Row] = []
+    for user, spans in sorted(workouts.items()):
+        for key, (start, _) in sorted(spans.items()):
+            minutes: dict[int, list[float]] = defaultdict(list)
+            for at, bpm in _valid(worn.get(key, []), max_bpm):
+                minutes[-((start - at) // MINUTE)].append(bpm)
+            rows += [
+                {
+                    "user_id": user,
+                    "workout_id": key[1],
+                    "session_id": key[2],
+                    "minute": minute,
+                    "num_readings": len(rates),
+                    "min_bpm": min(rates),
+                    "avg_bpm": _mean(rates),
+                    "max_bpm": max(rates),
+                }
+                for minute, rates in sorted(minutes.items())
+            ]
     return rows
 
 
@@ -1021,6 +1069,7 @@ def answers(
     for session, (start, end, _) in sessions.items():
         if start is not None and end is not None:
             workouts[session[0]][session] = (start, end)
+    worn = _worn(workouts, device_owners, readings)
     visits = _visits([*logged_in, *_paired(passed, logged_in)], mac_owners, workouts)
 
     entity_counts = {
@@ -1038,11 +1087,11 @@ def answers(
         workout_bpm_summary=_summary_rows(
             workouts=workouts,
             versions=versions,
-            owners=device_owners,
-            readings=readings,
+            worn=worn,
             zone=zone,
             max_bpm=max_bpm,
         ),
+        workout_bpm_curve=_curve_rows(workouts, worn, max_bpm),
         gym_summary=_gym_rows(visits, zone),
         gym_visits=_visit_rows(visits, zone),
         workout_sessions=_session_rows(sessions),
