@@ -90,7 +90,7 @@ test-deep: setup ## What searches for the unknown: scenarios, planted mistakes, 
 lint-sql = DBT_LINT=$(1) DBT_TARGET_PATH=target/lint-$(1) $(BIN)/sqlfluff lint --disable-progress-bar
 
 # dbt reads the project, and compares the marts with what readers of the last release rely on.
-compare-contracts = $(BIN)/dbt --quiet ls --no-partial-parse --select state:modified.contract --state contracts \
+compare-contracts = $(BIN)/dbt --quiet list --no-partial-parse --select state:modified.contract --state contracts \
     --warn-error-options '{"error": ["Deprecations", "UnversionedBreakingChange"], "silence": ["InvalidMacroAnnotation"]}'
 
 .PHONY: lint
