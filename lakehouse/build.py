@@ -39,10 +39,17 @@ class Dbt:
     Args:
         settings: The installation.
         heard: Called with each event of dbt.
+        target: The folder of the home that dbt's artifacts go into.
     """
 
-    def __init__(self, settings: Settings, heard: Callable[[Any], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        heard: Callable[[Any], None] | None = None,
+        target: str = "target",
+    ) -> None:
         self._settings = settings
+        self.target = settings.paths.root / target
         self._heard = heard
         self._manifest: Manifest | None = None
 
@@ -83,8 +90,7 @@ class Dbt:
         from dbt_lakehouse import build_claim  # noqa: PLC0415
 
         logs = self._settings.paths.logs / "dbt"
-        target = self._settings.paths.root / "target"
-        for path in (logs, target):
+        for path in (logs, self.target):
             path.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("DBT_PROFILES_DIR", str(PROJECT))
         errors: list[str] = []
@@ -101,7 +107,7 @@ class Dbt:
                     # The console's level would be the file's too.
                     *("--log-level", "none", *arguments, "--log-level-file", "debug"),
                     *("--project-dir", str(PROJECT)),
-                    *("--target-path", str(target), "--log-path", str(logs)),
+                    *("--target-path", str(self.target), "--log-path", str(logs)),
                 ]
             )
         finally:
