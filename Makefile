@@ -122,9 +122,8 @@ bench: setup ## Measure cost, delay and size into benchmarks/README.md, hours fo
 	@$(BIN)/python -m benchmarks $(ONLY)
 
 .PHONY: docs
-docs: setup ## Build the dbt docs site with its lineage, and serve it on http://127.0.0.1:8080
-	@$(BIN)/dbt docs generate
-	@$(BIN)/dbt docs serve --host 127.0.0.1 --port 8080 --no-browser
+docs: setup ## The docs, the lineage of columns and the diagrams of a home that is built, as files
+	@$(BIN)/python -m lakehouse.documents
 
 .PHONY: contracts
 contracts: setup ## At a release: keep what its readers rely on, contracts/manifest.json

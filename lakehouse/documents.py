@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,8 +26,9 @@ from pyspark.sql import SparkSession
 from lakehouse.build import Dbt
 from lakehouse.diagrams import entities_of, page_of
 from lakehouse.engine import local
+from lakehouse.errors import LakehouseError
 from lakehouse.lineage import lineage_of
-from lakehouse.settings import PROJECT, Settings
+from lakehouse.settings import PROJECT, Settings, load_settings
 
 # Both pages' own scripts and styles stand in them; dbt's works expressions out by `eval`.
 _POLICY = (
@@ -194,3 +196,12 @@ def _alone(page: str, style: str = "") -> str:
     """A page that may load nothing, whatever its scripts would, with a style."""
     page = _ICON.sub('<link rel="icon" href="data:,">', page, count=1)
     return page.replace("<head>", f"<head>{_POLICY}{style}", 1)
+
+
+if __name__ == "__main__":
+    try:
+        here = load_settings()
+        write(here, here.paths.root / "site", lambda message: print(message, file=sys.stderr))
+        print((here.paths.root / "site" / "docs" / "index.html").as_uri())
+    except LakehouseError as error:
+        sys.exit(f"Error: {error}")

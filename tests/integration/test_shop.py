@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import timedelta
 from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from generators.retail.tables import STOCK_MOVEMENTS
+from lakehouse import documents
+from lakehouse.engine import local
 from tests.support.domains import DOMAINS, File
 from tests.support.lakehouse import Lakehouse, plain
 
@@ -107,6 +113,57 @@ def test_what_cannot_be_read_is_refused_and_the_rest_goes_on(
 ) -> None:
     lakehouse, expected = told
     assert lakehouse.refused_files() == expected["refused_files"]
+
+
+def told_sizes(table: dict[str, Any]) -> tuple[int, int]:
+    """The rows and bytes that a catalog tells of a table."""
+    return table["stats"]["rows"]["value"], table["stats"]["bytes"]["value"]
+
+
+def counted_sizes(lakehouse: Lakehouse, table: str) -> tuple[int, int]:
+    """The rows that come when all are asked for, and the bytes of the files that they come from."""
+    files = local.session(lakehouse.settings).table(table).inputFiles()
+    sizes = [Path(unquote(urlparse(file).path)).stat().st_size for file in files]
+    return len(lakehouse.rows(f"select * from {table}")), sum(sizes)
+
+
+def test_the_docs_have_rows_and_bytes_of_tables(told: tuple[Lakehouse, dict]) -> None:
+    lakehouse, _ = told
+    names = ("gold_build.inventory_daily", "silver.int_orders", "bronze.retail_clicks")
+    entries = {
+        name: {"metadata": dict(zip(("schema", "name"), name.split("."), strict=True))}
+        for name in names
+    }
+    for entry in entries.values():
+        entry["metadata"]["type"] = "table"
+    view = {"metadata": {"schema": "gold", "name": "stock_status", "type": "view"}, "stats": {}}
+    catalog = {"nodes": entries | {"view": view}, "sources": {}}
+    documents.fill_in_sizes(catalog, local.session(lakehouse.settings))
+    for name in names:
+        assert told_sizes(entries[name]) == counted_sizes(lakehouse, name)
+    assert view["stats"] == {}
+
+
+@pytest.mark.deep
+def test_the_docs_of_a_home_tell_types_rows_and_bytes(
+    told: tuple[Lakehouse, dict], tmp_path: Path
+) -> None:
+    """Of a home in which one domain of three is built."""
+    lakehouse, _ = told
+    documents.write(lakehouse.settings, tmp_path)
+    pages = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    diagrams = {f"docs/{domain}.html" for domain in DOMAINS}
+    assert pages == {"docs/index.html", "lineage/index.html", *diagrams}
+    page = (tmp_path / "docs/index.html").read_text()
+    start = page.index('{"metadata":', page.index("catalog:"))
+    catalog, _ = json.JSONDecoder().raw_decode(page[start:])
+    session = local.session(lakehouse.settings)
+    for mart in RETAIL.marts:
+        entry = catalog["nodes"][f"model.lakehouse.{mart}"]
+        types = {name: column["type"] for name, column in entry["columns"].items()}
+        assert types == dict(session.table(f"gold_build.{mart}").dtypes)
+        assert told_sizes(entry) == counted_sizes(lakehouse, f"gold_build.{mart}")
+    assert "model.lakehouse.server_load" not in catalog["nodes"]
 
 
 @pytest.mark.deep
