@@ -8,9 +8,10 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, sync_playwright
 
 from lakehouse import documents
@@ -130,8 +131,10 @@ def test_a_diagram_has_every_mart_and_refers_by_columns_of_both_sides(
                 assert dict(entity.columns)[column] == dict(entities[table].columns)[column]
 
 
-def test_the_shortest_key_that_is_tested_is_the_key(project: dict[str, Any]) -> None:
-    keys = {entity.name: entity.key for entity in entities_of(project, "retail")}
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_shortest_key_that_is_tested_is_the_key(project: dict[str, Any], turn: int) -> None:
+    nodes = dict(list(project["nodes"].items())[::turn])
+    keys = {entity.name: entity.key for entity in entities_of(project | {"nodes": nodes}, "retail")}
     assert keys["int_orders"] == ["order_id"]  # its grain has four columns
     assert keys["inventory_daily"] == ["product_id", "warehouse", "date"]
     assert keys["customer_segments"] == ["customer_id"]
@@ -172,6 +175,17 @@ def test_a_diagram_is_drawn_apart_and_says_the_same_in_words(
     )
     heights = seen.evaluate("[...document.querySelectorAll('table')].map(t => t.offsetHeight)")
     assert heights == pytest.approx([entity.height for entity in entities], abs=3)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_read_a_diagram(
+    project: dict[str, Any], browser: Browser, tmp_path: Path, scheme: Literal["light", "dark"]
+) -> None:
+    path = tmp_path / "diagram.html"
+    path.write_text(page_of("network", entities_of(project, "network")))
+    page = browser.new_page(color_scheme=scheme, bypass_csp=True)
+    page.goto(path.as_uri())
+    assert Axe().run(page).response["violations"] == []
 
 
 def test_a_name_in_a_diagram_stays_text() -> None:
