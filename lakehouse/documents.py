@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pyspark.errors import PySparkException
+from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 from lakehouse.build import Dbt
@@ -129,7 +129,7 @@ def fill_in_sizes(catalog: dict[str, Any], spark: SparkSession) -> None:
 
     def fill_in(entry: dict[str, Any]) -> None:
         name = f"{entry['metadata']['schema']}.{entry['metadata']['name']}"
-        with suppress(PySparkException):  # it has gone meanwhile
+        with suppress(AnalysisException):  # it has gone meanwhile
             [detail] = spark.sql(f"describe detail {name}").collect()
             [counted] = spark.sql(f"select count(*) as num_rows from {name}").collect()
             entry["stats"] = _stats(counted["num_rows"], detail["sizeInBytes"])

@@ -129,19 +129,20 @@ def counted_sizes(lakehouse: Lakehouse, table: str) -> tuple[int, int]:
 
 def test_the_docs_have_rows_and_bytes_of_tables(told: tuple[Lakehouse, dict]) -> None:
     lakehouse, _ = told
-    names = ("gold_build.inventory_daily", "silver.int_orders", "bronze.retail_clicks")
-    entries = {
-        name: {"metadata": dict(zip(("schema", "name"), name.split("."), strict=True))}
-        for name in names
-    }
-    for entry in entries.values():
-        entry["metadata"]["type"] = "table"
-    view = {"metadata": {"schema": "gold", "name": "stock_status", "type": "view"}, "stats": {}}
-    catalog = {"nodes": entries | {"view": view}, "sources": {}}
-    documents.fill_in_sizes(catalog, local.session(lakehouse.settings))
-    for name in names:
-        assert told_sizes(entries[name]) == counted_sizes(lakehouse, name)
-    assert view["stats"] == {}
+    tables = ("gold_build.inventory_daily", "silver.int_orders", "bronze.retail_clicks")
+    nodes = {name: entry(name, "table") for name in (*tables, "silver.gone")}
+    nodes["gold.stock_status"] = entry("gold.stock_status", "view")
+    documents.fill_in_sizes({"nodes": nodes, "sources": {}}, local.session(lakehouse.settings))
+    for name in tables:
+        assert told_sizes(nodes[name]) == counted_sizes(lakehouse, name)
+    assert not nodes["silver.gone"]["stats"]
+    assert not nodes["gold.stock_status"]["stats"]
+
+
+def entry(name: str, kind: str) -> dict[str, Any]:
+    """What a catalog has of a table before its sizes are filled in."""
+    schema, _, table = name.partition(".")
+    return {"metadata": {"schema": schema, "name": table, "type": kind}, "stats": {}}
 
 
 @pytest.mark.deep
