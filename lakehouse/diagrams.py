@@ -17,7 +17,7 @@ import networkx as nx
 from jinja2 import Environment
 
 # What a diagram is drawn with, in pixels.
-_WIDTH, _GAP, _ROW, _HEAD, _MARGIN = 300, 100, 22, 32, 24
+_WIDTH, _GAP, _ROW, _HEAD, _MARGIN = 330, 100, 22, 32, 24
 _SWEEPS = 4
 _LAYERS = {"marts": "gold", "intermediate": "silver", "seeds": "lookup", "snapshots": "history"}
 
@@ -229,6 +229,13 @@ th, td { height: {{ row }}px; padding: 0 8px; box-sizing: border-box; line-heigh
 td { color: var(--soft); width: 8.5em; text-align: right; }
 .is-key th { font-weight: 700; text-decoration: underline; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+@media (max-width: 700px) { /* the tables one below the other, and words for the arrows */
+  .plane { width: auto !important; height: auto !important; }
+  svg { display: none; }
+  table { position: static; width: 100% !important; margin-bottom: 1rem; }
+  .to { position: static; display: inline-block; width: 100%; height: auto; clip-path: none;
+    font-weight: 400; color: var(--edge); }
+}
 </style>
 </head>
 <body>
@@ -255,7 +262,7 @@ which its column names a row. The key is bold and underlined.
 {% for name, type in entity.columns %}
 <tr{% if name in entity.key %} class="is-key"{% endif %}><th scope="row">{{ name }}
   {%- if name in entity.key %}<span class="hidden"> (key)</span>{% endif %}
-  {%- for table in entity.told_by(name) %}<span class="hidden"> refers to {{ table }}</span>
+  {%- for table in entity.told_by(name) %}<span class="hidden to"> refers to {{ table }}</span>
   {%- endfor %}</th><td>{{ type }}</td></tr>
 {% endfor %}
 </tbody>
