@@ -233,6 +233,7 @@ td { color: var(--soft); width: 8.5em; text-align: right; }
   .plane { width: auto !important; height: auto !important; }
   svg { display: none; }
   table { position: static; width: 100% !important; margin-bottom: 1rem; }
+  th { white-space: normal; }
   .to { position: static; display: inline-block; width: 100%; height: auto; clip-path: none;
     font-weight: 400; color: var(--edge); }
 }

@@ -14,13 +14,10 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 from lakehouse.build import Dbt
@@ -43,7 +40,6 @@ _NOT_HERE = (
     "main button.w-full.mb-8 { display: none }</style>"
 )
 _ICON = re.compile(r'<link rel="(?:shortcut )?icon"[^>]*>')
-_AT_ONCE = 4
 
 
 def write(settings: Settings, site: Path, say: Callable[[str], None] = lambda _: None) -> None:
@@ -59,12 +55,10 @@ def write(settings: Settings, site: Path, say: Callable[[str], None] = lambda _:
     Raises:
         LakehouseError: Nothing is built yet, the engine cannot be started, or dbt failed.
     """
-    say("Docs: the tables ...")
-    catalog = _catalog(settings)
-    say("Docs: the models ...")
-    manifest = _manifest(settings)
+    say("Docs: models and tables ...")
+    manifest, catalog = _artifacts(settings)
     say("Docs: rows and sizes ...")
-    fill_in_sizes(catalog, local.session(settings))
+    fill_in_sizes(catalog, local.session(settings), settings.paths.warehouse)
     say("Docs: the lineage of columns ...")
     pages = {
         "docs/index.html": _dbt_docs(manifest, catalog),
@@ -85,25 +79,23 @@ def _put(path: Path, text: str) -> None:
     beside.replace(path)
 
 
-def _catalog(settings: Settings) -> dict[str, Any]:
-    dbt = Dbt(settings, target="target/catalog")
-    dbt("docs", "generate", "--no-compile")
-    return _read(dbt.target / "catalog.json")
+def _artifacts(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The manifest, each model compiled as its first build has it, and the catalog of dbt.
 
-
-def _manifest(settings: Settings) -> dict[str, Any]:
-    """The project, each model compiled as its first build has it: by this it is read and followed.
-
-    No engine is asked, so a domain that is not built is there, too. The artifacts have a folder of
-    their own: dbt reads the project anew where a variable has changed, and builds have theirs.
+    By its first build a model is read and followed, and no engine is asked for it, so that a domain
+    which is not built is there, too. The artifacts have a folder of their own: dbt reads the
+    project anew where a variable has changed, and builds have theirs.
     """
     dbt = Dbt(settings, target="target/docs")
     os.environ["DBT_LINT"] = "1"
     try:
-        dbt("compile", "--select", "resource_type:model", "resource_type:snapshot")
+        dbt.parse()
+        dbt("compile", "--select", "resource_type:model", "--indirect-selection", "empty")
     finally:
         del os.environ["DBT_LINT"]
-    return _read(dbt.target / "manifest.json")
+    manifest = _read(dbt.target / "manifest.json")
+    dbt("docs", "generate", "--no-compile")
+    return manifest, _read(dbt.target / "catalog.json")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -111,31 +103,35 @@ def _read(path: Path) -> dict[str, Any]:
     return read
 
 
-def fill_in_sizes(catalog: dict[str, Any], spark: SparkSession) -> None:
-    """Fills in the rows and bytes of all tables of dbt's catalog; a view has none.
+def fill_in_sizes(catalog: dict[str, Any], spark: SparkSession, warehouse: Path) -> None:
+    """Fills in the rows and bytes of the Delta tables of dbt's catalog; a view has none.
 
-    The rows are counted, which Delta does from its log; the bytes are those of the files of the
-    present version, without older ones.
+    The rows are counted, all in one statement, which Delta answers from its logs. The bytes are
+    those of the present version's files, as Delta writes them beside each version.
 
     Args:
         catalog: dbt's catalog.json, which is changed.
         spark: A session on the engine.
+        warehouse: The folder of the tables, `<schema>.db/<table>`; elsewhere nothing is filled in.
     """
-    tables = [
-        entry
-        for entry in (*catalog["nodes"].values(), *catalog["sources"].values())
-        if entry["metadata"]["type"] != "view"
-    ]
-
-    def fill_in(entry: dict[str, Any]) -> None:
-        name = f"{entry['metadata']['schema']}.{entry['metadata']['name']}"
-        with suppress(AnalysisException):  # it has gone meanwhile
-            [detail] = spark.sql(f"describe detail {name}").collect()
-            [counted] = spark.sql(f"select count(*) as num_rows from {name}").collect()
-            entry["stats"] = _stats(counted["num_rows"], detail["sizeInBytes"])
-
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        list(pool.map(fill_in, tables))
+    sizes: list[tuple[dict[str, Any], str, int]] = []
+    for entry in (*catalog["nodes"].values(), *catalog["sources"].values()):
+        schema, name = entry["metadata"]["schema"], entry["metadata"]["name"]
+        log = warehouse / f"{schema}.db" / name / "_delta_log"
+        if versions := sorted(path for path in log.glob("*.crc") if path.stem.isdigit()):
+            told = json.loads(versions[-1].read_text())
+            sizes.append((entry, f"{schema}.{name}", told["tableSizeBytes"]))
+    if not sizes:
+        return
+    counts = spark.sql(
+        " union all ".join(
+            f"select {number} as number, count(*) as num_rows from {name}"
+            for number, (_, name, _) in enumerate(sizes)
+        )
+    ).collect()
+    for row in counts:
+        entry, _, num_bytes = sizes[row["number"]]
+        entry["stats"] = _stats(row["num_rows"], num_bytes)
 
 
 def _stats(num_rows: int, num_bytes: int) -> dict[str, dict[str, Any]]:

@@ -132,7 +132,11 @@ def test_the_docs_have_rows_and_bytes_of_tables(told: tuple[Lakehouse, dict]) ->
     tables = ("gold_build.inventory_daily", "silver.int_orders", "bronze.retail_clicks")
     nodes = {name: entry(name, "table") for name in (*tables, "silver.gone")}
     nodes["gold.stock_status"] = entry("gold.stock_status", "view")
-    documents.fill_in_sizes({"nodes": nodes, "sources": {}}, local.session(lakehouse.settings))
+    documents.fill_in_sizes(
+        {"nodes": nodes, "sources": {}},
+        local.session(lakehouse.settings),
+        lakehouse.settings.paths.warehouse,
+    )
     for name in tables:
         assert told_sizes(nodes[name]) == counted_sizes(lakehouse, name)
     assert not nodes["silver.gone"]["stats"]
