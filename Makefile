@@ -105,12 +105,16 @@ test-databricks: $(DATABRICKS)/.ready ## The project on Databricks, offline; REC
 # Of each model the shape of the first build (1) and of later ones (incremental).
 lint-sql = DBT_LINT=$(1) DBT_TARGET_PATH=target/lint-$(1) $(BIN)/sqlfluff lint --disable-progress-bar
 
+# dbt reads the project, and compares the marts with what readers of the last release rely on.
+compare-contracts = $(BIN)/dbt --quiet list --no-partial-parse --select state:modified.contract --state contracts \
+    --warn-error-options '{"error": ["Deprecations", "UnversionedBreakingChange"], "silence": ["InvalidMacroAnnotation"]}'
+
 .PHONY: lint
-lint: setup ## ruff, mypy, sqlfluff, dbt-bouncer, and dbt parse with deprecations as errors
+lint: setup ## ruff, mypy, sqlfluff, dbt-bouncer; dbt's deprecations, and contracts that break readers of the last release
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/dbt --quiet parse --no-partial-parse --warn-error-options '{"error": ["Deprecations"], "silence": ["InvalidMacroAnnotation"]}'
+	@found=$$($(compare-contracts)) || { echo "$$found" >&2; exit 1; }
 	@$(BIN)/dbt-bouncer --only manifest_checks
 	@status=0; $(call lint-sql,1) models snapshots tests/dbt & first=$$!; \
 	$(call lint-sql,incremental) models/intermediate models/marts snapshots || status=1; \
@@ -138,9 +142,13 @@ bench-compare: setup ## What has moved since the measures of the last commit
 	@$(BIN)/python -m benchmarks.compare
 
 .PHONY: docs
-docs: setup ## Build the dbt docs site with its lineage, and serve it on http://127.0.0.1:8080
-	@$(BIN)/dbt docs generate
-	@$(BIN)/dbt docs serve --host 127.0.0.1 --port 8080 --no-browser
+docs: setup ## The docs, the lineage of columns and the diagrams of a home that is built, as files
+	@$(BIN)/python -m lakehouse.documents
+
+.PHONY: contracts
+contracts: setup ## At a release: keep what its readers rely on, contracts/manifest.json
+	@$(BIN)/dbt --quiet parse --no-partial-parse
+	@$(BIN)/python -m lakehouse.contracts
 
 .PHONY: deploy
 deploy: $(DATABRICKS)/.ready ## The job on Databricks: DATABRICKS_HOST=https://... make deploy TARGET=test; DRY_RUN=1 tells only

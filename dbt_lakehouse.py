@@ -19,7 +19,7 @@ from dbt.plugins.manager import dbtPlugin
 from dbt_common.exceptions import DbtRuntimeError
 
 # These read files only.
-_WITHOUT_ENGINE = {"clean", "debug", "deps", "init", "list", "parse", "serve"}
+_WITHOUT_ENGINE = {"clean", "debug", "deps", "init", "list", "ls", "parse", "serve"}
 _READS = {"compile", "generate", "freshness", "show"}
 # These have no on-run-start, where every other command hears of what it reads and no build has made
 # (see `refuse_what_is_not_built`), or can do nothing at all before the first build.

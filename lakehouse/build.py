@@ -40,6 +40,7 @@ class Dbt:
         settings: The installation.
         heard: Called with each event of dbt.
         options: What each call is given besides.
+        target: The folder of the home that dbt's artifacts go into.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class Dbt:
         settings: Settings,
         heard: Callable[[Any], None] | None = None,
         options: tuple[str, ...] = (),
+        target: str = "target",
     ) -> None:
         self._settings = settings
+        self.target = settings.paths.root / target
         self._heard = heard
         self._options = options
         self._manifest: Manifest | None = None
@@ -90,8 +93,7 @@ class Dbt:
         from dbt_lakehouse import build_claim  # noqa: PLC0415
 
         logs = self._settings.paths.logs / "dbt"
-        target = self._settings.paths.root / "target"
-        for path in (logs, target):
+        for path in (logs, self.target):
             path.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("DBT_PROFILES_DIR", str(PROJECT))
         errors: list[str] = []
@@ -110,6 +112,7 @@ class Dbt:
                     *("--project-dir", str(PROJECT)),
                     *("--target-path", str(target), "--log-path", str(logs)),
                     *self._options,
+                    *("--target-path", str(self.target), "--log-path", str(logs)),
                 ]
             )
         finally:

@@ -9,6 +9,9 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from io import BytesIO
 from typing import Any
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +21,8 @@ import pytest
 from generators.retail.tables import STOCK_MOVEMENTS
 from lakehouse.health import declared_sources, health_of
 from lakehouse.settings import PROJECT
+from lakehouse import documents
+from lakehouse.engine import local
 from tests.support.domains import DOMAINS, File
 from tests.support.jdbc import connected, what_differs
 from tests.support.lakehouse import Lakehouse, plain
@@ -185,6 +190,60 @@ def test_notebooks_read_as_the_docs_say(told: tuple[Lakehouse, dict]) -> None:
             row["net_sales"]
         )
     assert dict(found["by_region"].fetchall()) == by_region
+def told_sizes(table: dict[str, Any]) -> tuple[int, int]:
+    """The rows and bytes that a catalog tells of a table."""
+    return table["stats"]["rows"]["value"], table["stats"]["bytes"]["value"]
+
+
+def counted_sizes(lakehouse: Lakehouse, table: str) -> tuple[int, int]:
+    """The rows that come when all are asked for, and the bytes of the files that they come from."""
+    files = local.session(lakehouse.settings).table(table).inputFiles()
+    sizes = [Path(unquote(urlparse(file).path)).stat().st_size for file in files]
+    return len(lakehouse.rows(f"select * from {table}")), sum(sizes)
+
+
+def test_the_docs_have_rows_and_bytes_of_tables(told: tuple[Lakehouse, dict]) -> None:
+    lakehouse, _ = told
+    tables = ("gold_build.inventory_daily", "silver.int_orders", "bronze.retail_clicks")
+    nodes = {name: entry(name, "table") for name in (*tables, "silver.gone")}
+    nodes["gold.stock_status"] = entry("gold.stock_status", "view")
+    documents.fill_in_sizes(
+        {"nodes": nodes, "sources": {}},
+        local.session(lakehouse.settings),
+        lakehouse.settings.paths.warehouse,
+    )
+    for name in tables:
+        assert told_sizes(nodes[name]) == counted_sizes(lakehouse, name)
+    assert not nodes["silver.gone"]["stats"]
+    assert not nodes["gold.stock_status"]["stats"]
+
+
+def entry(name: str, kind: str) -> dict[str, Any]:
+    """What a catalog has of a table before its sizes are filled in."""
+    schema, _, table = name.partition(".")
+    return {"metadata": {"schema": schema, "name": table, "type": kind}, "stats": {}}
+
+
+@pytest.mark.deep
+def test_the_docs_of_a_home_tell_types_rows_and_bytes(
+    told: tuple[Lakehouse, dict], tmp_path: Path
+) -> None:
+    """Of a home in which one domain of three is built."""
+    lakehouse, _ = told
+    documents.write(lakehouse.settings, tmp_path)
+    pages = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    diagrams = {f"docs/{domain}.html" for domain in DOMAINS}
+    assert pages == {"docs/index.html", "lineage/index.html", *diagrams}
+    page = (tmp_path / "docs/index.html").read_text()
+    start = page.index('{"metadata":', page.index("catalog:"))
+    catalog, _ = json.JSONDecoder().raw_decode(page[start:])
+    session = local.session(lakehouse.settings)
+    for mart in RETAIL.marts:
+        entry = catalog["nodes"][f"model.lakehouse.{mart}"]
+        types = {name: column["type"] for name, column in entry["columns"].items()}
+        assert types == dict(session.table(f"gold_build.{mart}").dtypes)
+        assert told_sizes(entry) == counted_sizes(lakehouse, f"gold_build.{mart}")
+    assert "model.lakehouse.server_load" not in catalog["nodes"]
 
 
 @pytest.mark.deep

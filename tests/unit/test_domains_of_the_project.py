@@ -45,6 +45,13 @@ def test_every_node_has_a_domain_but_those_that_bring_domains_together(manifest:
         assert domain in {node.config.meta.get("domain") for node in nodes}
 
 
+def test_a_domain_is_a_group_with_an_owner(manifest: Any) -> None:
+    nodes = of_type(manifest, "model", "seed", "snapshot")
+    groups = {node.name: node.config.group for node in nodes}
+    assert groups == {node.name: node.config.meta.get("domain") for node in nodes}
+    assert {group.name for group in manifest.groups.values() if group.owner.name} == set(DOMAINS)
+
+
 def test_no_node_reads_another_domains(manifest: Any) -> None:
     nodes = [*of_type(manifest, "model", "snapshot", "test"), *manifest.unit_tests.values()]
     found = {node.name: domains_of(manifest, node) for node in nodes if node.name not in TOGETHER}

@@ -73,6 +73,20 @@ def test_so_is_what_the_environment_asks_for(
     assert refusal(home, "run").startswith(f"{option} would leave tables without rows")
 
 
+@pytest.mark.parametrize("command", ["list", "ls"])
+def test_what_reads_files_alone_starts_no_engine(home: Path, command: str) -> None:
+    """dbt has two names for it, and the plugin is told the one that was typed."""
+    arguments = ("--quiet", command, "--select", "gym_summary", "--resource-type", "model")
+    outcome = dbtRunner().invoke(
+        [
+            *(*arguments, "--project-dir", str(PROJECT), "--log-path", str(home.parent / "logs")),
+            *("--target-path", str(home.parent / "target")),
+        ]
+    )
+    assert outcome.result == ["lakehouse.marts.wearables.gym_summary"]
+    assert not home.exists()
+
+
 @pytest.mark.parametrize("command", ["build", "run", "seed", "snapshot", "test"])
 def test_what_is_kept_has_the_report_time_of_the_data(home: Path, command: str) -> None:
     line = refusal(home, command, "--vars", "{as_of: '2026-01-01 00:00:00+00:00'}")
