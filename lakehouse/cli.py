@@ -711,6 +711,16 @@ def _follow_alerts(settings: Settings) -> NoReturn:
             sys.exit(130)
 
 
+@app.command()
+def report() -> None:
+    """Write the site, a page a domain that opens with its answer, and print its address."""
+    from lakehouse.report import site  # noqa: PLC0415 - Altair takes a second
+
+    settings = _settings()
+    start = site.write(settings.paths.site, alerting.asking(_session(settings)))
+    output.line(start.as_uri(), {"address": start.as_uri()})
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Turns a failure that a user can do something about into its line and exit status."""

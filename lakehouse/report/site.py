@@ -1,0 +1,60 @@
+"""The site: all pages are worked out first, then each file takes its place at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+from lakehouse.report import network, render
+from lakehouse.report.data import Ask
+from lakehouse.report.parts import Page
+
+DOMAINS: tuple[ModuleType, ...] = (network,)
+# What others put into the site: linked where it is there.
+_BESIDE = (("docs/index.html", "Docs"), ("lineage/index.html", "Lineage"))
+
+
+def write(site: Path, ask: Ask) -> Path:
+    """Writes all pages with their CSV files.
+
+    Args:
+        site: The folder; what of it is not made here stays as it is.
+        ask: Asks the lakehouse.
+
+    Returns:
+        The start page.
+
+    Raises:
+        PySparkException: A question fails; the site is as it was.
+        OSError: A file cannot be written; each is as it was, or new.
+    """
+    domains = [module.page(ask) for module in DOMAINS]
+    start = _start(domains)
+    links = [(f"{page.key}.html", page.title) for page in (start, *domains)]
+    links += [(address, name) for address, name in _BESIDE if (site / address).exists()]
+    files: dict[str, str] = {}
+    for page in (start, *domains):
+        cards = domains if page is start else ()
+        files[f"{page.key}.html"] = render.html(page, links, cards=cards)
+        for block in page.blocks:
+            files[f"{page.key}-{block.key}.csv"] = render.csv_of(block)
+    site.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        _replace(site / name, text)
+    return site / "index.html"
+
+
+def _start(domains: list[Page]) -> Page:
+    """The page that all begins with: the first answer of each domain."""
+    urgent = [page for page in domains if page.is_urgent]
+    answer = tuple(page.answer[0] for page in urgent)
+    if not answer:
+        is_any = any(page.blocks for page in domains)
+        answer = ("Nothing needs anybody." if is_any else "There is no data yet.",)
+    return Page("index", "Start", answer, bool(urgent))
+
+
+def _replace(file: Path, text: str) -> None:
+    hidden = file.with_name(f".{file.name}.part")
+    hidden.write_text(text, encoding="utf-8", newline="")
+    hidden.replace(file)

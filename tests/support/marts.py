@@ -1,0 +1,74 @@
+"""Hand-made marts for the pages, in DuckDB, and what asks them as the engine is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+import yaml
+
+from lakehouse import reading
+from lakehouse.report.data import Ask
+from lakehouse.report.parts import Row
+from lakehouse.settings import PROJECT
+
+# Of the tables that are no models of gold, and of columns that a mart gains.
+_OTHERS = {
+    "audit.domains": (
+        "domain string, built bigint, published bigint, number bigint, recorded_at timestamptz"
+    ),
+    "audit.rejects": "source string, entity string, level string, reason string",
+    "audit.unmatched": (
+        "source string, entity string, reason string, key string, num_events bigint"
+    ),
+}
+_TYPES = {"timestamp": "timestamptz"}
+
+
+def declared() -> dict[str, str]:
+    """The columns of each mart, `gold.<mart>`, as its YAML declares them, in DuckDB's types."""
+    tables = dict(_OTHERS)
+    for file in sorted((PROJECT / "models" / "marts").glob("*/_*__models.yml")):
+        for model in yaml.safe_load(file.read_text())["models"]:
+            tables[f"gold.{model['name']}"] = ", ".join(
+                f"{column['name']} {_TYPES.get(column['data_type'], column['data_type'])}"
+                for column in model["columns"]
+            )
+    return tables
+
+
+class Marts:
+    """A DuckDB with the schemas gold and audit; a table is there once something is put into it."""
+
+    def __init__(self) -> None:
+        self._connection = duckdb.connect()
+        self._connection.execute("set TimeZone = 'UTC'; create schema gold; create schema audit")
+        self._declared = declared()
+
+    def make(self, table: str, *rows: dict[str, Any]) -> None:
+        """Puts rows into a table; columns that a row does not name are null."""
+        self._connection.execute(f"create table if not exists {table} ({self._declared[table]})")
+        for row in rows:
+            names, marks = ", ".join(row), ", ".join("?" * len(row))
+            self._connection.execute(
+                f"insert into {table} ({names}) values ({marks})", list(row.values())
+            )
+
+    def fill(self, table: str, sql: str) -> None:
+        """Puts the rows of a question into a table, whose columns it names."""
+        self._connection.execute(f"create table if not exists {table} ({self._declared[table]})")
+        self._connection.execute(f"insert into {table} by name {sql}")
+
+    @property
+    def ask(self) -> Ask:
+        """Asks, as `lakehouse.alerts.asking` does."""
+
+        def ask(sql: str) -> list[Row] | None:
+            try:
+                answer = self._connection.execute(sql).to_arrow_table()
+            except duckdb.CatalogException:
+                return None
+            columns, rows = reading.rows_of(answer)
+            return [dict(zip(columns, row, strict=True)) for row in rows]
+
+        return ask
