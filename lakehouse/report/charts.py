@@ -19,6 +19,8 @@ MAIN, PALE, ALARM = "var(--main)", "var(--pale)", "var(--alarm)"
 SERIES = tuple(f"var(--series-{number})" for number in range(1, 7))
 _FONT = "system-ui, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
 _ROW = 22  # pixels
+# So many days are told apart one by one.
+_FEW_DAYS = 31
 
 _CONFIG: dict[str, Any] = {
     "background": "transparent",
@@ -33,7 +35,7 @@ _CONFIG: dict[str, Any] = {
         "gridColor": GRID,
         "domainColor": GRID,
         "tickColor": GRID,
-        "labelLimit": 150,
+        "labelLimit": 190,
         "titleLimit": 400,
         "labelOverlap": True,
         "labelSeparation": 6,
@@ -46,7 +48,7 @@ _CONFIG: dict[str, Any] = {
         "labelFontSize": 12,
         "titleFontSize": 12,
         "orient": "top",
-        "columns": 3,
+        "columns": {"expr": "width < 420 ? 2 : 4"},
         "labelLimit": 150,
     },
     "text": {"color": INK, "fontSize": 12},
@@ -72,9 +74,11 @@ def _title(column: Column) -> str:
     return column.title if column.kind == "share" else column.header
 
 
-def _tooltips(*columns: Column) -> list[alt.Tooltip]:
+def _tooltips(*columns: Column, are_days: bool = False) -> list[alt.Tooltip]:
+    """What the pointer is told; dates as they are where `are_days`, which are names there."""
+
     def tooltip(column: Column) -> alt.Tooltip:
-        if column.kind == "date":
+        if column.kind == "date" and not are_days:
             return alt.Tooltip(
                 field=column.name, type="temporal", timeUnit="utcyearmonthdate", title=column.title
             )
@@ -100,7 +104,7 @@ def _said(*columns: Column) -> str:
     def said(column: Column) -> str:
         field = f"datum[{json.dumps(column.name)}]"
         if column.kind == "date":
-            value = f"utcFormat({field}, '%-d %b %Y')"
+            value = f"utcFormat(toDate({field}), '%-d %b %Y')"
         elif column.kind == "time":
             value = f"utcFormat(toDate({field}), '%-d %b %Y, %H:%M')"
         elif column.kind in ("count", "share", "number"):
@@ -112,10 +116,10 @@ def _said(*columns: Column) -> str:
     return " + '; ' + ".join(said(column) for column in columns)
 
 
-def _value(column: Column, **others: Any) -> alt.X:
-    """A horizontal axis of a figure."""
+def _value(column: Column, beside: Column | None = None) -> alt.X:
+    """A horizontal axis of a figure, called as that which it is drawn beside."""
     axis = alt.Axis(format="~%" if column.kind == "share" else _PLAIN, tickCount=5)
-    return alt.X(field=column.name, type="quantitative", title=_title(column), axis=axis, **others)
+    return alt.X(field=column.name, type="quantitative", title=_title(beside or column), axis=axis)
 
 
 def _names(column: Column) -> alt.Y:
@@ -134,6 +138,18 @@ def _over_time(column: Column) -> alt.X:
         title=column.header,
         axis=alt.Axis(grid=False, tickCount=6, format="%-d %b" if unit else _TIMES),
         **arguments,
+    )
+
+
+def _few_days(column: Column, days: tuple[str, ...]) -> alt.X:
+    """A horizontal axis with a place for each day, also for those without a row."""
+    axis = alt.Axis(grid=False, labelAngle=0, labelExpr="utcFormat(toDate(datum.value), '%-d %b')")
+    return alt.X(
+        field=column.name,
+        type="ordinal",
+        scale=alt.Scale(domain=list(days)),
+        title=column.header,
+        axis=axis,
     )
 
 
@@ -186,11 +202,11 @@ def ranking(
     if inside:
         inner = _base().mark_bar(description=said, height={"band": 0.72})
         layers.append(
-            inner.encode(_value(inside), _names(names), color=alt.value(MAIN), tooltip=tips)
+            inner.encode(_value(inside, value), _names(names), color=alt.value(MAIN), tooltip=tips)
         )
     if mark:
         stroke = _base().mark_tick(description=said, height={"band": 0.9})
-        layers.append(stroke.encode(_value(mark), _names(names), tooltip=tips))
+        layers.append(stroke.encode(_value(mark, value), _names(names), tooltip=tips))
     if line is not None:
         limit = _base().mark_rule(strokeDash=[4, 3], aria=False)
         layers.append(limit.encode(alt.XDatum(line)))
@@ -207,18 +223,27 @@ def columns_over_time(
     inside: Column | None = None,
     parts: Column | None = None,
     choice: Choice | None = None,
+    days: tuple[str, ...] = (),
 ) -> Chart:
-    """Bars over days: one a day, or stacked by `parts`; `inside` is a part drawn within."""
+    """Bars over days: one a day, or stacked by `parts`; `inside` is a part drawn within.
+
+    `days` are all days, or weeks, from the first to the last.
+    """
     told = tuple(column for column in (time, parts, value, inside, *more) if column)
-    tips, said = _tooltips(*told), alt.ExprRef(_said(*told))
+    are_few = 0 < len(days) <= _FEW_DAYS
+    tips, said = _tooltips(*told, are_days=are_few), alt.ExprRef(_said(*told))
+    x = _few_days(time, days) if are_few else _over_time(time)
+    width: dict[str, Any] = {}
+    if are_few:  # a bar is no wider than a bar may be
+        width = {"width": alt.ExprRef("min(0.85 * bandwidth('x'), 90)")}
 
     def bars(of: Column, colour: Any) -> Any:
         axis = alt.Axis(format="~%" if of.kind == "share" else _PLAIN, tickCount=5)
         return (
             _base()
-            .mark_bar(description=said)
+            .mark_bar(description=said, **width)
             .encode(
-                _over_time(time),
+                x,
                 alt.Y(field=of.name, type="quantitative", title=_title(value), axis=axis),
                 color=colour,
                 tooltip=tips,
@@ -251,21 +276,19 @@ def line_over_time(
     band: tuple[Column, Column] | None = None,
     step: bool = False,
     line: float | None = None,
+    days: tuple[str, ...] = (),
 ) -> Chart:
-    """A line, or one of each of `parts`; `band` is drawn from its first column to its second."""
+    """A line, or one of each of `parts`; `band` is drawn from its first column to its second.
+
+    `days` are all days, or weeks, from the first to the last.
+    """
     told = tuple(column for column in (time, parts, value, *(band or ()), *more) if column)
-    tips, said = _tooltips(*told), alt.ExprRef(_said(*told))
-    is_time = time.kind in ("time", "date")
-    x: Any = (
-        _over_time(time)
-        if is_time
-        else alt.X(
-            field=time.name,
-            type="quantitative",
-            title=time.header,
-            axis=alt.Axis(grid=False, tickMinStep=1),
-        )
-    )
+    are_few = 0 < len(days) <= _FEW_DAYS
+    tips, said = _tooltips(*told, are_days=are_few), alt.ExprRef(_said(*told))
+    x = _few_days(time, days) if are_few else _over_time(time)
+    if time.kind not in ("time", "date"):
+        whole = alt.Axis(grid=False, tickMinStep=1)
+        x = alt.X(field=time.name, type="quantitative", title=time.header, axis=whole)
     axis = alt.Axis(format="~%" if value.kind == "share" else _PLAIN, tickCount=5)
     from_zero = alt.Scale(zero=band is None)
     y = alt.Y(field=value.name, type="quantitative", title=_title(value), axis=axis,

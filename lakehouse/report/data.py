@@ -6,12 +6,15 @@ A question is plain SQL that Spark and DuckDB both run. Whatever is large is sum
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date, timedelta
 
 from lakehouse.report import words
 from lakehouse.report.parts import Block, Column, Row
 
 # The rows of a statement, in values that JSON has; None: what it reads is not there.
 Ask = Callable[[str], list[Row] | None]
+# More days than these are summed up by week.
+_MOST_DAYS = 120
 
 
 def rows_of(ask: Ask, sql: str) -> list[Row]:
@@ -111,3 +114,41 @@ def _reasons(rows: list[Row]) -> str:
         sums[row["reason"]] = sums.get(row["reason"], 0) + row["num_rows"]
     ordered = sorted(sums.items(), key=lambda item: (-item[1], item[0]))
     return words.listing([f"{reason}: {words.number(many)}" for reason, many in ordered], 3)
+
+
+def of_first(many: int, drawn: int, what: str, told: int | None = None) -> str:
+    """What of so many rows is not in a chart, and not in the CSV; empty where all are in both."""
+    said = ""
+    if many > drawn:
+        said = f"The chart shows the first {drawn} of {words.number(many)} {what}."
+    if told is not None and many > told:
+        said += f" The CSV has the first {words.number(told)}; the mart has all."
+    return said
+
+
+def period_of(ask: Ask, mart: str) -> tuple[str, str]:
+    """Whether to sum a mart up by `day` or by `week`, and the SQL of the period's first day."""
+    [span] = rows_of(
+        ask, f"select min(date) as first_date, max(date) as last_date from {mart}"
+    ) or [{"first_date": None, "last_date": None}]
+    if span["first_date"] is None:
+        return "day", "date"
+    first, last = (date.fromisoformat(span[name]) for name in ("first_date", "last_date"))
+    if (last - first).days <= _MOST_DAYS:
+        return "day", "date"
+    return "week", "cast(date_trunc('week', date) as date)"
+
+
+def periods(unit: str, rows: list[Row]) -> tuple[str, ...]:
+    """All days, or Mondays of weeks, from the first to the last `period` of rows."""
+    if not rows:
+        return ()
+    ends = [date.fromisoformat(row["period"]) for row in rows]
+    step = timedelta(days=1 if unit == "day" else 7)
+    many = (max(ends) - min(ends)) // step + 1
+    return tuple((min(ends) + step * number).isoformat() for number in range(many))
+
+
+def days_between(first: str, last: str) -> int:
+    """How many days later the last date is."""
+    return (date.fromisoformat(last) - date.fromisoformat(first)).days

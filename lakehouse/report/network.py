@@ -7,7 +7,7 @@ from functools import cache
 import yaml
 
 from lakehouse.report import charts, words
-from lakehouse.report.data import Ask, freshness, refused, rows_of
+from lakehouse.report.data import Ask, freshness, of_first, periods, refused, rows_of
 from lakehouse.report.parts import SHOWN, Block, Column, Page, Row
 from lakehouse.settings import PROJECT
 
@@ -15,6 +15,8 @@ KEY, TITLE = "network", "Network"
 HINT = ("lakehouse generate network", "lakehouse run", "lakehouse report")
 # How many servers lines are drawn of, and days of customers are summed up.
 _LINES, _DAYS = 6, 7
+# How many customers charts show.
+_TOP = 15
 
 SERVER = Column("server", "server")
 PLACE = Column("location", "location")
@@ -91,15 +93,7 @@ def _upgrade(ask: Ask) -> Block | None:
         rows,
         (chart,),
         charted=SHOWN,
-        left_out=_of_many(rows, "servers"),
-    )
-
-
-def _of_many(rows: list[Row], what: str) -> str:
-    if len(rows) <= SHOWN:
-        return ""
-    return (
-        f"The chart shows the first {SHOWN} of {words.number(len(rows))} {what}; the CSV has all."
+        left_out=of_first(len(rows), SHOWN, "servers"),
     )
 
 
@@ -110,6 +104,10 @@ def upgrade_sentence(rows: list[Row]) -> str:
         row for row in rows if row["usage_rate_p95"] is None and row["reason"] != "no traffic"
     ]
     rest = f" Of {words.count(len(unknown), 'server')} the use is not known." if unknown else ""
+    raised = [row["server"] for row in rows if row["reason"] == "the capacity has been raised"]
+    if raised:
+        has_have = "has" if len(raised) == 1 else "have"
+        rest = f" {words.opening(words.listing(raised))} {has_have} been raised already.{rest}"
     if not urgent:
         if len(unknown) == len(rows):
             return f"Of no server the use of its capacity is known: {unknown[0]['reason']}."
@@ -199,7 +197,7 @@ def _weekly(ask: Ask) -> Block | None:
         )
 
         select
-            concat('server ', weekly.server_id) as server, weekly.week_start, weekly.devices_peak,
+            concat('server ', weekly.server_id) as server, weekly.week_start as period, weekly.devices_peak,
             weekly.devices, weekly.usage_rate_p95, weekly.share_of_time_short,
             weekly.devices_peak_change, weekly.usage_rate_p95_change,
             weekly.share_of_time_short_change, week_start = last_week as is_last
@@ -213,7 +211,7 @@ def _weekly(ask: Ask) -> Block | None:
         return None
     [known] = rows_of(ask, "select count(distinct server_id) as servers from gold.server_weekly")
     servers = known["servers"]
-    week = Column("week_start", "week from", "date")
+    week = Column("period", "week from", "date")
     peak = Column("devices_peak", "devices at most", "count")
     short = Column("share_of_time_short", "customers' time short", "share")
     columns = (
@@ -227,12 +225,15 @@ def _weekly(ask: Ask) -> Block | None:
         short,
         Column("share_of_time_short_change", "change, points", "share"),
     )
+    weeks = periods("week", rows)
     drawn = (
         charts.line_over_time(
             "Capacity in use, 95th percentile of the week", week, USE, parts=SERVER,
-            line=overloaded_from(),
+            line=overloaded_from(), days=weeks,
         ),
-        charts.line_over_time("Share of customers' time that was short", week, short, parts=SERVER),
+        charts.line_over_time(
+            "Share of customers' time that was short", week, short, parts=SERVER, days=weeks
+        ),
     )  # fmt: skip
     left_out = ""
     if servers > _LINES:
@@ -249,7 +250,7 @@ def weekly_sentence(rows: list[Row]) -> str:
     """Whether the servers' use grows; the rows are of the fullest servers, the last week first."""
     last = [row for row in rows if row["is_last"]]
     changes = [row for row in last if row["usage_rate_p95_change"] is not None]
-    since = f"the week from {words.day(last[0]['week_start'])}"
+    since = f"the week from {words.day(last[0]['period'])}"
     if not changes:
         return f"{words.opening(since)} is these servers' first: it tells of no growth yet."
     grown = [row for row in changes if row["usage_rate_p95_change"] > 0]
@@ -282,7 +283,7 @@ def _heavy(ask: Ask) -> Block | None:
 
         select
             concat('customer ', customer_id) as customer, concat('server ', server_id) as server,
-            concat('customer ', customer_id, ', server ', server_id) as who,
+            concat(customer_id, ' on server ', server_id) as who,
             sum(gigabytes) as gigabytes,
             sum(gigabytes) / nullif(max(server_gigabytes), 0) as share_of_server,
             max(times_median) as times_median,
@@ -314,7 +315,7 @@ def _heavy(ask: Ask) -> Block | None:
     )
     drawn = (
         charts.ranking(
-            f"Share of the server's bytes, last {_DAYS} days: red takes far more than a share",
+            f"Share of a server's bytes, last {_DAYS} days: red takes far more than its share",
             who, share, more=(columns[2], columns[4], others), alarm="is_urgent",
         ),
         charts.ranking(
@@ -323,18 +324,8 @@ def _heavy(ask: Ask) -> Block | None:
     )  # fmt: skip
     return Block(
         "heavy", "Who takes too much", heavy_sentence(rows), columns, rows, drawn,
-        charted=15, left_out=_left_out(rows, 15),
+        charted=_TOP, left_out=of_first(rows[0]["num_all"], _TOP, "rows", len(rows)),
     )  # fmt: skip
-
-
-def _left_out(rows: list[Row], drawn: int) -> str:
-    """What of a block is not in its chart, and not in its table; each row has `num_all`."""
-    many, said = rows[0]["num_all"], ""
-    if many > drawn:
-        said = f"The chart shows the first {drawn} of {words.number(many)} rows."
-    if many > len(rows):
-        said += f" The CSV has the first {words.number(len(rows))}; the mart has all."
-    return said
 
 
 def heavy_sentence(rows: list[Row]) -> str:
@@ -403,7 +394,7 @@ def _short(ask: Ask) -> Block | None:
     )  # fmt: skip
     return Block(
         "short", "Who gets too little", short_sentence(rows), columns, rows, drawn,
-        charted=15, left_out=_left_out(rows, 15),
+        charted=_TOP, left_out=of_first(rows[0]["num_all"], _TOP, "rows", len(rows)),
     )  # fmt: skip
 
 

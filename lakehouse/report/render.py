@@ -126,7 +126,8 @@ def _policy(scripts: list[str]) -> str:
 @cache
 def _bundle() -> Markup:
     """Vega, Vega-Lite and Vega-Embed with the interpreter, as one script."""
-    return Markup(f"{{{vlc.javascript_bundle()}}}")  # noqa: S704 - the package's own
+    text = vlc.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return Markup(f"{{{text}}}")  # noqa: S704 - the package's own
 
 
 def _own(name: str) -> Markup:

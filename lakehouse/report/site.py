@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
-from lakehouse.report import network, render
+from lakehouse.report import network, render, retail, wearables, words
 from lakehouse.report.data import Ask
 from lakehouse.report.parts import Page
 
-DOMAINS: tuple[ModuleType, ...] = (network,)
+DOMAINS: tuple[ModuleType, ...] = (wearables, network, retail)
 # What others put into the site: linked where it is there.
 _BESIDE = (("docs/index.html", "Docs"), ("lineage/index.html", "Lineage"))
 
@@ -45,13 +45,20 @@ def write(site: Path, ask: Ask) -> Path:
 
 
 def _start(domains: list[Page]) -> Page:
-    """The page that all begins with: the first answer of each domain."""
-    urgent = [page for page in domains if page.is_urgent]
-    answer = tuple(page.answer[0] for page in urgent)
-    if not answer:
-        is_any = any(page.blocks for page in domains)
-        answer = ("Nothing needs anybody." if is_any else "There is no data yet.",)
-    return Page("index", "Start", answer, bool(urgent))
+    """The page that all begins with: who needs somebody, and the answers of each domain."""
+    urgent = [page.title for page in domains if page.is_urgent]
+    return Page("index", "Start", (start_sentence(domains),), bool(urgent))
+
+
+def start_sentence(domains: list[Page]) -> str:
+    """Which of the domains need somebody."""
+    urgent = [page.title for page in domains if page.is_urgent]
+    if urgent:
+        needs = "needs" if len(urgent) == 1 else "need"
+        return f"{words.listing(urgent, len(urgent))} {needs} somebody now."
+    if any(page.blocks for page in domains):
+        return "Nothing needs anybody now."
+    return "There is no data yet."
 
 
 def _replace(file: Path, text: str) -> None:

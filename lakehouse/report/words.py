@@ -60,6 +60,12 @@ def moment(text: str) -> str:
     return f"{day(text)}, {text[11:16]} UTC"
 
 
+def short_moment(text: str) -> str:
+    """`2 Mar 14:05`, in UTC."""
+    exact = datetime.fromisoformat(text)
+    return f"{exact.day} {exact:%b %H:%M}"
+
+
 def machine_moment(text: str) -> str:
     """A moment as ISO 8601 has it, in UTC: `2026-03-02T14:05:00Z`."""
     exact = datetime.fromisoformat(text).replace(tzinfo=UTC)

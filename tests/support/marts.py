@@ -12,7 +12,7 @@ from lakehouse.report.data import Ask
 from lakehouse.report.parts import Row
 from lakehouse.settings import PROJECT
 
-# Of the tables that are no models of gold, and of columns that a mart gains.
+# Of the tables that are no models of gold.
 _OTHERS = {
     "audit.domains": (
         "domain string, built bigint, published bigint, number bigint, recorded_at timestamptz"
