@@ -712,13 +712,32 @@ def _follow_alerts(settings: Settings) -> NoReturn:
 
 
 @app.command()
-def report() -> None:
+def report(
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Serve it, and refresh its page of now; Ctrl-C ends."),
+    ] = False,
+) -> None:
     """Write the site, a page a domain that opens with its answer, and print its address."""
     from lakehouse.report import site  # noqa: PLC0415 - Altair takes a second
 
     settings = _settings()
-    start = site.write(settings.paths.site, alerting.asking(_session(settings)))
-    output.line(start.as_uri(), {"address": start.as_uri()})
+    folder = settings.paths.site
+    start = site.write(folder, alerting.asking(_session(settings)))
+    if not live:
+        output.line(start.as_uri(), {"address": start.as_uri()})
+        return
+    from lakehouse.report.live import server  # noqa: PLC0415 - needed here alone
+
+    with server(folder, alerting.asking_what_is_up(settings), site.links_of(folder)) as serving:
+        host, port = serving.server_address[:2]
+        address = f"http://{host!s}:{port}/live.html"
+        output.line(address, {"address": address})
+        try:
+            serving.serve_forever()
+        except KeyboardInterrupt:
+            output.say("Stopped.")
+            sys.exit(130)
 
 
 @contextmanager

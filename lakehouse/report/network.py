@@ -110,7 +110,7 @@ def upgrade_sentence(rows: list[Row]) -> str:
         rest = f" {words.opening(words.listing(raised))} {has_have} been raised already.{rest}"
     if not urgent:
         if len(unknown) == len(rows):
-            return f"Of no server the use of its capacity is known: {unknown[0]['reason']}."
+            return f"No server's use of its capacity is known: {unknown[0]['reason']}."
         known = [row for row in rows if row["usage_rate_p95"] is not None]
         if not known:
             return "No server needs an upgrade: none has any traffic."
@@ -197,8 +197,8 @@ def _weekly(ask: Ask) -> Block | None:
         )
 
         select
-            concat('server ', weekly.server_id) as server, weekly.week_start as period, weekly.devices_peak,
-            weekly.devices, weekly.usage_rate_p95, weekly.share_of_time_short,
+            concat('server ', weekly.server_id) as server, weekly.week_start as period,
+            weekly.devices_peak, weekly.devices, weekly.usage_rate_p95, weekly.share_of_time_short,
             weekly.devices_peak_change, weekly.usage_rate_p95_change,
             weekly.share_of_time_short_change, week_start = last_week as is_last
         from gold.server_weekly as weekly cross join latest
@@ -250,9 +250,10 @@ def weekly_sentence(rows: list[Row]) -> str:
     """Whether the servers' use grows; the rows are of the fullest servers, the last week first."""
     last = [row for row in rows if row["is_last"]]
     changes = [row for row in last if row["usage_rate_p95_change"] is not None]
-    since = f"the week from {words.day(last[0]['period'])}"
+    since = f"the week from {words.day(last[0]['period'])}, as far as it has come,"
     if not changes:
-        return f"{words.opening(since)} is these servers' first: it tells of no growth yet."
+        start = words.day(last[0]["period"])
+        return f"The week from {start} is these servers' first: it tells of no growth yet."
     grown = [row for row in changes if row["usage_rate_p95_change"] > 0]
     if not grown:
         return f"In {since} none of {words.count(len(changes), 'server')} is fuller than before."
@@ -405,7 +406,9 @@ def short_sentence(rows: list[Row]) -> str:
     if not judged:
         return f"In the last {_DAYS} days nobody asked for anything on a plan that is known."
     if not short:
-        return f"All {words.count(len(judged), 'customer')} get what was sold to them."
+        if len(judged) == 1:
+            return f"{words.opening(judged[0]['customer'])} gets what was sold."
+        return f"All {words.number(len(judged))} customers get what was sold."
     is_are = "does" if len(short) == 1 else "do"
     first = short[0]
     return (

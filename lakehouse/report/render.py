@@ -25,8 +25,8 @@ from lakehouse.report.parts import EMBEDDED, SHOWN, Block, Column, Page, Row
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _RIGHT = ("count", "share", "number")
-# What a spreadsheet takes for the beginning of a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "=", "+", "-", "@")
+# What a spreadsheet takes for the beginning of a formula, in letters of full width too.
+_FORMULA = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
 
 
 def html(page: Page, links: Sequence[tuple[str, str]], *, cards: Sequence[Page] = ()) -> str:
@@ -54,7 +54,8 @@ def html(page: Page, links: Sequence[tuple[str, str]], *, cards: Sequence[Page] 
 def csv_of(block: Block) -> str:
     """All rows of a block; a cell that a spreadsheet would take for a formula begins with `'`."""
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    # So it quotes what holds either.
+    writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow([column.name for column in block.columns])
     for row in block.rows:
         writer.writerow([_harmless(row[column.name]) for column in block.columns])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
-from lakehouse.report import network, render, retail, wearables, words
+from lakehouse.report import network, now, render, retail, wearables, words
 from lakehouse.report.data import Ask
 from lakehouse.report.parts import Page
 
@@ -29,11 +29,10 @@ def write(site: Path, ask: Ask) -> Path:
         OSError: A file cannot be written; each is as it was, or new.
     """
     domains = [module.page(ask) for module in DOMAINS]
-    start = _start(domains)
-    links = [(f"{page.key}.html", page.title) for page in (start, *domains)]
-    links += [(address, name) for address, name in _BESIDE if (site / address).exists()]
+    start, live = _start(domains), now.page(ask)
+    links = links_of(site)
     files: dict[str, str] = {}
-    for page in (start, *domains):
+    for page in (start, *domains, live):
         cards = domains if page is start else ()
         files[f"{page.key}.html"] = render.html(page, links, cards=cards)
         for block in page.blocks:
@@ -42,6 +41,12 @@ def write(site: Path, ask: Ask) -> Path:
     for name, text in files.items():
         _replace(site / name, text)
     return site / "index.html"
+
+
+def links_of(site: Path) -> list[tuple[str, str]]:
+    """The pages that each page links: address and name."""
+    own = [("index.html", "Start"), *((f"{page.KEY}.html", page.TITLE) for page in (*DOMAINS, now))]
+    return own + [(address, name) for address, name in _BESIDE if (site / address).exists()]
 
 
 def _start(domains: list[Page]) -> Page:

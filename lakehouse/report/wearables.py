@@ -97,7 +97,7 @@ def gyms_sentence(rows: list[Row], members: int) -> str:
     when = words.days(min(row["first_date"] for row in rows), max(row["last_date"] for row in rows))
     inside = sum(row["minutes_in_gym"] or 0 for row in rows)
     exercising = sum(row["minutes_exercising"] or 0 for row in rows)
-    who = words.count(members, "member") if members else "nobody who is registered"
+    who = words.count(members, "member") if members else "people who are not registered"
     where = rows[0]["gym"] if len(rows) == 1 else words.count(len(rows), "gym")
     if not inside:
         visits = words.count(sum(row["visits"] for row in rows), "visit")
@@ -256,8 +256,7 @@ def _sessions(ask: Ask) -> Block | None:
         """
         select
             count(*) as workouts, max(max_bpm) as max_bpm,
-            max(avg_bpm) as avg_bpm, min(date) as first_date, max(date) as last_date,
-            sum(case when num_readings = 0 then 1 else 0 end) as unmeasured
+            max(avg_bpm) as avg_bpm, min(date) as first_date, max(date) as last_date
         from gold.workout_bpm_summary
         """,
     )
@@ -292,7 +291,7 @@ def workouts_sentence(all_: Row, top: list[Row]) -> str:
     """How hard they trained.
 
     Args:
-        all_: How many `workouts`, and how many of them `unmeasured`, from when to when.
+        all_: How many `workouts`, from when to when.
         top: The workout with the highest mean, where any has one.
     """
     when = words.days(all_["first_date"], all_["last_date"])

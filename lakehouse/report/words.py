@@ -55,9 +55,9 @@ def days(first: str, last: str) -> str:
     return f"on {day(first)}" if first == last else f"from {day(first)} to {day(last)}"
 
 
-def moment(text: str) -> str:
+def moment(text: str, *, seconds: bool = False) -> str:
     """`2 Mar 2026, 14:05 UTC` of a moment in the form of an answer's rows."""
-    return f"{day(text)}, {text[11:16]} UTC"
+    return f"{day(text)}, {text[11 : 19 if seconds else 16]} UTC"
 
 
 def short_moment(text: str) -> str:

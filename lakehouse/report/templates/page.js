@@ -79,6 +79,11 @@
   }
 
   function refresh(answer) {
+    const shown = [...blocks.keys()];
+    if (shown.join() !== Object.keys(answer.blocks).join()) {
+      location.reload();
+      return;
+    }
     for (const [key, data] of Object.entries(answer.blocks)) {
       const block = blocks.get(key);
       if (!block) continue;
@@ -111,6 +116,8 @@
       if (!response.ok) throw new Error(answer.error);
       refresh(answer);
       wait = Math.max(SMALLEST_STEP, 1000 * answer.every_seconds);
+      const hint = document.querySelector(".hint-live");
+      if (hint) hint.remove();
       state.textContent = `${answer.freshness} Refreshed every ${answer.every_seconds} seconds.`;
       state.classList.remove("broken");
     } catch (error) {
@@ -128,8 +135,8 @@
     for (const section of document.querySelectorAll("section.block[id]")) await draw(section);
     document.documentElement.dataset.ready = "yes";
     const page = document.querySelector("main").dataset.page;
-    const state = document.querySelector(".fresh");
-    if (page === "live" && location.protocol === "http:" && state) follow(state);
+    const state = document.querySelector("[data-freshness]");
+    if (page === "live" && location.protocol === "http:") follow(state);
   }
 
   start();
