@@ -21,7 +21,7 @@ LOW = Column("min_bpm", "lowest", "number", "bpm", 0)
 MEAN = Column("avg_bpm", "heart rate, mean", "number", "bpm", 0)
 HIGH = Column("max_bpm", "highest", "number", "bpm", 0)
 # A member's number, or that there is none.
-_MEMBER = "coalesce(concat('member ', user_id), 'not registered')"
+_MEMBER = "case when user_id is null then 'not registered' else concat('member ', user_id) end"
 _SUMS = """
     cast(sum(minutes_in_gym) as double) as minutes_in_gym,
     cast(sum(minutes_exercising) as double) as minutes_exercising,

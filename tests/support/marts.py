@@ -75,13 +75,17 @@ class Marts:
         self._connection.execute(f"create table if not exists {table} ({self._declared[table]})")
         self._connection.execute(f"insert into {table} by name {sql}")
 
+    def change(self, sql: str) -> None:
+        """Changes rows or tables."""
+        self._connection.cursor().execute(sql)
+
     @property
     def ask(self) -> Ask:
         """Asks, as `lakehouse.alerts.asking` does."""
 
         def ask(sql: str) -> list[Row] | None:
             try:
-                answer = self._connection.execute(sql).to_arrow_table()
+                answer = self._connection.cursor().execute(sql).to_arrow_table()
             except duckdb.CatalogException:
                 return None
             columns, rows = reading.rows_of(answer)
