@@ -116,10 +116,19 @@ def _said(*columns: Column) -> str:
     return " + '; ' + ".join(said(column) for column in columns)
 
 
+def _axis(column: Column) -> alt.Axis:
+    """The axis of a figure; between two of what is counted there is none."""
+    if column.kind == "share":
+        return alt.Axis(format="~%", tickCount=5)
+    whole: dict[str, Any] = {"tickMinStep": 1} if column.kind == "count" else {}
+    return alt.Axis(format=_PLAIN, tickCount=5, **whole)
+
+
 def _value(column: Column, beside: Column | None = None) -> alt.X:
     """A horizontal axis of a figure, called as that which it is drawn beside."""
-    axis = alt.Axis(format="~%" if column.kind == "share" else _PLAIN, tickCount=5)
-    return alt.X(field=column.name, type="quantitative", title=_title(beside or column), axis=axis)
+    return alt.X(
+        field=column.name, type="quantitative", title=_title(beside or column), axis=_axis(column)
+    )
 
 
 def _names(column: Column) -> alt.Y:
@@ -238,13 +247,12 @@ def columns_over_time(
         width = {"width": alt.ExprRef("min(0.85 * bandwidth('x'), 90)")}
 
     def bars(of: Column, colour: Any) -> Any:
-        axis = alt.Axis(format="~%" if of.kind == "share" else _PLAIN, tickCount=5)
         return (
             _base()
             .mark_bar(description=said, **width)
             .encode(
                 x,
-                alt.Y(field=of.name, type="quantitative", title=_title(value), axis=axis),
+                alt.Y(field=of.name, type="quantitative", title=_title(value), axis=_axis(of)),
                 color=colour,
                 tooltip=tips,
             )
@@ -289,9 +297,8 @@ def line_over_time(
     if time.kind not in ("time", "date"):
         whole = alt.Axis(grid=False, tickMinStep=1)
         x = alt.X(field=time.name, type="quantitative", title=time.header, axis=whole)
-    axis = alt.Axis(format="~%" if value.kind == "share" else _PLAIN, tickCount=5)
     from_zero = alt.Scale(zero=band is None)
-    y = alt.Y(field=value.name, type="quantitative", title=_title(value), axis=axis,
+    y = alt.Y(field=value.name, type="quantitative", title=_title(value), axis=_axis(value),
               scale=from_zero)  # fmt: skip
     colour: Any = alt.value(MAIN)
     if parts:

@@ -152,5 +152,6 @@ def _environment() -> jinja2.Environment:
         "cell": words.cell,
         "side": _side,
         "number": words.number,
+        "count": words.count,
     }
     return environment

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from lakehouse.report import charts, words
 from lakehouse.report.data import Ask, freshness, of_first, period_of, periods, refused, rows_of
 from lakehouse.report.parts import EMBEDDED, SHOWN, Block, Choice, Column, Page, Row
@@ -239,7 +241,11 @@ def _sessions(ask: Ask) -> Block | None:
     )
     if not rows:
         return None
-    rows = [row | {"who": _session(row)} for row in rows]
+    begun = Counter(_begun(row) for row in rows)
+    rows = [
+        row | {"who": _begun(row) if begun[_begun(row)] == 1 else f"{_begun(row)}, {_number(row)}"}
+        for row in rows
+    ]
     who, age, city = Column("who", "workout"), Column("age", "age"), Column("city", "city")
     readings = Column("num_readings", "readings", "count")
     columns = (
@@ -248,7 +254,7 @@ def _sessions(ask: Ask) -> Block | None:
         Column("workout_id", "workout"), Column("session_id", "session"),
     )  # fmt: skip
     chart = charts.ranges(
-        "Heart rates of the latest workouts: lowest to highest, point: mean",
+        "Latest workouts, by member and start (UTC): lowest to highest, point: mean",
         who, LOW, MEAN, HIGH, more=(age, city),
     )  # fmt: skip
     [hardest] = rows_of(
@@ -282,9 +288,14 @@ def _sessions(ask: Ask) -> Block | None:
     )
 
 
-def _session(row: Row) -> str:
+def _begun(row: Row) -> str:
     """A workout's name that fits beside a chart: whose, and when it began."""
     return f"{row['user_id']}, {words.short_moment(row['started_at'])}"
+
+
+def _number(row: Row) -> str:
+    """What tells two workouts of a member apart that began in one minute."""
+    return f"{row['workout_id']}/{row['session_id']}"
 
 
 def workouts_sentence(all_: Row, top: list[Row]) -> str:
@@ -314,7 +325,7 @@ def _groups(ask: Ask) -> Block | None:
         """
         with groups as (
             select
-                coalesce(age, 'no profile') as age, coalesce(city, 'unknown') as city,
+                coalesce(age, 'unknown age') as age, coalesce(city, 'unknown city') as city,
                 min(min_bpm) as min_bpm,
                 sum(avg_bpm * num_readings) / sum(num_readings) as avg_bpm,
                 max(max_bpm) as max_bpm, count(*) as workouts,

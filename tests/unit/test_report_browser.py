@@ -20,7 +20,7 @@ from lakehouse.report import live, site
 from lakehouse.settings import PROJECT
 from tests.support.marts import Marts
 
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SCREENSHOTS = PROJECT / "target" / "site"
 PAGES = ("index", "wearables", "network", "retail", "live")
 # The colours that are preferred, and the width, in pixels.
