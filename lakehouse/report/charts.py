@@ -189,7 +189,7 @@ def ranking(
     mark: Column | None = None,
     line: float | None = None,
 ) -> Chart:
-    """Horizontal bars, one a name, in the order of the rows.
+    """Horizontal bars, one a name, in the order of the rows; none where the value is not known.
 
     Args:
         title: What it shows.
@@ -206,10 +206,10 @@ def ranking(
     colour: Any = alt.value(PALE if inside else MAIN)
     if alarm:
         colour = alt.condition(f"datum[{alarm!r}]", alt.value(ALARM), alt.value(MAIN))
-    bars = _base().mark_bar(description=said, height={"band": 0.72})
+    bars = _base().mark_bar(description=said, invalid="show", height={"band": 0.72})
     layers: list[Any] = [bars.encode(_value(value), _names(names), color=colour, tooltip=tips)]
     if inside:
-        inner = _base().mark_bar(description=said, height={"band": 0.72})
+        inner = _base().mark_bar(description=said, invalid="show", height={"band": 0.72})
         layers.append(
             inner.encode(_value(inside, value), _names(names), color=alt.value(MAIN), tooltip=tips)
         )

@@ -20,16 +20,25 @@ def page(ask: Ask) -> Page:
     blocks = [block for block in (_servers(ask), _stock(ask)) if block]
     if not blocks:
         return Page(KEY, TITLE, ("There is no data of now yet.",), hint=HINT)
-    moments = [row["as_of"] for block in blocks for row in block.rows if row["as_of"]]
-    as_of = f"As of {words.moment(max(moments), seconds=True)}" if moments else "No event yet"
     return Page(
         KEY,
         TITLE,
         tuple(block.sentence for block in blocks),
         any(row["is_urgent"] for block in blocks for row in block.rows),
         tuple(blocks),
-        f"{as_of}; accepted, not yet tested.",
+        _as_of(ask, blocks),
     )
+
+
+def _as_of(ask: Ask, blocks: list[Block]) -> str:
+    """The moments of the views, each its own: two domains have two clocks."""
+    said = []
+    for block in blocks:
+        view = {"servers": "gold.server_status", "stock": "gold.stock_status"}[block.key]
+        [now] = rows_of(ask, f"select max(as_of) as moment from {view}")
+        moment = words.moment(now["moment"], seconds=True) if now["moment"] else "no event yet"
+        said.append(f"{block.title}: {moment}")
+    return f"{'; '.join(said)}. Accepted, not yet tested."
 
 
 def _servers(ask: Ask) -> Block | None:
@@ -38,7 +47,7 @@ def _servers(ask: Ask) -> Block | None:
         """
         select
             concat('server ', server_id) as server, location, devices_connected,
-            bandwidth_used_mbps, capacity_mbps, usage_rate, last_event_at, as_of,
+            bandwidth_used_mbps, capacity_mbps, usage_rate, last_event_at,
             coalesce(is_overloaded, false) as is_urgent
         from gold.server_status
         order by usage_rate desc nulls last, server_id
@@ -96,7 +105,7 @@ def _stock(ask: Ask) -> Block | None:
         select
             concat('product ', product_id) as product, warehouse,
             concat('product ', product_id, ', ', warehouse) as stock,
-            on_hand, reorder_point, days_of_cover, as_of, is_low as is_urgent
+            on_hand, reorder_point, days_of_cover, is_low as is_urgent
         from gold.stock_status
         where is_low
         order by days_of_cover nulls last, on_hand, product_id, warehouse

@@ -85,6 +85,7 @@ def network(marts: Marts) -> None:
                   "reason": "overloaded"},
         counts | {"server_id": 2, "location": "Bonn", "capacity_mbps": 1000.0,
                   "usage_rate_p95": 0.5, "reason": "fine"},
+        counts | {"server_id": 3, "location": "Ulm", "reason": "the capacity is unknown"},
     )  # fmt: skip
     marts.make(
         "gold.server_load",
@@ -305,8 +306,8 @@ def test_one_workout_is_chosen_by_keyboard(browser: Browser, pages: Path) -> Non
 def test_the_network_is_drawn_as_it_is(browser: Browser, pages: Path) -> None:
     with Opened(browser, (pages / "network.html").as_uri()) as opened:
         assert opened.page.locator(".answer p").all_text_contents() == [
-            f"1 of 2 servers needs an upgrade: server 1 in {HOSTILE} (95% in use, to 2,500 "
-            "Mbit/s).",
+            f"1 of 3 servers needs an upgrade: server 1 in {HOSTILE} (95% in use, to 2,500 "
+            "Mbit/s). Of 1 server the use is not known.",
             "1 customer takes far more than a share, above all customer 11: 75% of all bytes of "
             "server 1, where the others were short 40% of their time.",
             "1 of 2 customers does not get what was sold, least of all customer 12: short 38% of "
@@ -315,6 +316,7 @@ def test_the_network_is_drawn_as_it_is(browser: Browser, pages: Path) -> None:
         assert [said.split("; ")[:2] for said in opened.marks("upgrade")] == [
             ["server: server 1", "capacity in use, 95th percentile: 95.0%"],
             ["server: server 2", "capacity in use, 95th percentile: 50.0%"],
+            ["server: server 3", "capacity in use, 95th percentile: unknown"],
         ]
         assert opened.marks("day", 0) == [
             "time (UTC): 2 Mar 2026, 10:00; devices connected: 7",
