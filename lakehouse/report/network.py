@@ -31,7 +31,7 @@ def page(ask: Ask) -> Page:
     if upgrade is None:
         return Page(KEY, TITLE, ("There is no data of the network yet.",), hint=HINT)
     heavy, short = _heavy(ask), _short(ask)
-    [newest] = rows_of(ask, "select max(last_event_at) as newest from gold.server_load")
+    newest = rows_of(ask, "select max(last_event_at) as newest from gold.server_load")
     said, reasons = refused(ask, "telecom")
     found = (upgrade, heavy, short, *_over_the_day(ask), _weekly(ask), reasons)
     blocks = tuple(block for block in found if block)
@@ -41,7 +41,7 @@ def page(ask: Ask) -> Page:
         tuple(block.sentence for block in (upgrade, heavy, short) if block),
         any(row["is_urgent"] for row in upgrade.rows),
         blocks,
-        freshness(ask, KEY, newest["newest"]),
+        freshness(ask, KEY, newest[0]["newest"] if newest else None),
         said,
     )
 
@@ -171,13 +171,16 @@ def day_sentence(rows: list[Row]) -> str:
     """The busiest moments of the windows."""
     most, widest = (max(rows, key=lambda row: row[name]) for name in ("devices", "used_mbps"))
     first, last = rows[0]["window_start"], rows[-1]["window_start"]
-    span = words.moment(first)
-    if last != first:
-        span = f"the 24 hours up to {words.moment(last)}"
+    if first == last:
+        return (
+            f"On {words.moment(first)} all servers together had "
+            f"{words.count(most['devices'], 'device')} and "
+            f"{words.number(most['used_mbps'])} Mbit/s in use."
+        )
     return (
-        f"In {span} all servers together had at most {words.count(most['devices'], 'device')} "
-        f"(at {most['window_start'][11:16]}) and {words.number(widest['used_mbps'])} Mbit/s in use "
-        f"(at {widest['window_start'][11:16]})."
+        f"In the 24 hours up to {words.moment(last)} all servers together had at most "
+        f"{words.count(most['devices'], 'device')} (at {most['window_start'][11:16]}) and "
+        f"{words.number(widest['used_mbps'])} Mbit/s in use (at {widest['window_start'][11:16]})."
     )
 
 

@@ -396,12 +396,14 @@ def _stock(ask: Ask) -> Block | None:
 
 def stock_sentence(last: Row) -> str:
     """What came and went on the last day."""
-    return (
+    said = (
         f"On {words.day(last['date'])}, the last day with a movement, "
         f"{words.count(last['received'], 'piece')} came in and "
-        f"{words.number(last['issued']) if last['issued'] else 'none'} left, "
-        f"{words.number(last['sold']) if last['sold'] else 'none'} of them sold."
     )
+    if not last["issued"]:
+        return f"{said}none left."
+    sold = words.number(last["sold"]) if last["sold"] else "none"
+    return f"{said}{words.number(last['issued'])} left, {sold} of them sold."
 
 
 def _conversion(ask: Ask) -> Block | None:

@@ -22,8 +22,9 @@ OPEN = Column("open_visits", "without a logout", "count")
 LOW = Column("min_bpm", "lowest", "number", "bpm", 0)
 MEAN = Column("avg_bpm", "heart rate, mean", "number", "bpm", 0)
 HIGH = Column("max_bpm", "highest", "number", "bpm", 0)
+_NOBODY = "not registered"
 # A member's number, or that there is none.
-_MEMBER = "case when user_id is null then 'not registered' else concat('member ', user_id) end"
+_MEMBER = f"case when user_id is null then '{_NOBODY}' else concat('member ', user_id) end"
 _SUMS = """
     cast(sum(minutes_in_gym) as double) as minutes_in_gym,
     cast(sum(minutes_exercising) as double) as minutes_exercising,
@@ -219,8 +220,11 @@ def members_sentence(rows: list[Row]) -> str:
     first = rows[0]
     if not first["minutes_in_gym"]:
         return "Nobody's visit has ended yet."
+    who = first["member"]
+    if who == _NOBODY:
+        who = f"somebody who is {who}"
     return (
-        f"{words.opening(first['member'])} was longest in a gym: "
+        f"{words.opening(who)} was longest in a gym: "
         f"{words.number(first['minutes_in_gym'])} minutes in {first['gym']}, "
         f"{words.number(first['minutes_exercising'] or 0)} of them exercising."
     )

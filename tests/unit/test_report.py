@@ -13,8 +13,8 @@ import pytest
 from lakehouse.report import network, now, render, retail, site, wearables, words
 from lakehouse.report.data import Ask, refused
 from lakehouse.report.live import Now, answer_of
-from lakehouse.report.parts import Block, Column, Row
-from tests.support.marts import Marts
+from lakehouse.report.parts import Block, Column, Page, Row
+from tests.support.marts import Marts, declared
 
 
 def server(number: int, use: float | None, reason: str, goal: float | None = None) -> Row:
@@ -345,6 +345,151 @@ def test_a_domain_without_data_says_how_to_get_some(module: Any, ask: Ask) -> No
     assert page.answer[0].startswith("There is no data of ")
     assert page.hint[0].startswith("lakehouse generate ")
     assert not page.blocks
+
+
+@pytest.mark.parametrize("module", [wearables, network, retail, now])
+def test_marts_without_a_row_are_no_data(module: Any) -> None:
+    marts = Marts()
+    for table in declared():
+        marts.make(table)
+    page = module.page(marts.ask)
+    assert page.answer[0].startswith("There is no data of ")
+    assert not page.blocks
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "module", "answer"),
+    [
+        ("gold.gym_summary", {"gym": 1, "date": "2026-03-02", "visits": 1, "open_visits": 1},
+         wearables, "On 2 Mar 2026 1 visit to gym 1 began, and none of them has ended yet."),
+        ("gold.workout_bpm_summary", {"user_id": 1, "date": "2026-03-02", "num_readings": 0,
+         "started_at": "2026-03-02 10:00:00+00", "ended_at": "2026-03-02 10:30:00+00"},
+         wearables, "On 2 Mar 2026 1 workout ended, without any heart rate."),
+        ("gold.server_upgrade_candidates", {"server_id": 1, "reason": "no traffic"},
+         network, "No server needs an upgrade: none has any traffic."),
+        ("gold.stock_status", {"product_id": 1, "warehouse": "w", "reorder_point": 5},
+         retail, "Nothing runs out: none of 1 stock is low."),
+        ("gold.server_status", {"server_id": 1, "devices_connected": 0},
+         now, "No server's use of its capacity is known; no devices connected."),
+    ],
+)  # fmt: skip
+def test_one_row_of_which_little_is_known_is_a_page(
+    table: str, row: Row, module: Any, answer: str
+) -> None:
+    marts = Marts()
+    for name in declared():
+        marts.make(name)
+    marts.make(table, row)
+    page = module.page(marts.ask)
+    assert page.answer[0] == answer
+    html = render.html(page, [])
+    assert answer.replace("'", "&#39;") in html
+
+
+def test_how_days_and_members_are_told() -> None:
+    def day(period: str, minutes: float | None) -> Row:
+        return {"period": period, "minutes_in_gym": minutes}
+
+    assert wearables.days_sentence([day("2026-03-02", None)], "day") == "No visit has ended yet."
+    assert wearables.days_sentence([day("2026-03-02", 60.0)], "day") == (
+        "There is one day, 2 Mar 2026, with 60 minutes."
+    )
+    assert wearables.days_sentence([day("2026-03-02", 60.0), day("2026-03-09", 90.0)], "week") == (
+        "Of 2 weeks the busiest was that from 9 Mar 2026, with 90 minutes."
+    )
+    member = {"member": "not registered", "gym": "gym 1", "minutes_exercising": None}
+    assert wearables.members_sentence([member | {"minutes_in_gym": None}]) == (
+        "Nobody's visit has ended yet."
+    )
+    assert wearables.members_sentence([member | {"minutes_in_gym": 60.0}]) == (
+        "Somebody who is not registered was longest in a gym: 60 minutes in gym 1, 0 of them "
+        "exercising."
+    )
+
+
+def test_how_groups_and_one_workout_are_told() -> None:
+    groups = [
+        {"age": "25-35", "city": "Bonn", "avg_bpm": 150.6},
+        {"age": "65-75", "city": "Ulm", "avg_bpm": 101.2},
+    ]
+    assert wearables.groups_sentence(groups[:1]) == (
+        "All who were measured are 25-35 and from Bonn: 151 bpm."
+    )
+    assert wearables.groups_sentence(groups) == (
+        "Those of 25-35 from Bonn train hardest, with 151 bpm on average; those of 65-75 from Ulm "
+        "least, with 101."
+    )
+    minute = {"session": "member 1", "min_bpm": 60.0, "avg_bpm": 80.0, "max_bpm": 99.0}
+    assert wearables.curve_sentence([minute | {"minute": 3}]) == (
+        "The latest workout, member 1: from 60 to 99 bpm, the highest in minute 3."
+    )
+
+
+def test_how_customers_stock_and_conversion_are_told() -> None:
+    segment = {"segment": "loyal", "customers": 1, "monetary": 0.0}
+    assert retail.segments_sentence([segment]) == "1 customer, and no net sales yet."
+    assert (
+        retail.segments_sentence(
+            [segment | {"monetary": 75.0}, segment | {"customers": 3, "monetary": 25.0}]
+        )
+        == "75% of all net sales come from 1 customer of the segment loyal, 25% of all."
+    )
+    assert retail.stock_sentence({"date": "2026-03-02", "received": 1, "issued": 0, "sold": 0}) == (
+        "On 2 Mar 2026, the last day with a movement, 1 piece came in and none left."
+    )
+    assert retail.stock_sentence(
+        {"date": "2026-03-02", "received": 0, "issued": 1200, "sold": 7}
+    ).endswith("no pieces came in and 1,200 left, 7 of them sold.")
+    looked = {"product": "product 1", "views": 30, "conversion_rate": 0.1}
+    start = "In the last 28 days "
+    assert retail.conversion_sentence([looked | {"conversion_rate": None}]) == (
+        f"{start}nobody looked at a product."
+    )
+    assert retail.conversion_sentence([looked]) == (
+        f"{start}10.0% of those who looked bought: there is product 1 alone."
+    )
+    # 30 views with 10% and 10 with 50%: 3 + 5 of 40.
+    other = {"product": "product 2", "views": 10, "conversion_rate": 0.5}
+    assert retail.conversion_sentence([looked, other]) == (
+        f"{start}20.0% of those who looked bought; of the 2 products most looked at product 2 does "
+        "best (50.0%), product 1 worst (10.0%)."
+    )
+
+
+def test_the_day_is_told_by_its_busiest_moments() -> None:
+    def window(time: str, devices: int, used: float) -> Row:
+        return {
+            "window_start": f"2026-03-02 {time}:00+00:00",
+            "devices": devices,
+            "used_mbps": used,
+        }
+
+    assert network.day_sentence([window("10:00", 1, 0.0)]) == (
+        "On 2 Mar 2026, 10:00 UTC all servers together had 1 device and 0 Mbit/s in use."
+    )
+    assert network.day_sentence(
+        [window("10:00", 1, 50.5), window("10:05", 7, 20.0), window("10:10", 2, 0.0)]
+    ) == (
+        "In the 24 hours up to 2 Mar 2026, 10:10 UTC all servers together had at most 7 devices "
+        "(at 10:05) and 50 Mbit/s in use (at 10:00)."
+    )
+
+
+def test_the_start_says_who_needs_somebody() -> None:
+    def page(title: str, *, is_urgent: bool, blocks: tuple[Block, ...] = ()) -> Page:
+        return Page(title.lower(), title, (), is_urgent, blocks)
+
+    some = (Block("b", "B", "", (), []),)
+    assert site.start_sentence([page("Retail", is_urgent=False)]) == "There is no data yet."
+    assert (
+        site.start_sentence([page("Retail", is_urgent=False, blocks=some)])
+        == "Nothing needs anybody now."
+    )
+    assert site.start_sentence([page("Retail", is_urgent=True)]) == "Retail needs somebody now."
+    assert (
+        site.start_sentence([page(name, is_urgent=True) for name in ("A", "B", "C", "D")])
+        == "A, B, C and D need somebody now."
+    )
 
 
 def test_a_csv_holds_all_rows_and_no_formula(tmp_path: Path) -> None:
