@@ -24,7 +24,8 @@ def page(ask: Ask) -> Page:
         KEY,
         TITLE,
         tuple(block.sentence for block in blocks),
-        any(row["is_urgent"] for block in blocks for row in block.rows),
+        # The screen is the network's, where there is one.
+        any(row["is_urgent"] for row in blocks[0].rows),
         tuple(blocks),
         _as_of(ask, blocks),
     )

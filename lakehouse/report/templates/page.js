@@ -50,6 +50,17 @@
     fill(block);
   }
 
+  // Letters that are read from the other side of a room.
+  function enlarge(spec) {
+    if (!matchMedia("(min-width: 110rem)").matches) return;
+    for (const part of ["axis", "legend"]) {
+      for (const size of ["labelFontSize", "titleFontSize", "labelLimit"]) {
+        if (spec.config[part][size]) spec.config[part][size] *= 1.4;
+      }
+    }
+    if (spec.height.step) spec.height.step *= 1.4;
+  }
+
   async function draw(section) {
     const source = section.querySelector("script[type='application/json']");
     if (!source) return;
@@ -59,6 +70,7 @@
     blocks.set(section.id, block);
     for (const place of section.querySelectorAll("[data-chart]")) {
       const spec = data.specs[Number(place.dataset.chart)];
+      enlarge(spec);
       // A row's height times the rows: the layout of steps complains about widths of containers.
       const step = spec.height.step;
       if (step) spec.height = step * Math.max(block.rows.length, 1);
