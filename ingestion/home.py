@@ -60,3 +60,8 @@ class Home:
     def alerts(self) -> Path:
         """What `lakehouse alerts --follow` has told."""
         return self.root / "alerts"
+
+    @property
+    def site(self) -> Path:
+        """The pages of `lakehouse report`."""
+        return self.root / "site"

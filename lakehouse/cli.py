@@ -711,6 +711,35 @@ def _follow_alerts(settings: Settings) -> NoReturn:
             sys.exit(130)
 
 
+@app.command()
+def report(
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Serve it, and refresh its page of now; Ctrl-C ends."),
+    ] = False,
+) -> None:
+    """Write the site, a page a domain that opens with its answer, and print its address."""
+    from lakehouse.report import site  # noqa: PLC0415 - Altair takes a second
+
+    settings = _settings()
+    folder = settings.paths.site
+    start = site.write(folder, alerting.asking(_session(settings)))
+    if not live:
+        output.line(start.as_uri(), {"address": start.as_uri()})
+        return
+    from lakehouse.report.live import server  # noqa: PLC0415 - needed here alone
+
+    with server(folder, alerting.asking_what_is_up(settings), site.links_of(folder)) as serving:
+        host, port = serving.server_address[:2]
+        address = f"http://{host!s}:{port}/live.html"
+        output.line(address, {"address": address})
+        try:
+            serving.serve_forever()
+        except KeyboardInterrupt:
+            output.say("Stopped.")
+            sys.exit(130)
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Turns a failure that a user can do something about into its line and exit status."""

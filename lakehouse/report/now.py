@@ -1,0 +1,138 @@
+"""The page of this moment, for a screen on the wall: what each server carries, what is low.
+
+It reads the live views, which are accepted but not yet tested.
+"""
+
+from __future__ import annotations
+
+from lakehouse.report import charts, words
+from lakehouse.report.data import Ask, of_first, rows_of
+from lakehouse.report.network import CAPACITY, PLACE, SERVER, overloaded_from
+from lakehouse.report.parts import SHOWN, Block, Column, Page, Row
+from lakehouse.report.retail import PRODUCT, WAREHOUSE, low_sentence
+
+KEY, TITLE = "live", "Now"
+HINT = ("lakehouse generate network", "lakehouse run", "lakehouse report --live")
+
+
+def page(ask: Ask) -> Page:
+    """The page, from the live views."""
+    blocks = [block for block in (_servers(ask), _stock(ask)) if block]
+    if not blocks:
+        return Page(KEY, TITLE, ("There is no data of now yet.",), hint=HINT)
+    return Page(
+        KEY,
+        TITLE,
+        tuple(block.sentence for block in blocks),
+        # The screen is the network's, where there is one.
+        any(row["is_urgent"] for row in blocks[0].rows),
+        tuple(blocks),
+        _as_of(ask, blocks),
+    )
+
+
+def _as_of(ask: Ask, blocks: list[Block]) -> str:
+    """The moments of the views, each its own: two domains have two clocks."""
+    said = []
+    for block in blocks:
+        view = {"servers": "gold.server_status", "stock": "gold.stock_status"}[block.key]
+        [now] = rows_of(ask, f"select max(as_of) as moment from {view}")
+        moment = words.moment(now["moment"], seconds=True) if now["moment"] else "no event yet"
+        said.append(f"{block.title}: {moment}")
+    return f"{'; '.join(said)}. Accepted, not yet tested."
+
+
+def _servers(ask: Ask) -> Block | None:
+    rows = rows_of(
+        ask,
+        """
+        select
+            concat('server ', server_id) as server, location, devices_connected,
+            bandwidth_used_mbps, capacity_mbps, usage_rate, last_event_at,
+            coalesce(is_overloaded, false) as is_urgent
+        from gold.server_status
+        order by usage_rate desc nulls last, server_id
+        """,
+    )
+    if not rows:
+        return None
+    use = Column("usage_rate", "capacity in use", "share")
+    devices = Column("devices_connected", "devices connected", "count")
+    used = Column("bandwidth_used_mbps", "bandwidth in use", "number", "Mbit/s")
+    last_event = Column("last_event_at", "last event", "time")
+    drawn = (
+        charts.ranking(
+            "Use of capacity: red is overloaded, the dashed line is the limit",
+            SERVER, use, more=(used, CAPACITY, devices), alarm="is_urgent", line=overloaded_from(),
+        ),
+        charts.ranking("Devices connected", SERVER, devices, more=(use,)),
+    )  # fmt: skip
+    return Block(
+        "servers",
+        "Servers",
+        servers_sentence(rows),
+        (SERVER, PLACE, use, used, CAPACITY, devices, last_event),
+        rows,
+        drawn,
+        charted=SHOWN,
+        left_out=of_first(len(rows), SHOWN, "servers"),
+    )  # fmt: skip
+
+
+def servers_sentence(rows: list[Row]) -> str:
+    """Which servers are overloaded now; the rows have the fullest first."""
+    devices = words.count(sum(row["devices_connected"] for row in rows), "device")
+    urgent = [row for row in rows if row["is_urgent"]]
+    if urgent:
+        is_are = "is" if len(urgent) == 1 else "are"
+        named = [f"{row['server']} ({words.share(row['usage_rate'])})" for row in urgent]
+        return (
+            f"{len(urgent)} of {words.count(len(rows), 'server')} {is_are} overloaded: "
+            f"{words.listing(named)}; {devices} connected."
+        )
+    first = rows[0]
+    if first["usage_rate"] is None:
+        return f"No server's use of its capacity is known; {devices} connected."
+    return (
+        f"No server is overloaded; the fullest, {first['server']}, uses "
+        f"{words.share(first['usage_rate'])} of its capacity; {devices} connected."
+    )
+
+
+def _stock(ask: Ask) -> Block | None:
+    rows = rows_of(
+        ask,
+        """
+        select
+            concat('product ', product_id) as product, warehouse,
+            concat('product ', product_id, ', ', warehouse) as stock,
+            on_hand, reorder_point, days_of_cover, is_low as is_urgent
+        from gold.stock_status
+        where is_low
+        order by days_of_cover nulls last, on_hand, product_id, warehouse
+        """,
+    )
+    known = rows_of(
+        ask, "select count(*) as stocks from gold.stock_status where reorder_point is not null"
+    )
+    if not known or not known[0]["stocks"]:
+        return None
+    on_hand = Column("on_hand", "on hand", "count", "pieces")
+    point = Column("reorder_point", "reorder point", "count", "pieces")
+    cover = Column("days_of_cover", "lasts", "number", "days")
+    drawn = (
+        charts.ranking(
+            "On hand (bar) against the reorder point (stroke)",
+            Column("stock", "product and warehouse"), on_hand, mark=point, more=(cover,),
+        ),
+    )  # fmt: skip
+    return Block(
+        "stock",
+        "Low stock",
+        low_sentence(rows, known[0]["stocks"]),
+        (PRODUCT, WAREHOUSE, on_hand, point, cover),
+        rows,
+        drawn,
+        charted=SHOWN,
+        left_out=of_first(len(rows), SHOWN, "stocks"),
+    )

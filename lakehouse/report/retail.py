@@ -1,0 +1,468 @@
+"""The shop's page: what sells, who buys, what runs out."""
+
+from __future__ import annotations
+
+from lakehouse.report import charts, words
+from lakehouse.report.data import (
+    Ask,
+    days_between,
+    freshness,
+    of_first,
+    period_of,
+    periods,
+    refused,
+    rows_of,
+)
+from lakehouse.report.parts import EMBEDDED, SHOWN, Block, Choice, Column, Page, Row
+
+KEY, TITLE = "retail", "Retail"
+HINT = ("lakehouse generate retail", "lakehouse run", "lakehouse report")
+# How many regions have a colour of their own, days count as the last ones, stocks can be chosen.
+_REGIONS, _DAYS, _STOCKS = 5, 28, 40
+# How many products charts show, and days of a stock.
+_TOP, _STOCK_DAYS = 15, 120
+_REST = "other regions"
+
+PRODUCT = Column("product", "product")
+CATEGORY = Column("category", "category")
+NET = Column("net_sales", "net sales", "number", digits=2)
+GROSS = Column("gross_sales", "gross sales", "number", digits=2)
+REFUNDS = Column("refunds", "refunds", "number", digits=2)
+UNITS = Column("units", "units", "count")
+WAREHOUSE = Column("warehouse", "warehouse")
+_SUMS = """
+    cast(sum(units) as bigint) as units,
+    cast(sum(gross_sales) as double) as gross_sales,
+    cast(sum(refunds) as double) as refunds,
+    cast(sum(net_sales) as double) as net_sales
+"""
+
+
+def page(ask: Ask) -> Page:
+    """The page, from the marts of the shop."""
+    low, sales, products = _low(ask), _sales(ask), _products(ask)
+    segments, conversion, stock = _segments(ask), _conversion(ask), _stock(ask)
+    if not any((low, sales, segments, conversion, stock)):
+        return Page(KEY, TITLE, ("There is no data of the shop yet.",), hint=HINT)
+    newest = rows_of(ask, "select max(as_of) as newest from gold.stock_status")
+    said, reasons = refused(ask, "retail")
+    found = (low, products, sales, stock, segments, conversion, reasons)
+    return Page(
+        KEY,
+        TITLE,
+        tuple(block.sentence for block in (low, products) if block),
+        bool(low and low.rows),
+        tuple(block for block in found if block),
+        freshness(ask, KEY, newest[0]["newest"] if newest else None),
+        said,
+    )
+
+
+def _low(ask: Ask) -> Block | None:
+    """Open alerts, with the stock of now."""
+    rows = rows_of(
+        ask,
+        """
+        select
+            concat('product ', alerts.product_id) as product, alerts.warehouse,
+            concat('product ', alerts.product_id, ', ', alerts.warehouse) as stock,
+            coalesce(status.on_hand, alerts.on_hand) as on_hand,
+            coalesce(status.reorder_point, alerts.reorder_point) as reorder_point,
+            coalesce(status.days_of_cover, alerts.days_of_cover) as days_of_cover,
+            alerts.opened_at
+        from gold.inventory_alerts as alerts
+        left join gold.stock_status as status
+            on alerts.product_id = status.product_id and alerts.warehouse = status.warehouse
+        where alerts.closed_at is null
+        order by days_of_cover nulls last, on_hand, alerts.product_id, alerts.warehouse
+        """,
+    )
+    known = rows_of(
+        ask, "select count(*) as stocks from gold.stock_status where reorder_point is not null"
+    )
+    if not known or not (rows or known[0]["stocks"]):
+        return None
+    stock = Column("stock", "product and warehouse")
+    on_hand = Column("on_hand", "on hand", "count", "pieces")
+    point = Column("reorder_point", "reorder point", "count", "pieces")
+    cover = Column("days_of_cover", "lasts", "number", "days")
+    drawn = (
+        charts.ranking(
+            "On hand (bar) against the reorder point (stroke)", stock, on_hand, mark=point,
+            more=(cover,),
+        ),
+    )  # fmt: skip
+    return Block(
+        "low",
+        "What runs out",
+        low_sentence(rows, known[0]["stocks"]),
+        (PRODUCT, WAREHOUSE, on_hand, point, cover, Column("opened_at", "low since", "time")),
+        rows,
+        drawn if rows else (),
+        charted=SHOWN,
+        left_out=of_first(len(rows), SHOWN, "stocks"),
+    )
+
+
+def low_sentence(rows: list[Row], stocks: int) -> str:
+    """What is to be ordered; the rows have what runs out first.
+
+    Args:
+        rows: Stocks that are low.
+        stocks: How many have a reorder point.
+    """
+    if not rows:
+        return f"Nothing runs out: none of {words.count(stocks, 'stock')} is low."
+    is_are = "is" if len(rows) == 1 else "are"
+    of = f"{len(rows)} of {words.count(max(stocks, len(rows)), 'stock')}"
+    return f"{of} {is_are} low: {words.listing([_left(row) for row in rows])}."
+
+
+def _left(row: Row) -> str:
+    left = "none left" if row["on_hand"] <= 0 else f"{words.number(row['on_hand'])} left"
+    days = row["days_of_cover"]
+    lasts = "" if days is None or days <= 0 else f", lasts {words.number(days, 1)} days"
+    return f"{row['product']} in {row['warehouse']} ({left}{lasts})"
+
+
+def _sales(ask: Ask) -> Block | None:
+    """By region and day, or week where that is too much; small regions together."""
+    unit, period = period_of(ask, "gold.sales_by_region_product")
+    rows = rows_of(
+        ask,
+        f"""
+        with ranked as (
+            select region, row_number() over (order by sum(net_sales) desc, region) as place
+            from gold.sales_by_region_product
+            group by region
+        ),
+
+        named as (
+            select
+                {period} as period,
+                case when place <= {_REGIONS} then sales.region else '{_REST}' end as area,
+                least(place, {_REGIONS + 1}) as place,
+                units, gross_sales, refunds, net_sales
+            from gold.sales_by_region_product as sales
+            inner join ranked on sales.region = ranked.region
+        )
+
+        select area as region, period, {_SUMS}
+        from named
+        group by area, place, period
+        order by period, place
+        """,
+    )
+    if not rows:
+        return None
+    when = Column("period", "day" if unit == "day" else "week from", "date")
+    region = Column("region", "region")
+    chart = charts.columns_over_time(
+        f"Net sales by {unit} and region",
+        when,
+        NET,
+        parts=region,
+        more=(UNITS,),
+        days=periods(unit, rows),
+    )
+    return Block(
+        "sales",
+        f"Sales by region and {unit}",
+        sales_sentence(rows),
+        (when, region, UNITS, GROSS, REFUNDS, NET),
+        rows,
+        (chart,),
+    )
+
+
+def sales_sentence(rows: list[Row]) -> str:
+    """What was sold in all, and where most of it."""
+    when = words.days(min(row["period"] for row in rows), max(row["period"] for row in rows))
+    net = sum(row["net_sales"] for row in rows)
+    gross = sum(row["gross_sales"] for row in rows)
+    given_back = sum(row["refunds"] for row in rows)
+    said = f"{words.opening(when)} sales came to {words.number(net, 2)} net"
+    if gross > 0 and given_back > 0:
+        said += f", after {words.share(given_back / gross)} was given back"
+    regions: dict[str, float] = {}
+    for row in rows:
+        regions[row["region"]] = regions.get(row["region"], 0) + row["net_sales"]
+    if len(regions) == 1 or net <= 0:
+        return f"{said}."
+    named = [region for region in regions if region != _REST]
+    first = max(named, key=lambda region: regions[region])
+    return f"{said}; most in {first} ({words.share(regions[first] / net)})."
+
+
+def _products(ask: Ask) -> Block | None:
+    """What sold in the last days, against as many days before."""
+    rows = rows_of(
+        ask,
+        f"""
+        with latest as (select max(date) as last_date from gold.sales_by_region_product),
+
+        recent as (
+            select
+                sales.*, last_date, date > last_date - interval {_DAYS} days as is_recent
+            from gold.sales_by_region_product as sales cross join latest
+            where date > last_date - interval {2 * _DAYS} days
+        )
+
+        select
+            concat('product ', product_id) as product, category,
+            concat('product ', product_id, ', ', category) as what,
+            cast(sum(case when is_recent then units else 0 end) as bigint) as units,
+            cast(sum(case when is_recent then gross_sales else 0 end) as double) as gross_sales,
+            cast(sum(case when is_recent then refunds else 0 end) as double) as refunds,
+            cast(sum(case when is_recent then net_sales else 0 end) as double) as net_sales,
+            cast(sum(case when is_recent then 0 else net_sales end) as double) as net_before,
+            max(last_date) as last_date
+        from recent
+        group by product_id, category
+        order by net_sales desc, units desc, product_id, category
+        """,
+    )
+    if not rows:
+        return None
+    sold = [row for row in rows if row["units"] or row["refunds"]]
+    before = Column("net_before", f"net, {_DAYS} days before", "number", digits=2)
+    chart = charts.ranking(
+        f"Net sales of the last {_DAYS} days (bar) against the {_DAYS} before (stroke)",
+        Column("what", "product"), NET, mark=before, more=(UNITS,),
+    )  # fmt: skip
+    [span] = rows_of(ask, "select min(date) as first_date from gold.sales_by_region_product")
+    return Block(
+        "products",
+        "What sells",
+        products_sentence(
+            rows, is_whole=days_between(span["first_date"], rows[0]["last_date"]) >= 2 * _DAYS - 1
+        ),
+        (PRODUCT, CATEGORY, UNITS, GROSS, REFUNDS, NET, before),
+        sold,
+        (chart,),
+        charted=_TOP,
+        left_out=of_first(len(sold), _TOP, "products"),
+    )
+
+
+def products_sentence(rows: list[Row], *, is_whole: bool) -> str:
+    """What sells in the last days; the rows have what sells most first.
+
+    Args:
+        rows: Products of these days and as many before.
+        is_whole: Whether there is data of all days before.
+    """
+    net = sum(row["net_sales"] for row in rows)
+    before = sum(row["net_before"] for row in rows)
+    said = (
+        f"In the {_DAYS} days up to {words.day(rows[0]['last_date'])} sales came to "
+        f"{words.number(net, 2)} net"
+    )
+    if is_whole and before > 0:
+        change = net / before - 1
+        than = "more" if change >= 0 else "less"
+        said += f", {words.share(abs(change))} {than} than in the {_DAYS} before"
+    first = rows[0]
+    if first["net_sales"] <= 0:
+        return f"{said}."
+    return (
+        f"{said}; {first['product']} ({first['category']}) sells best: "
+        f"{words.number(first['net_sales'], 2)}."
+    )
+
+
+def _segments(ask: Ask) -> Block | None:
+    rows = rows_of(
+        ask,
+        """
+        select
+            segment, count(*) as customers,
+            coalesce(cast(sum(monetary) as double), 0) as monetary,
+            avg(recency_days) as recency_days, avg(frequency) as frequency
+        from gold.customer_segments
+        group by segment
+        order by monetary desc, customers desc, segment
+        """,
+    )
+    if not rows:
+        return None
+    segment, customers = Column("segment", "segment"), Column("customers", "customers", "count")
+    money = Column("monetary", "net sales of all time", "number", digits=2)
+    drawn = (
+        charts.ranking("Net sales by segment", segment, money, more=(customers,)),
+        charts.ranking("Customers by segment", segment, customers, more=(money,)),
+    )
+    columns = (
+        segment, customers, money, Column("frequency", "orders, mean", "number"),
+        Column("recency_days", "days since the last order, mean", "number", "days", 0),
+    )  # fmt: skip
+    return Block("segments", "Customers", segments_sentence(rows), columns, rows, drawn)
+
+
+def segments_sentence(rows: list[Row]) -> str:
+    """Which customers matter; the rows are segments, that with most money first."""
+    customers = sum(row["customers"] for row in rows)
+    money = sum(row["monetary"] for row in rows)
+    first = rows[0]
+    if money <= 0:
+        return f"{words.opening(words.count(customers, 'customer'))}, and no net sales yet."
+    return (
+        f"{words.share(first['monetary'] / money)} of all net sales come from "
+        f"{words.count(first['customers'], 'customer')} of the segment {first['segment']}, "
+        f"{words.share(first['customers'] / customers)} of all."
+    )
+
+
+def _stock(ask: Ask) -> Block | None:
+    """The stock by day, of what is low first, then of what sells most."""
+    rows = rows_of(
+        ask,
+        f"""
+        with latest as (select max(date) as last_date from gold.inventory_daily),
+
+        recent as (
+            select daily.*
+            from gold.inventory_daily as daily cross join latest
+            where date > last_date - interval {_STOCK_DAYS} days
+        ),
+
+        low as (
+            select product_id, warehouse from gold.inventory_alerts where closed_at is null
+        ),
+
+        ranked as (
+            select
+                recent.product_id, recent.warehouse, count(*) over () as num_all,
+                row_number() over (
+                    order by
+                        count(low.product_id) = 0, sum(recent.sold) desc,
+                        recent.product_id, recent.warehouse
+                ) as place
+            from recent
+            left join low
+                on recent.product_id = low.product_id and recent.warehouse = low.warehouse
+            group by recent.product_id, recent.warehouse
+        )
+
+        select
+            concat('product ', recent.product_id, ', ', recent.warehouse) as stock, recent.date,
+            recent.opening, recent.received, recent.issued, recent.sold, recent.closing,
+            ranked.num_all
+        from recent
+        inner join ranked
+            on recent.product_id = ranked.product_id and recent.warehouse = ranked.warehouse
+        where ranked.place <= {_STOCKS}
+        order by ranked.place, recent.date
+        limit {EMBEDDED}
+        """,
+    )
+    if not rows:
+        return None
+    totals = rows_of(
+        ask,
+        """
+        select
+            date, cast(sum(received) as bigint) as received, cast(sum(issued) as bigint) as issued,
+            cast(sum(sold) as bigint) as sold
+        from gold.inventory_daily
+        group by date
+        order by date desc
+        limit 1
+        """,
+    )
+    when, stock = Column("date", "day", "date"), Column("stock", "product and warehouse")
+    closing = Column("closing", "stock at the day's end", "count", "pieces")
+    flows = (
+        Column("opening", "at its beginning", "count"), Column("received", "received", "count"),
+        Column("issued", "left", "count"), Column("sold", "of these sold", "count"),
+    )  # fmt: skip
+    choice = Choice("stock", "Stock", tuple(dict.fromkeys(row["stock"] for row in rows)))
+    chart = charts.line_over_time(
+        "Stock at the end of the days with a movement", when, closing, more=flows[1:],
+        choice=choice, step=True,
+    )  # fmt: skip
+    left_out = ""
+    if len(choice.options) < rows[0]["num_all"]:
+        left_out = (
+            f"To choose from are {len(choice.options)} of {words.number(rows[0]['num_all'])} "
+            "stocks, the low ones first, then those that sell most, of the last "
+            f"{_STOCK_DAYS} days; gold.inventory_daily has all."
+        )
+    return Block(
+        "stock", "Stock by day", stock_sentence(totals[0]), (when, stock, *flows, closing),
+        rows, (chart,), choice, left_out,
+    )  # fmt: skip
+
+
+def stock_sentence(last: Row) -> str:
+    """What came and went on the last day."""
+    said = (
+        f"On {words.day(last['date'])}, the last day with a movement, "
+        f"{words.count(last['received'], 'piece')} came in and "
+    )
+    if not last["issued"]:
+        return f"{said}none left."
+    sold = words.number(last["sold"]) if last["sold"] else "none"
+    return f"{said}{words.number(last['issued'])} left, {sold} of them sold."
+
+
+def _conversion(ask: Ask) -> Block | None:
+    rows = rows_of(
+        ask,
+        f"""
+        with latest as (select max(date) as last_date from gold.product_conversion)
+
+        select
+            concat('product ', product_id) as product,
+            cast(sum(views) as bigint) as views, cast(sum(adds) as bigint) as adds,
+            cast(sum(buys) as bigint) as buys,
+            sum(conversion_rate * views)
+            / nullif(sum(case when conversion_rate is not null then views else 0 end), 0)
+                as conversion_rate
+        from gold.product_conversion cross join latest
+        where date > last_date - interval {_DAYS} days
+        group by product_id
+        order by views desc, product_id
+        """,
+    )
+    if not rows:
+        return None
+    rate = Column("conversion_rate", "sessions that bought, of those that looked", "share")
+    views, buys = Column("views", "views", "count"), Column("buys", "purchases", "count")
+    drawn = (
+        charts.ranking(
+            f"Most looked at in the last {_DAYS} days, and how many of them bought",
+            PRODUCT, rate, more=(views, buys),
+        ),
+    )  # fmt: skip
+    return Block(
+        "conversion",
+        "Who looks and buys",
+        conversion_sentence(rows),
+        (PRODUCT, views, Column("adds", "put into a cart", "count"), buys, rate),
+        rows,
+        drawn,
+        charted=_TOP,
+        left_out=of_first(len(rows), _TOP, "products")
+        + " The share is the mean of the days, each counted by its views.",
+    )
+
+
+def conversion_sentence(rows: list[Row]) -> str:
+    """How many of those who look buy; the rows have what is looked at most first."""
+    rated = [row for row in rows if row["conversion_rate"] is not None]
+    if not rated:
+        return f"In the last {_DAYS} days nobody looked at a product."
+    views = sum(row["views"] for row in rated)
+    all_ = sum(row["conversion_rate"] * row["views"] for row in rated) / views
+    said = f"In the last {_DAYS} days {words.share(all_, 1)} of those who looked bought"
+    if len(rated) == 1:
+        return f"{said}: there is {rated[0]['product']} alone."
+    busy = rated[:_TOP]
+    best = max(busy, key=lambda row: row["conversion_rate"])
+    worst = min(busy, key=lambda row: row["conversion_rate"])
+    return (
+        f"{said}; of the {len(busy)} products most looked at {best['product']} does best "
+        f"({words.share(best['conversion_rate'], 1)}), {worst['product']} worst "
+        f"({words.share(worst['conversion_rate'], 1)})."
+    )

@@ -1,0 +1,72 @@
+"""The site: all pages are worked out first, then each file takes its place at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+from lakehouse.report import network, now, render, retail, wearables, words
+from lakehouse.report.data import Ask
+from lakehouse.report.parts import Page
+
+DOMAINS: tuple[ModuleType, ...] = (wearables, network, retail)
+# What others put into the site: linked where it is there.
+_BESIDE = (("docs/index.html", "Docs"), ("lineage/index.html", "Lineage"))
+
+
+def write(site: Path, ask: Ask) -> Path:
+    """Writes all pages with their CSV files.
+
+    Args:
+        site: The folder; what of it is not made here stays as it is.
+        ask: Asks the lakehouse.
+
+    Returns:
+        The start page.
+
+    Raises:
+        PySparkException: A question fails; the site is as it was.
+        OSError: A file cannot be written; each is as it was, or new.
+    """
+    domains = [module.page(ask) for module in DOMAINS]
+    start, live = _start(domains), now.page(ask)
+    links = links_of(site)
+    files: dict[str, str] = {}
+    for page in (start, *domains, live):
+        cards = domains if page is start else ()
+        files[f"{page.key}.html"] = render.html(page, links, cards=cards)
+        for block in page.blocks:
+            files[f"{page.key}-{block.key}.csv"] = render.csv_of(block)
+    site.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        _replace(site / name, text)
+    return site / "index.html"
+
+
+def links_of(site: Path) -> list[tuple[str, str]]:
+    """The pages that each page links: address and name."""
+    own = [("index.html", "Start"), *((f"{page.KEY}.html", page.TITLE) for page in (*DOMAINS, now))]
+    return own + [(address, name) for address, name in _BESIDE if (site / address).exists()]
+
+
+def _start(domains: list[Page]) -> Page:
+    """The page that all begins with: who needs somebody, and the answers of each domain."""
+    urgent = [page.title for page in domains if page.is_urgent]
+    return Page("index", "Start", (start_sentence(domains),), bool(urgent))
+
+
+def start_sentence(domains: list[Page]) -> str:
+    """Which of the domains need somebody."""
+    urgent = [page.title for page in domains if page.is_urgent]
+    if urgent:
+        needs = "needs" if len(urgent) == 1 else "need"
+        return f"{words.listing(urgent, len(urgent))} {needs} somebody now."
+    if any(page.blocks for page in domains):
+        return "Nothing needs anybody now."
+    return "There is no data yet."
+
+
+def _replace(file: Path, text: str) -> None:
+    hidden = file.with_name(f".{file.name}.part")
+    hidden.write_text(text, encoding="utf-8", newline="")
+    hidden.replace(file)

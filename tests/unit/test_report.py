@@ -1,0 +1,607 @@
+"""The report without a browser: its sentences, its CSV files, and how it is written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lakehouse.report import network, now, render, retail, site, wearables, words
+from lakehouse.report.data import Ask, refused
+from lakehouse.report.live import Now, answer_of
+from lakehouse.report.parts import Block, Column, Page, Row
+from tests.support.marts import Marts, declared
+
+
+def server(number: int, use: float | None, reason: str, goal: float | None = None) -> Row:
+    return {
+        "server": f"server {number}", "location": "Bonn", "usage_rate_p95": use,
+        "reason": reason, "recommended_capacity_mbps": goal,
+        "is_urgent": reason.startswith("overloaded"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        (
+            [server(3, 0.954, "overloaded", 2500)],
+            "1 of 1 server needs an upgrade: server 3 in Bonn (95% in use, to 2,500 Mbit/s).",
+        ),
+        (
+            [server(7, 1.2, "overloaded beyond the largest step"), server(1, 0.2, "fine")],
+            "1 of 2 servers needs an upgrade: server 7 in Bonn (120% in use, beyond the largest "
+            "step).",
+        ),
+        (
+            [server(n, 0.9, "overloaded", 500) for n in range(1, 6)] + [server(9, 0.1, "fine")] * 7,
+            "5 of 12 servers need an upgrade: server 1 in Bonn (90% in use, to 500 Mbit/s), "
+            "server 2 in Bonn (90% in use, to 500 Mbit/s), server 3 in Bonn (90% in use, to 500 "
+            "Mbit/s) and 2 more.",
+        ),
+        (
+            [server(4, 0.61, "fine"), server(5, 0.3, "fine")],
+            "No server needs an upgrade; the busiest, server 4, uses 61% of its capacity.",
+        ),
+        (
+            [
+                server(4, 0.9, "the capacity has been raised"),
+                server(5, None, "the capacity is unknown"),
+            ],
+            "No server needs an upgrade; the busiest, server 4, uses 90% of its capacity. Server 4 "
+            "has been raised already. Of 1 server the use is not known.",
+        ),
+        (
+            [server(5, None, "the capacity is unknown")],
+            "No server's use of its capacity is known: the capacity is unknown.",
+        ),
+        ([server(5, None, "no traffic")], "No server needs an upgrade: none has any traffic."),
+    ],
+)  # fmt: skip
+def test_servers_to_upgrade(rows: list[Row], sentence: str) -> None:
+    assert network.upgrade_sentence(rows) == sentence
+
+
+def heavy(number: int, share: float | None, others: float | None, *, is_heavy: bool = True) -> Row:
+    return {
+        "customer": f"customer {number}", "server": "server 1", "share_of_server": share,
+        "others_share_of_time_short": others, "is_urgent": is_heavy,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        (
+            [heavy(1, 0.1, 0.2, is_heavy=False)],
+            "In the last 7 days nobody took far more than a share of a server.",
+        ),
+        (
+            [heavy(8, 0.4, 0.125)],
+            "1 customer takes far more than a share, above all customer 8: 40% of all bytes of "
+            "server 1, where the others were short 12% of their time.",
+        ),
+        (
+            [heavy(8, 0.4, None)],
+            "1 customer takes far more than a share, above all customer 8: 40% of all bytes of "
+            "server 1.",
+        ),
+        (
+            [heavy(8, 0.4, 0.0), heavy(9, 0.3, 0.5), heavy(9, None, 0.1)],
+            "2 customers take far more than a share, above all customer 8: 40% of all bytes of "
+            "server 1; the others there had what they asked for.",
+        ),
+    ],
+)
+def test_who_takes_too_much(rows: list[Row], sentence: str) -> None:
+    assert network.heavy_sentence(rows) == sentence
+
+
+def customer(number: int, share: float | None, short: int, fine: int) -> Row:
+    return {
+        "customer": f"customer {number}", "share_of_time_short": share, "days_short": short,
+        "days_fine": fine, "is_urgent": short > 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        (
+            [customer(1, None, 0, 0)],
+            "In the last 7 days nobody asked for anything on a plan that is known.",
+        ),
+        ([customer(1, 0.0, 0, 3)], "Customer 1 gets what was sold."),
+        ([customer(1, 0, 0, 3), customer(2, 0, 0, 1)], "All 2 customers get what was sold."),
+        (
+            [customer(1, 0.31, 2, 1), customer(2, 0, 0, 1)],
+            "1 of 2 customers does not get what was sold, least of all customer 1: short 31% of "
+            "the time.",
+        ),
+        (
+            [customer(n, 0.5, 1, 0) for n in range(1, 4)],
+            "3 of 3 customers do not get what was sold, least of all customer 1: short 50% of the "
+            "time.",
+        ),
+    ],
+)  # fmt: skip
+def test_who_gets_too_little(rows: list[Row], sentence: str) -> None:
+    assert network.short_sentence(rows) == sentence
+
+
+def test_growth() -> None:
+    def week(number: int, use: float | None, change: float | None) -> Row:
+        return {
+            "server": f"server {number}", "period": "2026-03-02", "usage_rate_p95": use,
+            "usage_rate_p95_change": change, "is_last": True,
+        }  # fmt: skip
+
+    assert (
+        network.weekly_sentence([week(1, 0.5, None)])
+        == "The week from 2 Mar 2026 is these servers' first: it tells of no growth yet."
+    )
+    start = "In the week from 2 Mar 2026, as far as it has come, "
+    assert (
+        network.weekly_sentence([week(1, 0.5, -0.1), week(2, 0.4, 0.0)])
+        == f"{start}none of 2 servers is fuller than before."
+    )
+    assert network.weekly_sentence(
+        [week(1, 0.5, 0.021), week(2, 0.4, 0.1), week(3, None, None)]
+    ) == (
+        f"{start}2 of 2 servers are fuller than the week before, most of all server 2: by 10.0 "
+        "points to 40%."
+    )
+
+
+def gym(number: int, inside: float | None, exercising: float | None, visits: int = 2) -> Row:
+    return {
+        "gym": f"gym {number}", "minutes_in_gym": inside, "minutes_exercising": exercising,
+        "visits": visits, "first_date": "2026-03-01", "last_date": "2026-03-02",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "members", "sentence"),
+    [
+        (
+            [gym(1, None, None)],
+            1,
+            "From 1 Mar 2026 to 2 Mar 2026 2 visits to gym 1 began, and none of them has ended "
+            "yet.",
+        ),
+        (
+            [gym(1, 60.0, 45.0)],
+            1,
+            "From 1 Mar 2026 to 2 Mar 2026 1 member spent 60 minutes in gym 1, exercising for 75% "
+            "of them.",
+        ),
+        (
+            [gym(2, 900.0, 90.0), gym(1, 300.0, 30.0), gym(3, None, None)],
+            12,
+            "From 1 Mar 2026 to 2 Mar 2026 12 members spent 1,200 minutes in 3 gyms, exercising "
+            "for 10% of them; most of it in gym 2 (75%).",
+        ),
+        (
+            [gym(1, 60.0, 0.0)],
+            0,
+            "From 1 Mar 2026 to 2 Mar 2026 people who are not registered spent 60 minutes in gym "
+            "1, exercising for 0% of them.",
+        ),
+    ],
+)
+def test_how_long_in_which_gym(rows: list[Row], members: int, sentence: str) -> None:
+    assert wearables.gyms_sentence(rows, members) == sentence
+
+
+def test_how_hard_they_trained() -> None:
+    def all_(workouts: int) -> Row:
+        return {"workouts": workouts, "first_date": "2026-03-02", "last_date": "2026-03-02"}
+
+    top = {"user_id": 5, "age": "25-35", "city": "Bonn", "avg_bpm": 151.4, "max_bpm": 187.6}
+    assert (
+        wearables.workouts_sentence(all_(1), [])
+        == "On 2 Mar 2026 1 workout ended, without any heart rate."
+    )
+    assert wearables.workouts_sentence(all_(34), [top]) == (
+        "On 2 Mar 2026 34 workouts ended; the hardest was that of member 5 (25-35, Bonn) with 151 "
+        "bpm on average and 188 at most."
+    )
+    assert "member 5 with 151" in wearables.workouts_sentence(
+        all_(2), [top | {"age": None, "city": None}]
+    )
+
+
+def stock(number: int, on_hand: int, days: float | None) -> Row:
+    return {
+        "product": f"product {number}", "warehouse": "north", "on_hand": on_hand,
+        "days_of_cover": days,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "stocks", "sentence"),
+    [
+        ([], 1, "Nothing runs out: none of 1 stock is low."),
+        ([], 84, "Nothing runs out: none of 84 stocks is low."),
+        (
+            [stock(1, 3, 1.25)],
+            1,
+            "1 of 1 stock is low: product 1 in north (3 left, lasts 1.2 days).",
+        ),
+        (
+            [stock(n, 0, None) for n in range(1, 6)],
+            9,
+            "5 of 9 stocks are low: product 1 in north (none left), product 2 in north (none "
+            "left), product 3 in north (none left) and 2 more.",
+        ),
+    ],
+)
+def test_what_runs_out(rows: list[Row], stocks: int, sentence: str) -> None:
+    assert retail.low_sentence(rows, stocks) == sentence
+
+
+def test_what_sells() -> None:
+    def product(number: int, net: float, before: float) -> Row:
+        return {
+            "product": f"product {number}", "category": "books", "net_sales": net,
+            "net_before": before, "last_date": "2026-03-28",
+        }  # fmt: skip
+
+    start = "In the 28 days up to 28 Mar 2026 sales came to "
+    assert retail.products_sentence([product(1, -3.5, 0)], is_whole=False) == f"{start}-3.50 net."
+    assert retail.products_sentence([product(1, 75, 0), product(2, 25, 125)], is_whole=True) == (
+        f"{start}100.00 net, 20% less than in the 28 before; product 1 (books) sells best: 75.00."
+    )
+    assert retail.products_sentence([product(1, 75, 10)], is_whole=False) == (
+        f"{start}75.00 net; product 1 (books) sells best: 75.00."
+    )
+
+
+def test_sales_of_regions() -> None:
+    def region(name: str, net: float) -> Row:
+        return {
+            "region": name, "period": "2026-03-02", "net_sales": net, "gross_sales": net + 10,
+            "refunds": 10,
+        }  # fmt: skip
+
+    assert retail.sales_sentence([region("north", 90)]) == (
+        "On 2 Mar 2026 sales came to 90.00 net, after 10% was given back."
+    )
+    rows = [region("north", 30), region("south", 20), region("other regions", 50)]
+    assert retail.sales_sentence(rows).endswith("; most in north (30%).")
+
+
+@pytest.mark.parametrize(
+    ("rates", "sentence"),
+    [
+        ([None], "No server's use of its capacity is known; 2 devices connected."),
+        (
+            [0.42, None],
+            "No server is overloaded; the fullest, server 0, uses 42% of its capacity; 4 devices "
+            "connected.",
+        ),
+        ([0.9], "1 of 1 server is overloaded: server 0 (90%); 2 devices connected."),
+        (
+            [1.1, 0.9, 0.3],
+            "2 of 3 servers are overloaded: server 0 (110%) and server 1 (90%); 6 devices "
+            "connected.",
+        ),
+    ],
+)
+def test_servers_of_now(rates: list[float | None], sentence: str) -> None:
+    rows = [
+        {"server": f"server {n}", "usage_rate": rate, "devices_connected": 2,
+         "is_urgent": rate is not None and rate >= 0.8}
+        for n, rate in enumerate(rates)
+    ]  # fmt: skip
+    assert now.servers_sentence(rows) == sentence
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.0, "0%"), (0.0004, "under 1%"), (0.5, "50%"), (0.998, "over 99%"), (1.0, "100%")],
+)
+def test_what_is_something_is_not_said_to_be_nothing(value: float, said: str) -> None:
+    assert words.share(value) == said
+
+
+def test_what_was_refused() -> None:
+    marts = Marts()
+    assert refused(marts.ask, "sbit") == ("Nothing was refused, and nothing waits.", None)
+    marts.make(
+        "audit.rejects",
+        {"source": "sbit.gym_logins", "entity": "visits", "level": "row", "reason": "no gym"},
+        {"source": "sbit.gym_logins", "entity": "visits", "level": "row", "reason": "no gym"},
+        {"source": "sbit.gym_logins", "entity": "visits", "level": "row", "reason": "late"},
+        {"source": "sbit.gym_logins", "entity": "visits", "level": "field", "reason": "no zip"},
+        {"source": "telecom.servers", "entity": "servers", "level": "row", "reason": "another's"},
+    )
+    marts.make(
+        "audit.unmatched",
+        {"source": "sbit.kafka_multiplex", "entity": "readings", "reason": "no device",
+         "key": "1", "num_events": 1200},
+    )  # fmt: skip
+    sentence, block = refused(marts.ask, "sbit")
+    assert sentence == (
+        "3 rows were refused (no gym: 2 and late: 1); 1 field could not be read (no zip: 1); "
+        "1,200 events wait for what they refer to (no device: 1,200)."
+    )
+    assert block
+    assert [row["num_rows"] for row in block.rows] == [2, 1, 1, 1200]
+
+
+def nothing(_: str) -> list[Row] | None:
+    return None
+
+
+@pytest.mark.parametrize("ask", [nothing, lambda _: []])
+@pytest.mark.parametrize("module", [wearables, network, retail, now])
+def test_a_domain_without_data_says_how_to_get_some(module: Any, ask: Ask) -> None:
+    page = module.page(ask)
+    assert page.answer[0].startswith("There is no data of ")
+    assert page.hint[0].startswith("lakehouse generate ")
+    assert not page.blocks
+
+
+@pytest.mark.parametrize("module", [wearables, network, retail, now])
+def test_marts_without_a_row_are_no_data(module: Any) -> None:
+    marts = Marts()
+    for table in declared():
+        marts.make(table)
+    page = module.page(marts.ask)
+    assert page.answer[0].startswith("There is no data of ")
+    assert not page.blocks
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "module", "answer"),
+    [
+        ("gold.gym_summary", {"gym": 1, "date": "2026-03-02", "visits": 1, "open_visits": 1},
+         wearables, "On 2 Mar 2026 1 visit to gym 1 began, and none of them has ended yet."),
+        ("gold.workout_bpm_summary", {"user_id": 1, "date": "2026-03-02", "num_readings": 0,
+         "started_at": "2026-03-02 10:00:00+00", "ended_at": "2026-03-02 10:30:00+00"},
+         wearables, "On 2 Mar 2026 1 workout ended, without any heart rate."),
+        ("gold.server_upgrade_candidates", {"server_id": 1, "reason": "no traffic"},
+         network, "No server needs an upgrade: none has any traffic."),
+        ("gold.stock_status", {"product_id": 1, "warehouse": "w", "reorder_point": 5},
+         retail, "Nothing runs out: none of 1 stock is low."),
+        ("gold.server_status", {"server_id": 1, "devices_connected": 0},
+         now, "No server's use of its capacity is known; no devices connected."),
+    ],
+)  # fmt: skip
+def test_one_row_of_which_little_is_known_is_a_page(
+    table: str, row: Row, module: Any, answer: str
+) -> None:
+    marts = Marts()
+    for name in declared():
+        marts.make(name)
+    marts.make(table, row)
+    page = module.page(marts.ask)
+    assert page.answer[0] == answer
+    html = render.html(page, [])
+    assert answer.replace("'", "&#39;") in html
+
+
+def test_how_days_and_members_are_told() -> None:
+    def day(period: str, minutes: float | None) -> Row:
+        return {"period": period, "minutes_in_gym": minutes}
+
+    assert wearables.days_sentence([day("2026-03-02", None)], "day") == "No visit has ended yet."
+    assert wearables.days_sentence([day("2026-03-02", 60.0)], "day") == (
+        "There is one day, 2 Mar 2026, with 60 minutes."
+    )
+    assert wearables.days_sentence([day("2026-03-02", 60.0), day("2026-03-09", 90.0)], "week") == (
+        "Of 2 weeks the busiest was that from 9 Mar 2026, with 90 minutes."
+    )
+    member = {"member": "not registered", "gym": "gym 1", "minutes_exercising": None}
+    assert wearables.members_sentence([member | {"minutes_in_gym": None}]) == (
+        "Nobody's visit has ended yet."
+    )
+    assert wearables.members_sentence([member | {"minutes_in_gym": 60.0}]) == (
+        "Somebody who is not registered was longest in a gym: 60 minutes in gym 1, 0 of them "
+        "exercising."
+    )
+
+
+def test_how_groups_and_one_workout_are_told() -> None:
+    groups = [
+        {"age": "25-35", "city": "Bonn", "avg_bpm": 150.6},
+        {"age": "65-75", "city": "Ulm", "avg_bpm": 101.2},
+    ]
+    assert wearables.groups_sentence(groups[:1]) == (
+        "All who were measured are 25-35 and from Bonn: 151 bpm."
+    )
+    assert wearables.groups_sentence(groups) == (
+        "Those of 25-35 from Bonn train hardest, with 151 bpm on average; those of 65-75 from Ulm "
+        "least, with 101."
+    )
+    minute = {"session": "member 1", "min_bpm": 60.0, "avg_bpm": 80.0, "max_bpm": 99.0}
+    assert wearables.curve_sentence([minute | {"minute": 3}]) == (
+        "The latest workout, member 1: from 60 to 99 bpm, the highest in minute 3."
+    )
+
+
+def test_how_customers_stock_and_conversion_are_told() -> None:
+    segment = {"segment": "loyal", "customers": 1, "monetary": 0.0}
+    assert retail.segments_sentence([segment]) == "1 customer, and no net sales yet."
+    assert (
+        retail.segments_sentence(
+            [segment | {"monetary": 75.0}, segment | {"customers": 3, "monetary": 25.0}]
+        )
+        == "75% of all net sales come from 1 customer of the segment loyal, 25% of all."
+    )
+    assert retail.stock_sentence({"date": "2026-03-02", "received": 1, "issued": 0, "sold": 0}) == (
+        "On 2 Mar 2026, the last day with a movement, 1 piece came in and none left."
+    )
+    assert retail.stock_sentence(
+        {"date": "2026-03-02", "received": 0, "issued": 1200, "sold": 7}
+    ).endswith("no pieces came in and 1,200 left, 7 of them sold.")
+    looked = {"product": "product 1", "views": 30, "conversion_rate": 0.1}
+    start = "In the last 28 days "
+    assert retail.conversion_sentence([looked | {"conversion_rate": None}]) == (
+        f"{start}nobody looked at a product."
+    )
+    assert retail.conversion_sentence([looked]) == (
+        f"{start}10.0% of those who looked bought: there is product 1 alone."
+    )
+    # 30 views with 10% and 10 with 50%: 3 + 5 of 40.
+    other = {"product": "product 2", "views": 10, "conversion_rate": 0.5}
+    assert retail.conversion_sentence([looked, other]) == (
+        f"{start}20.0% of those who looked bought; of the 2 products most looked at product 2 does "
+        "best (50.0%), product 1 worst (10.0%)."
+    )
+
+
+def test_the_day_is_told_by_its_busiest_moments() -> None:
+    def window(time: str, devices: int, used: float) -> Row:
+        return {
+            "window_start": f"2026-03-02 {time}:00+00:00",
+            "devices": devices,
+            "used_mbps": used,
+        }
+
+    assert network.day_sentence([window("10:00", 1, 0.0)]) == (
+        "On 2 Mar 2026, 10:00 UTC all servers together had 1 device and 0 Mbit/s in use."
+    )
+    assert network.day_sentence(
+        [window("10:00", 1, 50.5), window("10:05", 7, 20.0), window("10:10", 2, 0.0)]
+    ) == (
+        "In the 24 hours up to 2 Mar 2026, 10:10 UTC all servers together had at most 7 devices "
+        "(at 10:05) and 50 Mbit/s in use (at 10:00)."
+    )
+
+
+def test_the_start_says_who_needs_somebody() -> None:
+    def page(title: str, *, is_urgent: bool, blocks: tuple[Block, ...] = ()) -> Page:
+        return Page(title.lower(), title, (), is_urgent, blocks)
+
+    some = (Block("b", "B", "", (), []),)
+    assert site.start_sentence([page("Retail", is_urgent=False)]) == "There is no data yet."
+    assert (
+        site.start_sentence([page("Retail", is_urgent=False, blocks=some)])
+        == "Nothing needs anybody now."
+    )
+    assert site.start_sentence([page("Retail", is_urgent=True)]) == "Retail needs somebody now."
+    assert (
+        site.start_sentence([page(name, is_urgent=True) for name in ("A", "B", "C", "D")])
+        == "A, B, C and D need somebody now."
+    )
+
+
+def test_a_csv_holds_all_rows_and_no_formula(tmp_path: Path) -> None:
+    names = ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", " =1", 'a"b,c', "x=1", None]
+    rows = [{"name": name, "value": -1.5} for name in names]
+    columns = (Column("name", "name"), Column("value", "value", "number"))
+    file = tmp_path / "file.csv"
+    file.write_text(render.csv_of(Block("b", "B", "", columns, rows)), newline="")
+    with file.open(newline="") as lines:
+        read = list(csv.reader(lines))
+    assert read[0] == ["name", "value"]
+    assert [name for name, _ in read[1:]] == [
+        *("'=1+1", "'+1", "'-1", "'@x", "'\t=1", "'\r=1", "' =1", 'a"b,c', "x=1", "")
+    ]
+    assert {value for _, value in read[1:]} == {"-1.5"}  # a number is none
+
+
+def test_no_row_ends_the_script_it_stands_in() -> None:
+    marts = Marts()
+    marts.make(
+        "gold.server_upgrade_candidates",
+        {"server_id": 1, "location": "</script><b>&", "usage_rate_p95": 0.9, "reason": "fine",
+         "overloaded_windows": 0, "days_overloaded": 0},
+    )  # fmt: skip
+    marts.make("gold.server_load")
+    html = render.html(network.page(marts.ask), [])
+    [content] = re.findall(r'<script type="application/json">(.*?)</script>', html)
+    assert not set(content) & set("<>&")
+    assert "</script><b>&" in str(json.loads(content)["rows"])
+
+
+def test_a_failed_report_leaves_the_site_as_it_was(tmp_path: Path) -> None:
+    marts = Marts()
+    start = site.write(tmp_path, marts.ask)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert sorted(before) == [
+        f"{name}.html" for name in ("index", "live", "network", "retail", "wearables")
+    ]
+
+    def breaks(sql: str) -> list[Row] | None:
+        if "audit" in sql or "stock_status" in sql:
+            raise RuntimeError("broken")
+        return marts.ask(sql)
+
+    marts.make("gold.gym_summary", {"gym": 1, "date": "2026-03-02", "minutes_in_gym": 60})
+    with pytest.raises(RuntimeError):
+        site.write(tmp_path, breaks)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    site.write(tmp_path, marts.ask)
+    assert "60 minutes in gym 1" in start.read_text()
+
+
+def test_only_what_is_there_is_linked(tmp_path: Path) -> None:
+    assert "docs/index.html" not in site.write(tmp_path, nothing).read_text()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.html").touch()
+    assert 'href="docs/index.html"' in site.write(tmp_path, nothing).read_text()
+
+
+def test_a_large_mart_is_summed_up_and_says_what_is_left_out() -> None:
+    marts = Marts()
+    # 400 gyms on 400 days, each with a member of its own a day: 160,000 rows.
+    marts.fill(
+        "gold.gym_summary",
+        "select gym, concat('mac', gym) as mac_address, "
+        "cast(date '2025-01-01' + cast(day as integer) as date) as date, "
+        "60 as minutes_in_gym, 30 as minutes_exercising, day as user_id, 1 as visits, "
+        "0 as open_visits, 1 as workouts "
+        "from range(400) as gyms(gym), range(400) as days(day)",
+    )
+    # 1,000 workouts of 50 minutes.
+    marts.fill(
+        "gold.workout_bpm_summary",
+        "select user_id, date '2026-03-02' as date, 1 as workout_id, 1 as session_id, "
+        "100.0 as min_bpm, 120.0 as avg_bpm, 140.0 as max_bpm, 3000 as num_readings, "
+        "timestamptz '2026-03-02 10:00:00+00' + to_seconds(user_id) as started_at, "
+        "timestamptz '2026-03-02 11:00:00+00' as ended_at from range(1000) as users(user_id)",
+    )
+    marts.fill(
+        "gold.workout_bpm_curve",
+        "select user_id, 1 as workout_id, 1 as session_id, minute, 60 as num_readings, "
+        "100.123456789 as min_bpm, 120.123456789 as avg_bpm, 140.123456789 as max_bpm "
+        "from range(1000) as users(user_id), range(1, 51) as minutes(minute)",
+    )
+    page = wearables.page(marts.ask)
+    blocks = {block.key: block for block in page.blocks}
+    assert page.answer[0].endswith("; most of it in gym 0 (under 1%).")
+    assert "9,600,000 minutes in 400 gyms" in page.answer[0]
+    # 30 gyms and all of them, by week: 2025-01-01 is a Wednesday, the 400th day in week 58.
+    assert len(blocks["days"].rows) == 31 * 58
+    of_all = [row for row in blocks["days"].rows if row["gym"] == "all gyms"]
+    assert sum(row["minutes_in_gym"] for row in of_all) == 9_600_000
+    assert "30 busiest gyms" in blocks["days"].left_out
+    assert "first 20 of 160,000 rows. The CSV has the first 5,000" in blocks["members"].left_out
+    assert blocks["curve"].left_out.startswith("To choose from are the latest 160 of 1,000 ")
+    assert len(render.html(page, [])) < 3_000_000
+
+
+def test_whoever_looks_the_lakehouse_is_asked_once_in_a_while() -> None:
+    asked, seconds = 0, 0.0
+
+    def ask(_: str) -> list[Row] | None:
+        nonlocal asked
+        asked += 1
+        return None
+
+    looked_at = Now(ask, lambda: seconds)
+    looked_at.page()
+    once = asked
+    seconds = 2.9
+    assert answer_of(looked_at.page())["answer"] == ("There is no data of now yet.",)
+    assert asked == once
+    seconds = 3.0
+    looked_at.page()
+    assert asked == 2 * once
