@@ -13,7 +13,6 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell comma
 DEMO_HOME := .lakehouse/demo
 DEMO = $(LAKEHOUSE) --home $(DEMO_HOME)
 DEMO_KNOWN = $(sort $(patsubst docs/demo/%.sql,%,$(wildcard docs/demo/*.sql)))
-DEMO_DOMAINS = $(or $(DOMAIN),wearables)
 DATABRICKS := .venv-databricks
 DEMO_DOMAINS = $(if $(filter all,$(DOMAIN)),$(DEMO_KNOWN),$(or $(DOMAIN),wearables))
 SEED ?= 1
@@ -124,10 +123,8 @@ lint: setup ## ruff, mypy, sqlfluff, dbt-bouncer; dbt's deprecations, and contra
 	wait $$first || status=1; exit $$status
 
 .PHONY: unit
-unit: setup ## The tests that need no engine
-	@$(BIN)/pytest -q -n 2 tests/unit
 unit: setup browser ## The tests that need no engine
-	@$(BIN)/pytest -q tests/unit
+	@$(BIN)/pytest -q -n 2 tests/unit
 
 # The pages are tested in it; without it these tests are skipped, and fail where CI is set.
 .PHONY: browser

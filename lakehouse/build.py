@@ -110,9 +110,8 @@ class Dbt:
                     # The console's level would be the file's too.
                     *("--log-level", "none", *arguments, "--log-level-file", "debug"),
                     *("--project-dir", str(PROJECT)),
-                    *("--target-path", str(target), "--log-path", str(logs)),
-                    *self._options,
                     *("--target-path", str(self.target), "--log-path", str(logs)),
+                    *self._options,
                 ]
             )
         finally:

@@ -8,7 +8,6 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from io import BytesIO
-from typing import Any
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -19,10 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from generators.retail.tables import STOCK_MOVEMENTS
-from lakehouse.health import declared_sources, health_of
-from lakehouse.settings import PROJECT
 from lakehouse import documents
 from lakehouse.engine import local
+from lakehouse.health import declared_sources, health_of
+from lakehouse.settings import PROJECT
 from tests.support.domains import DOMAINS, File
 from tests.support.jdbc import connected, what_differs
 from tests.support.lakehouse import Lakehouse, plain
@@ -190,6 +189,8 @@ def test_notebooks_read_as_the_docs_say(told: tuple[Lakehouse, dict]) -> None:
             row["net_sales"]
         )
     assert dict(found["by_region"].fetchall()) == by_region
+
+
 def told_sizes(table: dict[str, Any]) -> tuple[int, int]:
     """The rows and bytes that a catalog tells of a table."""
     return table["stats"]["rows"]["value"], table["stats"]["bytes"]["value"]
