@@ -723,7 +723,13 @@ def report(
 
     settings = _settings()
     folder = settings.paths.site
-    start = site.write(folder, alerting.asking(_session(settings)))
+    ask = alerting.asking(_session(settings))
+    if not live and local.is_begun(settings):
+        from lakehouse import documents  # noqa: PLC0415 - dbt takes a second
+
+        with output.progress() as show:
+            documents.write(settings, folder, show)
+    start = site.write(folder, ask, settings.paths.warehouse)
     if not live:
         output.line(start.as_uri(), {"address": start.as_uri()})
         return

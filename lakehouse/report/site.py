@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
-from lakehouse.report import network, now, render, retail, wearables, words
+from lakehouse.report import health, network, now, proof, render, retail, wearables, words
 from lakehouse.report.data import Ask
 from lakehouse.report.parts import Page
 
@@ -14,12 +14,13 @@ DOMAINS: tuple[ModuleType, ...] = (wearables, network, retail)
 _BESIDE = (("docs/index.html", "Docs"), ("lineage/index.html", "Lineage"))
 
 
-def write(site: Path, ask: Ask) -> Path:
+def write(site: Path, ask: Ask, warehouse: Path | None = None) -> Path:
     """Writes all pages with their CSV files.
 
     Args:
         site: The folder; what of it is not made here stays as it is.
         ask: Asks the lakehouse.
+        warehouse: The folder of its tables, where they lie in one.
 
     Returns:
         The start page.
@@ -30,9 +31,10 @@ def write(site: Path, ask: Ask) -> Path:
     """
     domains = [module.page(ask) for module in DOMAINS]
     start, live = _start(domains), now.page(ask)
+    right = health.page(ask, warehouse)
     links = links_of(site)
     files: dict[str, str] = {}
-    for page in (start, *domains, live):
+    for page in (start, *domains, live, right, proof.page()):
         cards = domains if page is start else ()
         files[f"{page.key}.html"] = render.html(page, links, cards=cards)
         for block in page.blocks:
@@ -45,7 +47,8 @@ def write(site: Path, ask: Ask) -> Path:
 
 def links_of(site: Path) -> list[tuple[str, str]]:
     """The pages that each page links: address and name."""
-    own = [("index.html", "Start"), *((f"{page.KEY}.html", page.TITLE) for page in (*DOMAINS, now))]
+    pages = (*DOMAINS, now, health, proof)
+    own = [("index.html", "Start"), *((f"{page.KEY}.html", page.TITLE) for page in pages)]
     return own + [(address, name) for address, name in _BESIDE if (site / address).exists()]
 
 

@@ -1,0 +1,134 @@
+"""The page of the lakehouse's health: is it right, is it fresh, is it getting slower."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lakehouse.health import Health, declared_sources, health_of
+from lakehouse.report import charts
+from lakehouse.report.data import Ask, of_first
+from lakehouse.report.parts import SHOWN, Block, Column, Page
+from lakehouse.settings import PROJECT
+
+KEY, TITLE = "health", "Health"
+HINT = ("lakehouse generate wearables", "lakehouse run", "lakehouse report")
+_BYTES = 1_000_000
+
+
+def page(ask: Ask, warehouse: Path | None = None, now: datetime | None = None) -> Page:
+    """The page, from what dbt, ingestion and Delta have written down.
+
+    Args:
+        ask: Asks.
+        warehouse: The folder of the tables; None where it is no folder, and no sizes are told.
+        now: The moment; by default this one.
+    """
+    health = health_of(ask, declared_sources(PROJECT), warehouse, now or datetime.now(UTC))
+    if not health.outcomes and not any(row["loaded_at"] for row in health.sources):
+        return Page(KEY, TITLE, ("Nothing has come and nothing has run yet.",), hint=HINT)
+    is_red = any(row["status"] in ("error", "fail", "runtime error") for row in health.outcomes)
+    is_late = any(row["is_late"] or row["failure"] for row in health.sources)
+    blocks = [_sources(health), _tests(health), _refused(health), _runs(health)]
+    blocks += [_nodes(health), _tables(health)]
+    return Page(
+        KEY,
+        TITLE,
+        (health.is_right, health.is_fresh, health.is_slower),
+        is_red or is_late,
+        tuple(block for block in blocks if block.rows),
+    )
+
+
+def _tests(health: Health) -> Block:
+    """What is not green; all that is green is a number in the sentence."""
+    rows = [row for row in health.outcomes if row["status"] not in ("success", "pass")]
+    columns = (
+        Column("name", "test or table"),
+        Column("domain", "domain"),
+        Column("status", "outcome"),
+        Column("failures", "rows found", "count"),
+        Column("message", "reason"),
+        Column("run_started_at", "run of", "time"),
+    )
+    return Block("outcomes", "Not green", health.is_right, columns, rows)
+
+
+def _sources(health: Health) -> Block:
+    rows = [row for row in health.sources if row["loaded_at"]]
+    columns = (
+        Column("source", "source"),
+        Column("loaded_at", "last load", "time"),
+        Column("hours", "that is ago", "number", "hours"),
+        Column("late_after_hours", "at most", "number", "hours"),
+        Column("is_late", "late", "flag"),
+        Column("num_rows", "rows so far", "count"),
+        Column("failure", "why its last load failed"),
+    )
+    return Block("sources", "What came, and when", health.is_fresh, columns, rows)
+
+
+def _refused(health: Health) -> Block:
+    fates = {"row": "row refused", "field": "field unread"}
+    rows = [row | {"level": fates[row["level"]]} for row in health.rejects]
+    rows += [
+        row | {"level": "waits", "num_rows": row["num_events"], "last_at": None}
+        for row in health.unmatched
+    ]
+    columns = (
+        Column("source", "source"),
+        Column("entity", "of what"),
+        Column("level", "fate"),
+        Column("reason", "reason"),
+        Column("num_rows", "how many", "count"),
+        Column("last_at", "last", "time"),
+    )
+    sentence = "What was refused, or waits for what it refers to, by reason."
+    return Block("refused", "Refused or waiting", sentence, columns, rows)
+
+
+def _runs(health: Health) -> Block:
+    columns = (
+        Column("domain", "domain"),
+        Column("command", "command of dbt"),
+        Column("started_at", "began", "time"),
+        Column("seconds", "took", "number", "s"),
+        Column("num_nodes", "nodes", "count"),
+        Column("num_red", "red", "count"),
+        Column("num_rows", "rows that had come", "count"),
+    )
+    sentence = "The last runs of each domain, the newest first."
+    return Block("runs", "Last runs", sentence, columns, health.runs)
+
+
+def _nodes(health: Health) -> Block:
+    name, seconds = Column("name", "table"), Column("seconds", "last builds", "number", "s")
+    earlier = Column("earlier_seconds", "builds before", "number", "s")
+    drawn = charts.ranking(
+        "Seconds of a build, median of the last (bar) and of those before (stroke)",
+        name, seconds, mark=earlier, alarm="is_slower",
+    )  # fmt: skip
+    columns = (name, Column("domain", "domain"), seconds, earlier, Column("is_slower", "slower"))
+    return Block(
+        "nodes", "What takes longest", health.is_slower, columns, health.nodes, (drawn,),
+        charted=SHOWN, left_out=of_first(len(health.nodes), SHOWN, "tables"),
+    )  # fmt: skip
+
+
+def _tables(health: Health) -> Block:
+    rows = [
+        row | {name: row[f"{name}_bytes" if name != "size" else "bytes"] / _BYTES
+               for name in ("size", "earlier", "grown")}
+        for row in health.tables
+    ]  # fmt: skip
+    name, size = Column("table", "table"), Column("size", "size", "number", "MB", 2)
+    earlier = Column("earlier", "a week before, or at first", "number", "MB", 2)
+    drawn = charts.ranking("Size now (bar) and a week before (stroke)", name, size, mark=earlier)
+    columns = (
+        name, size, earlier, Column("grown", "grown by", "number", "MB", 2),
+        Column("files", "files", "count"), Column("since", "since", "time"),
+    )  # fmt: skip
+    return Block(
+        "tables", "What it holds", health.has_grown, columns, rows, (drawn,),
+        charted=SHOWN, left_out=of_first(len(rows), SHOWN, "tables"),
+    )  # fmt: skip
