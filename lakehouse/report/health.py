@@ -104,10 +104,10 @@ def _runs(health: Health) -> Block:
 def _nodes(health: Health) -> Block:
     name, seconds = Column("name", "table"), Column("seconds", "last builds", "number", "s")
     earlier = Column("earlier_seconds", "builds before", "number", "s")
-    drawn = charts.ranking(
-        "Seconds of a build, median of the last (bar) and of those before (stroke)",
-        name, seconds, mark=earlier, alarm="is_slower",
-    )  # fmt: skip
+    title = "Seconds of a build, median of the last (bar) and of those before (stroke)"
+    # Strokes of nothing would be marks that say nothing.
+    known = any(row["earlier_seconds"] is not None for row in health.nodes)
+    drawn = charts.ranking(title, name, seconds, mark=earlier if known else None, alarm="is_slower")
     columns = (name, Column("domain", "domain"), seconds, earlier, Column("is_slower", "slower"))
     return Block(
         "nodes", "What takes longest", health.is_slower, columns, health.nodes, (drawn,),

@@ -15,41 +15,38 @@ from lakehouse.settings import PROJECT
 # Of the tables that are no models of gold.
 _OTHERS = {
     "audit.domains": (
-        "domain string, built bigint, published bigint, number bigint, recorded_at timestamptz"
+        "domain string, built bigint, published bigint, number bigint, state string, "
+        "recorded_at timestamptz"
     ),
-    "audit.rejects": "source string, entity string, level string, reason string",
+    "audit.loads": (
+        "load_id bigint, source string, status string, num_rows bigint, message string, "
+        "recorded_at timestamptz"
+    ),
+    "audit.run_results": (
+        "invocation_id string, command string, run_started_at timestamptz, cut bigint, "
+        "node_id string, name string, resource_type string, domain string, status string, "
+        "started_at timestamptz, seconds double, failures bigint, message string, "
+        "recorded_at timestamptz"
+    ),
+    "audit.rejects": (
+        "source string, entity string, level string, reason string, _ingested_at timestamptz"
+    ),
     "audit.unmatched": (
         "source string, entity string, reason string, key string, num_events bigint"
     ),
 }
-# Of marts that no model makes yet.
-_COMING = {
-    "gold.workout_bpm_curve": (
-        "user_id bigint, workout_id bigint, session_id bigint, minute bigint, "
-        "num_readings bigint, min_bpm double, avg_bpm double, max_bpm double"
-    ),
-    "gold.server_weekly": (
-        "server_id bigint, week_start date, devices_peak bigint, devices bigint, "
-        "usage_rate_p95 double, share_of_time_short double, devices_peak_change bigint, "
-        "devices_change bigint, usage_rate_p95_change double, share_of_time_short_change double"
-    ),
-}
-_COMING_COLUMNS = {"gold.heavy_users": "others_share_of_time_short double"}
 _TYPES = {"timestamp": "timestamptz"}
 
 
 def declared() -> dict[str, str]:
     """The columns of each mart, `gold.<mart>`, as its YAML declares them, in DuckDB's types."""
-    tables = _OTHERS | _COMING
+    tables = dict(_OTHERS)
     for file in sorted((PROJECT / "models" / "marts").glob("*/_*__models.yml")):
         for model in yaml.safe_load(file.read_text())["models"]:
             tables[f"gold.{model['name']}"] = ", ".join(
                 f"{column['name']} {_TYPES.get(column['data_type'], column['data_type'])}"
                 for column in model["columns"]
             )
-    for table, column in _COMING_COLUMNS.items():
-        if column not in tables[table]:
-            tables[table] += f", {column}"
     return tables
 
 

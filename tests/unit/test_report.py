@@ -525,9 +525,8 @@ def test_a_failed_report_leaves_the_site_as_it_was(tmp_path: Path) -> None:
     marts = Marts()
     start = site.write(tmp_path, marts.ask)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    assert sorted(before) == [
-        f"{name}.html" for name in ("index", "live", "network", "retail", "wearables")
-    ]
+    names = ("health", "index", "live", "network", "proof", "retail", "wearables")
+    assert sorted(before) == sorted([*(f"{name}.html" for name in names), "proof-proof.csv"])
 
     def breaks(sql: str) -> list[Row] | None:
         if "audit" in sql or "stock_status" in sql:

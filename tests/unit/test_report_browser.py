@@ -22,7 +22,7 @@ from tests.support.marts import Marts
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SCREENSHOTS = PROJECT / "target" / "site"
-PAGES = ("index", "wearables", "network", "retail", "live")
+PAGES = ("index", "wearables", "network", "retail", "live", "health", "proof")
 # The colours that are preferred, and the width, in pixels.
 LOOKS: dict[str, tuple[Literal["light", "dark"], int]] = {
     "light": ("light", 1400),
@@ -178,6 +178,27 @@ def retail(marts: Marts) -> None:
     )  # fmt: skip
 
 
+def health(marts: Marts, warehouse: Path) -> None:
+    marts.make(
+        "audit.loads",
+        {"load_id": 3, "source": "sbit.gym_logins", "status": "finished", "num_rows": 12,
+         "recorded_at": "2026-03-02 10:30:00+00"},
+    )  # fmt: skip
+    run = {"invocation_id": "a", "command": "build", "domain": "wearables", "cut": 3}
+    run |= {"run_started_at": "2026-03-02 10:31:00+00", "recorded_at": "2026-03-02 10:31:30+00"}
+    node = run | {"resource_type": "model", "status": "success"}
+    marts.make(
+        "audit.run_results",
+        node | {"node_id": "m.gym_summary", "name": "gym_summary", "seconds": 1.25},
+        node | {"node_id": "m.gym_visits", "name": "gym_visits", "seconds": 2.5},
+        run | {"node_id": "t.a", "name": "a_test", "resource_type": "test", "status": "fail",
+               "failures": 2, "message": HOSTILE},
+    )  # fmt: skip
+    log = warehouse / "silver.db" / "int_readings" / "_delta_log"
+    log.mkdir(parents=True)
+    (log / "00000000000000000000.crc").write_text('{"tableSizeBytes": 2500000, "numFiles": 3}')
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     marts = Marts()
@@ -190,8 +211,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )  # fmt: skip
     reject = {"entity": HOSTILE, "level": "row", "reason": HOSTILE}
     marts.make("audit.rejects", *({"source": f"{s}.x"} | reject for s in ("sbit", "telecom")))
-    folder = tmp_path_factory.mktemp("site")
-    site.write(folder, marts.ask)
+    folder, warehouse = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("warehouse")
+    health(marts, warehouse)
+    site.write(folder, marts.ask, warehouse)
     return folder
 
 
@@ -373,6 +395,28 @@ def test_the_shop_is_drawn_as_it_is(browser: Browser, pages: Path) -> None:
         ]
 
 
+def test_health_is_told_as_it_is(browser: Browser, pages: Path) -> None:
+    with Opened(browser, (pages / "health.html").as_uri()) as opened:
+        right, fresh, slower = opened.page.locator(".answer p").all_text_contents()
+        assert right == "1 of 1 test is red: a_test (2 rows)."
+        assert fresh.startswith("1 of 1 source is late: sbit.gym_logins (last load ")
+        assert slower.startswith("Too few runs to tell: a table has been built 1 time at most")
+        assert opened.marks("nodes") == [
+            "table: gym_visits; last builds (s): 2.5",
+            "table: gym_summary; last builds (s): 1.3",
+        ]
+        assert opened.table("outcomes") == [
+            ["a_test", "wearables", "fail", "2", HOSTILE, "2026-03-02 10:31"]
+        ]
+        assert opened.table("runs") == [
+            ["wearables", "build", "2026-03-02 10:31", "30.0", "3", "1", "12"]
+        ]
+        assert opened.table("tables")[0][:2] == ["silver.int_readings", "2.50"]
+        assert ["sbit.x", HOSTILE, "row refused", HOSTILE, "1"] in [
+            row[:5] for row in opened.table("refused")
+        ]
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_the_keyboard_goes_through_a_page_in_its_order(
     browser: Browser, pages: Path, name: str
@@ -383,14 +427,15 @@ def test_the_keyboard_goes_through_a_page_in_its_order(
             "(item, place) => { item.dataset.place = place; })"
         )
         many = opened.page.locator("[data-place]:visible").count()
+        tables = opened.page.locator("[tabindex='0']:visible").count()  # reached, to be scrolled
         reached = []
-        for _ in range(many):
+        for _ in range(many + tables):
             opened.page.keyboard.press("Tab")
             place = opened.page.evaluate("document.activeElement.dataset.place")
             reached += [] if place is None else [int(place)]
         assert reached[0] == 0
         assert reached == sorted(set(reached))
-        assert len(reached) >= many - 1  # a table without a chart is reached, too, to be scrolled
+        assert len(reached) == many
         assert opened.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != (
             "none"
         )
