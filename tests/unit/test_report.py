@@ -526,7 +526,7 @@ def test_a_failed_report_leaves_the_site_as_it_was(tmp_path: Path) -> None:
     start = site.write(tmp_path, marts.ask)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     names = ("health", "index", "live", "network", "proof", "retail", "wearables")
-    assert sorted(before) == sorted([*(f"{name}.html" for name in names), "proof-proof.csv"])
+    assert sorted(before) == sorted([*(f"{name}.html" for name in names), "proof-promises.csv"])
 
     def breaks(sql: str) -> list[Row] | None:
         if "audit" in sql or "stock_status" in sql:
