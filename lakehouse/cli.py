@@ -32,6 +32,7 @@ from rich.text import Text
 
 import generators
 from generators.kafka import sender
+from ingestion.bronze import interpreted
 from ingestion.declaration import SourceTable
 from ingestion.faults import LoadError, first_line
 from ingestion.feed import all_feeds, with_parts
@@ -723,7 +724,9 @@ def report(
 
     settings = _settings()
     folder = settings.paths.site
-    start = site.write(folder, alerting.asking(_session(settings)))
+    session = _session(settings)
+    with interpreted(session, is_wanted=True):  # forty statements, each new, of marts
+        start = site.write(folder, alerting.asking(session))
     if not live:
         output.line(start.as_uri(), {"address": start.as_uri()})
         return
