@@ -32,6 +32,7 @@ from rich.text import Text
 
 import generators
 from generators.kafka import sender
+from ingestion.bronze import interpreted
 from ingestion.declaration import SourceTable
 from ingestion.faults import LoadError, first_line
 from ingestion.feed import all_feeds, with_parts
@@ -723,13 +724,14 @@ def report(
 
     settings = _settings()
     folder = settings.paths.site
-    ask = alerting.asking(_session(settings))
+    session = _session(settings)
     if not live and local.is_begun(settings):
         from lakehouse import documents  # noqa: PLC0415 - dbt takes a second
 
         with output.progress() as show:
             documents.write(settings, folder, show)
-    start = site.write(folder, ask, settings.paths.warehouse)
+    with interpreted(session, is_wanted=True):  # forty statements, each new, of marts
+        start = site.write(folder, alerting.asking(session), settings.paths.warehouse)
     if not live:
         output.line(start.as_uri(), {"address": start.as_uri()})
         return
