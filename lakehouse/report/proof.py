@@ -32,4 +32,5 @@ def page() -> Page:
         f"{words.opening(words.count(len(rows), 'promise'))}, each with what was done to break it "
         "and the command that does it again, in a checkout of the project."
     )
-    return Page(KEY, TITLE, (sentence,), blocks=(Block("promises", "Promises", sentence, columns, rows),))
+    block = Block("promises", "Promises", sentence, columns, rows)
+    return Page(KEY, TITLE, (sentence,), blocks=(block,))
