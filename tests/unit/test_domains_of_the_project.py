@@ -125,6 +125,6 @@ def test_a_demo_of_no_domain_is_refused_before_anything_is_installed() -> None:
     asked = ["make", "--no-print-directory", "demo", "DOMAIN=nonsense"]
     answer = subprocess.run(asked, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert answer.returncode == 2
-    assert f"nonsense has no demo. Choose from: {' '.join(sorted(DOMAINS))}." in answer.stderr
+    assert f"nonsense has no demo. Choose from: {' '.join(sorted(DOMAINS))} all." in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
     assert answer.stdout == ""

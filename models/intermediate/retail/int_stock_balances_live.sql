@@ -33,9 +33,10 @@ movements as (
 decided as (
     select
         *,
+        -- What arrives again is not preferred to what silver has.
         row_number() over (
             partition by movement_id
-            order by {{ present_order(columns, 'recorded_at') }}
+            order by {{ present_order(columns, 'recorded_at') }}, is_arrived
         ) = 1 as is_present,
         not is_arrived and row_number() over (
             partition by movement_id, is_arrived
