@@ -19,12 +19,16 @@ import pytest
 
 from generators.retail.tables import STOCK_MOVEMENTS
 from lakehouse import documents
+from lakehouse.alerts import asking
 from lakehouse.engine import local
 from lakehouse.health import declared_sources, health_of
+from lakehouse.report.parts import Block
+from lakehouse.report.retail import page
 from lakehouse.settings import PROJECT
 from tests.support.domains import DOMAINS, File
 from tests.support.jdbc import connected, what_differs
 from tests.support.lakehouse import Lakehouse, plain
+from tests.support.marts import Marts
 
 RETAIL = DOMAINS["retail"]
 STORY = {
@@ -93,6 +97,26 @@ def test_the_mart_equals_the_expected_answer(told: tuple[Lakehouse, dict], mart:
     columns = ", ".join(expected[mart][0])
     rows = plain(lakehouse.rows(f"select {columns} from gold.{mart}"))
     assert rows == sorted(expected[mart], key=repr)
+
+
+def test_the_page_says_what_the_answers_do(told: tuple[Lakehouse, dict]) -> None:
+    """The questions mean the same to Spark and, with plain Python's marts, to DuckDB."""
+    lakehouse, expected = told
+    marts = Marts()
+    marts.tell(expected)
+    seen = page(asking(local.session(lakehouse.settings)))
+    assert seen.answer == page(marts.ask).answer
+    assert [rows_of(block) for block in seen.blocks if block.key != "refused"] == [
+        rows_of(block) for block in page(marts.ask).blocks
+    ]
+
+
+def rows_of(block: Block) -> tuple[str, list[dict]]:
+    """A block's sentence and rows; means of floats to nine digits, which have no order."""
+    return block.sentence, [
+        {name: float(f"{x:.9g}") if isinstance(x, float) else x for name, x in row.items()}
+        for row in block.rows
+    ]
 
 
 def test_events_in_are_accepted_or_doubled_or_rejected(told: tuple[Lakehouse, dict]) -> None:
