@@ -32,7 +32,6 @@ from rich.text import Text
 
 import generators
 from generators.kafka import sender
-from ingestion.bronze import interpreted
 from ingestion.declaration import SourceTable
 from ingestion.faults import LoadError, first_line
 from ingestion.feed import all_feeds, with_parts
@@ -724,17 +723,20 @@ def report(
 
     settings = _settings()
     folder = settings.paths.site
-    session = _session(settings)
-    if not live and local.is_begun(settings):
-        from lakehouse import documents  # noqa: PLC0415 - dbt takes a second
-
-        with output.progress() as show:
-            documents.write(settings, folder, show)
-    with interpreted(session, is_wanted=True):  # forty statements, each new, of marts
-        start = site.write(folder, alerting.asking(session), settings.paths.warehouse)
+    ask = alerting.asking(_session(settings))
     if not live:
+        if local.is_begun(settings):
+            from lakehouse import documents  # noqa: PLC0415 - dbt takes a second
+
+            with output.progress() as show:
+                documents.write(settings, folder, show)
+        start = site.write(folder, ask, settings.paths.warehouse)
         output.line(start.as_uri(), {"address": start.as_uri()})
         return
+    if (folder / "index.html").exists():  # a screen on the wall waits for its own page alone
+        site.write_now(folder, ask)
+    else:
+        site.write(folder, ask, settings.paths.warehouse)
     from lakehouse.report.live import server  # noqa: PLC0415 - needed here alone
 
     with server(folder, alerting.asking_what_is_up(settings), site.links_of(folder)) as serving:

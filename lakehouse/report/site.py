@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -30,19 +31,27 @@ def write(site: Path, ask: Ask, warehouse: Path | None = None) -> Path:
         OSError: A file cannot be written; each is as it was, or new.
     """
     domains = [module.page(ask) for module in DOMAINS]
-    start, live = _start(domains), now.page(ask)
-    right = health.page(ask, warehouse)
+    others = (now.page(ask), health.page(ask, warehouse), proof.page())
+    _put(site, (_start(domains), *domains, *others), cards=domains)
+    return site / "index.html"
+
+
+def write_now(site: Path, ask: Ask) -> None:
+    """Writes the page of now alone, among the others as they are; raises what `write` does."""
+    _put(site, (now.page(ask),))
+
+
+def _put(site: Path, pages: Sequence[Page], *, cards: Sequence[Page] = ()) -> None:
     links = links_of(site)
     files: dict[str, str] = {}
-    for page in (start, *domains, live, right, proof.page()):
-        cards = domains if page is start else ()
-        files[f"{page.key}.html"] = render.html(page, links, cards=cards)
+    for page in pages:
+        shown = cards if page.key == "index" else ()
+        files[f"{page.key}.html"] = render.html(page, links, cards=shown)
         for block in page.blocks:
             files[f"{page.key}-{block.key}.csv"] = render.csv_of(block)
     site.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         _replace(site / name, text)
-    return site / "index.html"
 
 
 def links_of(site: Path) -> list[tuple[str, str]]:
