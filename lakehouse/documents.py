@@ -106,8 +106,8 @@ def _read(path: Path) -> dict[str, Any]:
 def fill_in_sizes(catalog: dict[str, Any], spark: SparkSession, warehouse: Path) -> None:
     """Fills in the rows and bytes of the Delta tables of dbt's catalog; a view has none.
 
-    The rows are counted, all in one statement, which Delta answers from its logs. The bytes are
-    those of the present version's files, as Delta writes them beside each version.
+    The rows are counted, all in one statement. The bytes are those of the present version's files,
+    as Delta writes them beside each version.
 
     Args:
         catalog: dbt's catalog.json, which is changed.

@@ -13,10 +13,6 @@ from lakehouse.report.parts import Block, Column, Row
 
 # The rows of a statement, in values that JSON has; None: what it reads is not there.
 Ask = Callable[[str], list[Row] | None]
-# The first and the last day of a mart. Delta answers a bare `min(date)` of a table from its log,
-# and fails where dates are Java 8's, as in Spark Connect; one of a text it leaves to Spark.
-FIRST_DATE = "cast(min(cast(date as string)) as date)"
-LAST_DATE = "cast(max(cast(date as string)) as date)"
 # More days than these are summed up by week.
 _MOST_DAYS = 120
 
@@ -133,7 +129,7 @@ def of_first(many: int, drawn: int, what: str, told: int | None = None) -> str:
 def period_of(ask: Ask, mart: str) -> tuple[str, str]:
     """Whether to sum a mart up by `day` or by `week`, and the SQL of the period's first day."""
     [span] = rows_of(
-        ask, f"select {FIRST_DATE} as first_date, {LAST_DATE} as last_date from {mart}"
+        ask, f"select min(date) as first_date, max(date) as last_date from {mart}"
     ) or [{"first_date": None, "last_date": None}]
     if span["first_date"] is None:
         return "day", "date"

@@ -7,7 +7,7 @@ from functools import cache
 import yaml
 
 from lakehouse.report import charts, words
-from lakehouse.report.data import LAST_DATE, Ask, freshness, of_first, periods, refused, rows_of
+from lakehouse.report.data import Ask, freshness, of_first, periods, refused, rows_of
 from lakehouse.report.parts import SHOWN, Block, Column, Page, Row
 from lakehouse.settings import PROJECT
 
@@ -189,10 +189,7 @@ def _weekly(ask: Ask) -> Block | None:
     rows = rows_of(
         ask,
         f"""
-        with latest as (
-            select week_start as last_week from gold.server_weekly
-            order by week_start desc limit 1
-        ),
+        with latest as (select max(week_start) as last_week from gold.server_weekly),
 
         ranked as (
             select
@@ -278,7 +275,7 @@ def _heavy(ask: Ask) -> Block | None:
     rows = rows_of(
         ask,
         f"""
-        with latest as (select {LAST_DATE} as last_date from gold.heavy_users),
+        with latest as (select max(date) as last_date from gold.heavy_users),
 
         days as (
             select
@@ -360,7 +357,7 @@ def _short(ask: Ask) -> Block | None:
     rows = rows_of(
         ask,
         f"""
-        with latest as (select {LAST_DATE} as last_date from gold.subscribed_vs_received)
+        with latest as (select max(date) as last_date from gold.subscribed_vs_received)
 
         select
             concat('customer ', customer_id) as customer,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from lakehouse.report import charts, words
 from lakehouse.report.data import (
-    FIRST_DATE,
-    LAST_DATE,
     Ask,
     days_between,
     freshness,
@@ -201,7 +199,7 @@ def _products(ask: Ask) -> Block | None:
     rows = rows_of(
         ask,
         f"""
-        with latest as (select {LAST_DATE} as last_date from gold.sales_by_region_product),
+        with latest as (select max(date) as last_date from gold.sales_by_region_product),
 
         recent as (
             select
@@ -232,7 +230,7 @@ def _products(ask: Ask) -> Block | None:
         f"Net sales of the last {_DAYS} days (bar) against the {_DAYS} before (stroke)",
         Column("what", "product"), NET, mark=before, more=(UNITS,),
     )  # fmt: skip
-    [span] = rows_of(ask, f"select {FIRST_DATE} as first_date from gold.sales_by_region_product")
+    [span] = rows_of(ask, "select min(date) as first_date from gold.sales_by_region_product")
     return Block(
         "products",
         "What sells",
@@ -320,7 +318,7 @@ def _stock(ask: Ask) -> Block | None:
     rows = rows_of(
         ask,
         f"""
-        with latest as (select {LAST_DATE} as last_date from gold.inventory_daily),
+        with latest as (select max(date) as last_date from gold.inventory_daily),
 
         recent as (
             select daily.*
@@ -412,7 +410,7 @@ def _conversion(ask: Ask) -> Block | None:
     rows = rows_of(
         ask,
         f"""
-        with latest as (select {LAST_DATE} as last_date from gold.product_conversion)
+        with latest as (select max(date) as last_date from gold.product_conversion)
 
         select
             concat('product ', product_id) as product,

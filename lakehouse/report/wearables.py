@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from lakehouse.report import charts, words
-from lakehouse.report.data import (
-    FIRST_DATE,
-    LAST_DATE,
-    Ask,
-    freshness,
-    of_first,
-    period_of,
-    periods,
-    refused,
-    rows_of,
-)
+from lakehouse.report.data import Ask, freshness, of_first, period_of, periods, refused, rows_of
 from lakehouse.report.parts import EMBEDDED, SHOWN, Block, Choice, Column, Page, Row
 
 KEY, TITLE = "wearables", "Wearables"
@@ -273,10 +263,9 @@ def _sessions(ask: Ask) -> Block | None:
     )  # fmt: skip
     [hardest] = rows_of(
         ask,
-        f"""
+        """
         select
-            count(*) as workouts,
-            {FIRST_DATE} as first_date, {LAST_DATE} as last_date
+            count(*) as workouts, min(date) as first_date, max(date) as last_date
         from gold.workout_bpm_summary
         """,
     )
