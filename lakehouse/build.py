@@ -83,7 +83,11 @@ class Dbt:
         """
         results = getattr(self._invoke(*arguments).result, "results", [])
         # The project's hooks are among them.
-        nodes = [result for result in results if result.node.resource_type != "operation"]
+        nodes = [
+            result
+            for result in results
+            if result.node.resource_type not in ("operation", "exposure")
+        ]
         return Counter(str(result.status) for result in nodes)
 
     def _invoke(self, *arguments: str) -> Any:

@@ -6,7 +6,7 @@
 {% macro note_results(results) %}
     {% set rows = [] %}
     {% set worked = [] %}
-    {% for result in results if result.node.resource_type != 'operation' %}
+    {% for result in results if result.node.resource_type not in ['operation', 'exposure'] %}
         {% set node = result.node %}
         {% set status = result.status ~ '' %}
         {% set began = result.timing | map(attribute='started_at') | select | first %}

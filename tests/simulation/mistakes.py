@@ -65,7 +65,7 @@ MISTAKES = {
         "strict_json_of(text, ",
     ),
     "a tombstone taken from an absent field": Mistake(
-        "models/staging/sbit/stg_sbit__messages.sql",
+        "macros/parsing/messages_of.sql",
         "            when array_contains(missing, 'value') then 'value is missing'\n",
         "",
     ),

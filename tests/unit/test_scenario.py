@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakehouse.errors import LakehouseError
+from lakehouse.settings import PROJECT
 from tests.simulation import scenario as of
 from tests.simulation.__main__ import kept_as
+from tests.simulation.mistakes import MISTAKES, OF_ORDER
 from tests.simulation.runner import Play, check, draw, models_of
 from tests.simulation.scenario import Scenario, Step, draw_steps, shrink
 from tests.support.domains import DOMAINS
@@ -187,3 +189,10 @@ def test_what_does_not_matter_is_left_out() -> None:
         Step(of.REFRESH, models=("a",)),
         Step(of.CHANGE, changes=("b",)),
     )
+
+
+def test_mistakes_can_be_planted() -> None:
+    """Where the project has moved on, a mistake of the deep tests would be planted nowhere."""
+    of_order = {name: mistake for name, (mistake, _) in OF_ORDER.items()}
+    for name, mistake in (MISTAKES | of_order).items():
+        assert mistake.right in (PROJECT / mistake.path).read_text(), name

@@ -15,7 +15,7 @@ create view `main_test`.`gold`.`gym_visits` comment 'Each visit to a gym with th
 ' as select gym, mac_address, date, login_at, logout_at, minutes_in_gym, minutes_exercising, user_id, status, workouts from `main_test`.`gold_build`.`gym_visits` version as of 1;
 
 create view `main_test`.`gold`.`heavy_users` comment 'What each customer received from each server on a day, against the server\'s other customers of the day. One row per customer, day and server.
-' as select customer_id, date, server_id, gigabytes, share_of_server, times_median, is_heavy, suggested_limit_mbps from `main_test`.`gold_build`.`heavy_users` version as of 1;
+' as select customer_id, date, server_id, gigabytes, share_of_server, times_median, is_heavy, suggested_limit_mbps, others_share_of_time_short from `main_test`.`gold_build`.`heavy_users` version as of 1;
 
 create view `main_test`.`gold`.`inventory_alerts` comment 'When a stock was low: at or under the reorder point of the moment. An alert opens with the movement or the new reorder point after which it is low, and closes with the one after which it is not. All that happens at one instant is one. One row per product, warehouse and moment of opening.
 ' as select product_id, warehouse, opened_at, on_hand, reorder_point, closed_at, days_of_cover from `main_test`.`gold_build`.`inventory_alerts` version as of 1;
@@ -35,8 +35,14 @@ create view `main_test`.`gold`.`server_load` comment 'How many devices each serv
 create view `main_test`.`gold`.`server_upgrade_candidates` comment 'Which servers need more capacity, from their load in the windows of the last days up to the report time, from the window of the server\'s first event on. A window without a row in `server_load` counts as zero where the capacity was known, and not zero, at its beginning, else not. One row per server, all of them.
 ' as select server_id, location, capacity_mbps, usage_rate_p95, overloaded_windows, days_overloaded, recommended_capacity_mbps, reason from `main_test`.`gold_build`.`server_upgrade_candidates` version as of 1;
 
+create view `main_test`.`gold`.`server_weekly` comment 'Whether demand for each server grows, and whether its customers feel it: a week against the one before. Weeks begin on Monday in the time zone of the reports; the last one reaches as far as the report time. A change is this week\'s figure less that of the week before, null where either is; a week without a row is none to compare with. One row per server and week in which a session was open or an event happened.
+' as select server_id, week_start, devices_peak, devices, usage_rate_p95, share_of_time_short, devices_peak_change, devices_change, usage_rate_p95_change, share_of_time_short_change from `main_test`.`gold_build`.`server_weekly` version as of 1;
+
 create view `main_test`.`gold`.`subscribed_vs_received` comment 'Whether customers get what they pay for: what they received while they asked for something, against their plan. A sample stands for the time to the next one, at most a minute. One row per customer and day.
 ' as select customer_id, date, plan_mbps, received_p50_mbps, received_p95_mbps, share_of_time_short, gets_what_was_sold from `main_test`.`gold_build`.`subscribed_vs_received` version as of 1;
+
+create view `main_test`.`gold`.`workout_bpm_curve` comment 'The heart rates of each workout session that has ended, minute by minute. A minute is 60 s, counted from the start of the session, the first is 1; a reading belongs to minute n when it came more than n - 1 minutes after the start and at most n, as it belongs to a workout when start < time <= end. The last minute may be shorter; one without a valid reading has no row. One row per user, workout, session and minute.
+' as select user_id, workout_id, session_id, minute, num_readings, min_bpm, avg_bpm, max_bpm from `main_test`.`gold_build`.`workout_bpm_curve` version as of 1;
 
 create view `main_test`.`gold`.`workout_bpm_summary` comment 'The heart rates of each workout session that has ended, with the profile its user had when it started. One row per user, workout and session.
 ' as select user_id, date, workout_id, session_id, age, sex, city, state, min_bpm, avg_bpm, max_bpm, gender, num_readings, num_invalid, started_at, ended_at from `main_test`.`gold_build`.`workout_bpm_summary` version as of 1;
@@ -51,7 +57,7 @@ alter view `main_test`.`gold`.`gym_summary` as select gym, mac_address, date, mi
 
 alter view `main_test`.`gold`.`gym_visits` as select gym, mac_address, date, login_at, logout_at, minutes_in_gym, minutes_exercising, user_id, status, workouts from `main_test`.`gold_build`.`gym_visits` version as of 2;
 
-alter view `main_test`.`gold`.`heavy_users` as select customer_id, date, server_id, gigabytes, share_of_server, times_median, is_heavy, suggested_limit_mbps from `main_test`.`gold_build`.`heavy_users` version as of 2;
+alter view `main_test`.`gold`.`heavy_users` as select customer_id, date, server_id, gigabytes, share_of_server, times_median, is_heavy, suggested_limit_mbps, others_share_of_time_short from `main_test`.`gold_build`.`heavy_users` version as of 2;
 
 alter view `main_test`.`gold`.`inventory_alerts` as select product_id, warehouse, opened_at, on_hand, reorder_point, closed_at, days_of_cover from `main_test`.`gold_build`.`inventory_alerts` version as of 2;
 
@@ -65,7 +71,11 @@ alter view `main_test`.`gold`.`server_load` as select server_id, location, windo
 
 alter view `main_test`.`gold`.`server_upgrade_candidates` as select server_id, location, capacity_mbps, usage_rate_p95, overloaded_windows, days_overloaded, recommended_capacity_mbps, reason from `main_test`.`gold_build`.`server_upgrade_candidates` version as of 2;
 
+alter view `main_test`.`gold`.`server_weekly` as select server_id, week_start, devices_peak, devices, usage_rate_p95, share_of_time_short, devices_peak_change, devices_change, usage_rate_p95_change, share_of_time_short_change from `main_test`.`gold_build`.`server_weekly` version as of 2;
+
 alter view `main_test`.`gold`.`subscribed_vs_received` as select customer_id, date, plan_mbps, received_p50_mbps, received_p95_mbps, share_of_time_short, gets_what_was_sold from `main_test`.`gold_build`.`subscribed_vs_received` version as of 2;
+
+alter view `main_test`.`gold`.`workout_bpm_curve` as select user_id, workout_id, session_id, minute, num_readings, min_bpm, avg_bpm, max_bpm from `main_test`.`gold_build`.`workout_bpm_curve` version as of 2;
 
 alter view `main_test`.`gold`.`workout_bpm_summary` as select user_id, date, workout_id, session_id, age, sex, city, state, min_bpm, avg_bpm, max_bpm, gender, num_readings, num_invalid, started_at, ended_at from `main_test`.`gold_build`.`workout_bpm_summary` version as of 2;
 
