@@ -618,19 +618,20 @@ def test_what_runs_did_is_kept(settled: Toy) -> None:
         assert results_of(settled, *columns) == told_by_dbt(settled)
         assert {command[0]} == {kept for (kept,) in results_of(settled, "command")}
     assert {("beta", settled.last)} == set(results_of(settled, "domain", "cut"))
-    settled.load(entries=((41, "k", -6, 901),))
-    with settled.refusing("k"):
+    settled.load(entries=((41, "q", -6, 901),))
+    with settled.refusing("q"):
         settled.fails(*UNTESTED, *ALPHA)
         assert results_of(settled, *columns) == told_by_dbt(settled)
     [(status, message)] = {row for row in results_of(settled, "status", "message") if row[1]}
     assert status == "error"
     assert message.startswith("[DELTA_VIOLATE_CONSTRAINT_WITH_VALUES]")
+    settled.dbt(*UNTESTED, *ALPHA)
     settled.fails("test", *ALPHA)
     red = [row for row in results_of(settled, "name", "status", "failures", "message") if row[3]]
     assert red == [
         ("int_entries__are_not_negative", "fail", 1, "Got 1 result, configured to fail if != 0")
     ]
-    settled.load(entries=((41, "k", 6, 902),))
+    settled.load(entries=((41, "q", 6, 902),))
 
 
 def test_what_did_no_work_is_not_kept(settled: Toy) -> None:
