@@ -82,13 +82,13 @@ class Dbt:
             LakehouseError: The command failed, and dbt has printed why.
         """
         results = getattr(self._invoke(*arguments).result, "results", [])
-        # The project's hooks are among them.
-        nodes = [
-            result
+        # The project's hooks are among them; of an operation that is run alone there is no node.
+        return Counter(
+            str(result.status)
             for result in results
-            if result.node.resource_type not in ("operation", "exposure")
-        ]
-        return Counter(str(result.status) for result in nodes)
+            if hasattr(result, "node")
+            and result.node.resource_type not in ("operation", "exposure")
+        )
 
     def _invoke(self, *arguments: str) -> Any:
         # dbt takes a second to import, and most commands need none.
