@@ -71,10 +71,9 @@ def _sources(health: Health) -> Block:
 def _refused(health: Health) -> Block:
     fates = {"row": "row refused", "field": "field unread"}
     rows = [row | {"level": fates[row["level"]]} for row in health.rejects]
-    rows += [
-        row | {"level": "waits", "num_rows": row["num_events"], "last_at": None}
-        for row in health.unmatched
-    ]
+    for row in health.unmatched:
+        told = {name: row[name] for name in ("source", "entity", "reason")}
+        rows.append(told | {"level": "waits", "num_rows": row["num_events"], "last_at": None})
     columns = (
         Column("source", "source"),
         Column("entity", "of what"),

@@ -194,6 +194,8 @@ def health(marts: Marts, warehouse: Path) -> None:
         run | {"node_id": "t.a", "name": "a_test", "resource_type": "test", "status": "fail",
                "failures": 2, "message": HOSTILE},
     )  # fmt: skip
+    waiting = {"source": "sbit.x", "entity": "heart_rates", "reason": "no registration"}
+    marts.make("audit.unmatched", waiting | {"key": "7", "num_events": 9})
     log = warehouse / "silver.db" / "int_readings" / "_delta_log"
     log.mkdir(parents=True)
     (log / "00000000000000000000.crc").write_text('{"tableSizeBytes": 2500000, "numFiles": 3}')
@@ -412,9 +414,9 @@ def test_health_is_told_as_it_is(browser: Browser, pages: Path) -> None:
             ["wearables", "build", "2026-03-02 10:31", "30.0", "3", "1", "12"]
         ]
         assert opened.table("tables")[0][:2] == ["silver.int_readings", "2.50"]
-        assert ["sbit.x", HOSTILE, "row refused", HOSTILE, "1"] in [
-            row[:5] for row in opened.table("refused")
-        ]
+        refused = [row[:5] for row in opened.table("refused")]
+        assert ["sbit.x", HOSTILE, "row refused", HOSTILE, "1"] in refused
+        assert ["sbit.x", "heart_rates", "waits", "no registration", "9"] in refused
 
 
 @pytest.mark.parametrize("name", PAGES)
