@@ -37,19 +37,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from pydantic import BaseModel, Field, ValidationError
-from pyspark.errors import AnalysisException, PySparkException
-from pyspark.sql import SparkSession
+from pyspark.errors import PySparkException
 
-from ingestion.bronze import connect
 from ingestion.faults import first_line
 from ingestion.home import Home
 from ingestion.lock import locked
-from lakehouse import engine, reading
 from lakehouse.errors import LakehouseError
-from lakehouse.settings import Settings
+from lakehouse.reading import Ask, Row
 
 _MOMENT = timedelta(microseconds=1)
 # From the end of a look to the next.
@@ -60,10 +57,7 @@ _HISTORY_SECONDS = 30.0
 _HISTORY_LATE = timedelta(days=7)
 _TIMES = ("as_of", "opened_at", "closed_at")
 
-Row = dict[str, Any]
 Keys = tuple[int | str, ...]
-# The rows of a statement, in values that JSON has; None: what it reads is not there.
-Ask = Callable[[str], list[Row] | None]
 
 
 @dataclass(frozen=True)
@@ -523,34 +517,6 @@ def needed_now(ask: Ask) -> Iterator[tuple[Kind, list[Row]]]:
             f"Nothing is built that could alert: neither {views} is there. Build with: "
             "lakehouse run"
         )
-
-
-def asking(session: SparkSession) -> Ask:
-    """Asks in an open session."""
-
-    def ask(sql: str) -> list[Row] | None:
-        try:
-            columns, rows = reading.ask(session, sql)
-        except AnalysisException as error:
-            if error.getCondition() == "TABLE_OR_VIEW_NOT_FOUND":
-                return None
-            raise
-        return [dict(zip(columns, row, strict=True)) for row in rows]
-
-    return ask
-
-
-def asking_what_is_up(settings: Settings) -> Ask:
-    """Asks the engine that is up, whichever it is; it starts none that somebody has stopped."""
-
-    def ask(sql: str) -> list[Row] | None:
-        running = engine.running_engine(settings)
-        if running is None:
-            raise LakehouseError("The engine is not up. Start it with: lakehouse up")
-        # By default one that has gone is awaited for ten minutes, without a word.
-        return asking(connect(running.remote, running.identity, max_retries=3))(sql)
-
-    return ask
 
 
 def _with_times(row: Row) -> Row:

@@ -678,7 +678,7 @@ def alerts(
     if follow:
         _follow_alerts(settings)
     is_any = False
-    for kind, rows in alerting.needed_now(alerting.asking(_session(settings))):
+    for kind, rows in alerting.needed_now(reading.asking(_session(settings))):
         if output.as_json:
             for row in rows:
                 output.line("", {"kind": kind.name} | row)
@@ -694,7 +694,7 @@ def _follow_alerts(settings: Settings) -> NoReturn:
     with alerting.only_follower(settings.paths):
         follower = alerting.Follower(
             settings.paths,
-            alerting.asking_what_is_up(settings),
+            reading.asking_what_is_up(settings),
             lambda event: output.line(event.text, event.record),
         )
         try:
@@ -723,7 +723,7 @@ def report(
 
     settings = _settings()
     folder = settings.paths.site
-    ask = alerting.asking(_session(settings))
+    ask = reading.asking(_session(settings))
     if not live:
         if local.is_begun(settings):
             from lakehouse import documents  # noqa: PLC0415 - dbt takes a second
@@ -739,7 +739,7 @@ def report(
         site.write(folder, ask, settings.paths.warehouse)
     from lakehouse.report.live import server  # noqa: PLC0415 - needed here alone
 
-    with server(folder, alerting.asking_what_is_up(settings), site.links_of(folder)) as serving:
+    with server(folder, reading.asking_what_is_up(settings), site.links_of(folder)) as serving:
         host, port = serving.server_address[:2]
         address = f"http://{host!s}:{port}/live.html"
         output.line(address, {"address": address})

@@ -25,6 +25,8 @@ from lakehouse.diagrams import entities_of, page_of
 from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.lineage import lineage_of
+from lakehouse.maintenance import sizes_told
+from lakehouse.report.site import put
 from lakehouse.settings import PROJECT, Settings, load_settings
 
 # Both pages' own scripts and styles stand in them; dbt's works expressions out by `eval`.
@@ -69,14 +71,7 @@ def write(settings: Settings, site: Path, say: Callable[[str], None] = lambda _:
         if entities := entities_of(manifest, domain):
             pages[f"docs/{domain}.html"] = page_of(domain, entities)
     for name, text in pages.items():
-        _put(site / name, text)
-
-
-def _put(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text)
-    beside.replace(path)
+        put(site / name, text)
 
 
 def _artifacts(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -117,8 +112,7 @@ def fill_in_sizes(catalog: dict[str, Any], spark: SparkSession, warehouse: Path)
     sizes: list[tuple[dict[str, Any], str, int]] = []
     for entry in (*catalog["nodes"].values(), *catalog["sources"].values()):
         schema, name = entry["metadata"]["schema"], entry["metadata"]["name"]
-        log = warehouse / f"{schema}.db" / name / "_delta_log"
-        if versions := sorted(path for path in log.glob("*.crc") if path.stem.isdigit()):
+        if versions := sizes_told(warehouse / f"{schema}.db" / name / "_delta_log"):
             told = json.loads(versions[-1].read_text())
             sizes.append((entry, f"{schema}.{name}", told["tableSizeBytes"]))
     if not sizes:

@@ -13,20 +13,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import yaml
 
-from lakehouse.maintenance import RESULTS
-
-Record = dict[str, Any]
-# The rows of a statement, by column, in values that JSON has; None: what it reads is not there.
-Ask = Callable[[str], list[Record] | None]
+from lakehouse.maintenance import RESULTS, sizes_told
+from lakehouse.reading import Ask, Row
 
 # A test that its domain's runs have left out for so long is none of the project's any more.
 _TEST_FORGOTTEN_AFTER = timedelta(days=7)
@@ -77,14 +73,14 @@ class Health:
         is_right, is_fresh, is_slower, has_grown: A sentence each, or two.
     """
 
-    outcomes: list[Record]
-    sources: list[Record]
-    domains: list[Record]
-    rejects: list[Record]
-    unmatched: list[Record]
-    runs: list[Record]
-    nodes: list[Record]
-    tables: list[Record]
+    outcomes: list[Row]
+    sources: list[Row]
+    domains: list[Row]
+    rejects: list[Row]
+    unmatched: list[Row]
+    runs: list[Row]
+    nodes: list[Row]
+    tables: list[Row]
     is_right: str
     is_fresh: str
     is_slower: str
@@ -145,7 +141,7 @@ def declared_sources(project: Path) -> dict[str, Source]:
     return found
 
 
-def last_outcomes(ask: Ask) -> list[Record]:
+def last_outcomes(ask: Ask) -> list[Row]:
     """The last outcome of each test and node; those that are gone from the project are left out."""
     rows = _rows(
         ask,
@@ -188,7 +184,7 @@ def last_outcomes(ask: Ask) -> list[Record]:
     )
 
 
-def last_loads(ask: Ask, sources: Mapping[str, Source], now: datetime) -> list[Record]:
+def last_loads(ask: Ask, sources: Mapping[str, Source], now: datetime) -> list[Row]:
     """When each declared source last came, and how its last load failed, if it did."""
     told = {
         row["source"]: row
@@ -226,7 +222,7 @@ def last_loads(ask: Ask, sources: Mapping[str, Source], now: datetime) -> list[R
     return records
 
 
-def where_domains_stand(ask: Ask) -> list[Record]:
+def where_domains_stand(ask: Ask) -> list[Row]:
     """Up to which load each domain is built and published, and the newest event that was built."""
     rows = _rows(
         ask,
@@ -275,7 +271,7 @@ _UNMATCHED = """
 """
 
 
-def last_runs(ask: Ask, sources: Mapping[str, Source], at_most: int = 10) -> list[Record]:
+def last_runs(ask: Ask, sources: Mapping[str, Source], at_most: int = 10) -> list[Row]:
     """The last runs of each domain, with the rows that had come since the build before.
 
     Args:
@@ -352,7 +348,7 @@ def last_runs(ask: Ask, sources: Mapping[str, Source], at_most: int = 10) -> lis
     return rows
 
 
-def seconds_of_nodes(ask: Ask) -> list[Record]:
+def seconds_of_nodes(ask: Ask) -> list[Row]:
     """How long each table and snapshot takes to build, in its last runs and in those before."""
     rows = _rows(
         ask,
@@ -378,7 +374,7 @@ def seconds_of_nodes(ask: Ask) -> list[Record]:
         order by node_id, age
         """,
     )
-    of_node: dict[str, list[Record]] = {}
+    of_node: dict[str, list[Row]] = {}
     for row in rows:
         of_node.setdefault(row["node_id"], []).append(row)
     records = []
@@ -399,7 +395,7 @@ def seconds_of_nodes(ask: Ask) -> list[Record]:
     return sorted(records, key=lambda row: (-row["seconds"], row["name"]))
 
 
-def sizes(warehouse: Path, since: datetime) -> list[Record]:
+def sizes(warehouse: Path, since: datetime) -> list[Row]:
     """What each Delta table holds, and held at a moment, or when its log begins, if that is later.
 
     Delta writes the size of each version beside it, so no engine is asked, and no file is counted
@@ -411,7 +407,7 @@ def sizes(warehouse: Path, since: datetime) -> list[Record]:
     """
     records = []
     for log in sorted(warehouse.glob("*.db/*/_delta_log")):
-        versions = sorted(path for path in log.glob("*.crc") if path.stem.isdigit())
+        versions = sizes_told(log)
         if not versions:
             continue
         moments = {path: datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in versions}
@@ -433,7 +429,7 @@ def sizes(warehouse: Path, since: datetime) -> list[Record]:
     return sorted(records, key=lambda row: (-row["bytes"], row["table"]))
 
 
-def is_right(outcomes: Collection[Record]) -> str:
+def is_right(outcomes: Collection[Row]) -> str:
     """Is it right: which tests are red, and which nodes failed when they last ran."""
     tests = [row for row in outcomes if row["resource_type"] == "test"]
     broken = [
@@ -466,7 +462,7 @@ def is_right(outcomes: Collection[Record]) -> str:
     return " ".join(parts)
 
 
-def is_fresh(sources: Collection[Record]) -> str:
+def is_fresh(sources: Collection[Row]) -> str:
     """Is it fresh: which sources are late, fail, or have never come, where their domain has."""
     came = [row for row in sources if row["loaded_at"]]
     failing = [row for row in sources if row["failure"]]
@@ -499,7 +495,7 @@ def is_fresh(sources: Collection[Record]) -> str:
     return " ".join(parts)
 
 
-def is_slower(nodes: Collection[Record]) -> str:
+def is_slower(nodes: Collection[Row]) -> str:
     """Is it getting slower: which tables take longer than before, by the medians of their runs."""
     if not nodes:
         return "Nothing has been built yet."
@@ -524,7 +520,7 @@ def is_slower(nodes: Collection[Record]) -> str:
     return f"{len(slower)} {verb} getting slower: {names}; {whole}."
 
 
-def has_grown(tables: Collection[Record]) -> str:
+def has_grown(tables: Collection[Row]) -> str:
     """What it holds, and what grew most."""
     if not tables:
         return "There are no tables here whose size is known."
@@ -542,11 +538,11 @@ def has_grown(tables: Collection[Record]) -> str:
     return f"{text}; grown most: {names}."
 
 
-def _by_growth(row: Record) -> tuple[int, str]:
+def _by_growth(row: Row) -> tuple[int, str]:
     return -row["grown_bytes"], row["table"]
 
 
-def _rows(ask: Ask, sql: str) -> list[Record]:
+def _rows(ask: Ask, sql: str) -> list[Row]:
     return ask(sql) or []
 
 

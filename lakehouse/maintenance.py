@@ -219,6 +219,15 @@ def _forget_results(spark: SparkSession) -> None:
     ).collect()
 
 
+def sizes_told(log: Path) -> list[Path]:
+    """What Delta writes beside each version of a table, its size among it, the newest last.
+
+    Args:
+        log: The folder `_delta_log` of the table.
+    """
+    return sorted(path for path in log.glob("*.crc") if path.stem.isdigit())
+
+
 def clean_log(log: Path, oldest_read: int | None, retain_hours: int) -> int:
     """Removes the log of versions before a checkpoint that no reader needs.
 

@@ -16,6 +16,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
 from pyspark.sql.types import (
@@ -29,11 +30,19 @@ from pyspark.sql.types import (
     YearMonthIntervalType,
 )
 
+from ingestion.bronze import connect
 from ingestion.declaration import SourceTable
 from ingestion.feed import with_parts
 from ingestion.gate import waiting_files
 from ingestion.home import Home
+from lakehouse import engine
 from lakehouse.domains import JOURNAL
+from lakehouse.errors import LakehouseError
+from lakehouse.settings import Settings
+
+Row = dict[str, Any]
+# The rows of a statement, in values that JSON has; None: what it reads is not there.
+Ask = Callable[[str], list[Row] | None]
 
 # What Arrow has no type for, or bytes instead of a text.
 _ASKED_FOR_AS_TEXT = (CalendarIntervalType, TimeType, VariantType, YearMonthIntervalType)
@@ -52,6 +61,34 @@ def ask(spark: SparkSession, sql: str) -> tuple[list[str], list[list[Any]]]:
         PySparkException: The statement cannot be run; its first line is the engine's reason.
     """
     return rows_of(_in_arrow(spark.sql(sql)))
+
+
+def asking(session: SparkSession) -> Ask:
+    """Asks in an open session."""
+
+    def records(sql: str) -> list[Row] | None:
+        try:
+            columns, rows = ask(session, sql)
+        except AnalysisException as error:
+            if error.getCondition() == "TABLE_OR_VIEW_NOT_FOUND":
+                return None
+            raise
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    return records
+
+
+def asking_what_is_up(settings: Settings) -> Ask:
+    """Asks the engine that is up, whichever it is; it starts none that somebody has stopped."""
+
+    def records(sql: str) -> list[Row] | None:
+        running = engine.running_engine(settings)
+        if running is None:
+            raise LakehouseError("The engine is not up. Start it with: lakehouse up")
+        # By default one that has gone is awaited for ten minutes, without a word.
+        return asking(connect(running.remote, running.identity, max_retries=3))(sql)
+
+    return records
 
 
 def _in_arrow(answer: DataFrame) -> pa.Table:

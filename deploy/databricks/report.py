@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(globals().get("__file__") or Path.cwd() / "x").resol
 
 from ingest import session_of
 
-from lakehouse.alerts import asking
+from lakehouse.reading import asking
 
 
 def main(arguments: list[str]) -> None:

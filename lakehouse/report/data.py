@@ -5,14 +5,22 @@ A question is plain SQL that Spark and DuckDB both run. Whatever is large is sum
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import date, timedelta
 
+from lakehouse.reading import Ask, Row
 from lakehouse.report import words
-from lakehouse.report.parts import Block, Column, Row
+from lakehouse.report.parts import Block, Column
 
-# The rows of a statement, in values that JSON has; None: what it reads is not there.
-Ask = Callable[[str], list[Row] | None]
+# What became of a row, by `level` of audit.rejects; and what a block tells of it.
+FATES = {"row": "row refused", "field": "field unread"}
+WAITS = "waits"
+REFUSED_COLUMNS = (
+    Column("source", "source"),
+    Column("entity", "of what"),
+    Column("level", "fate"),
+    Column("reason", "reason"),
+    Column("num_rows", "how many", "count"),
+)
 # More days than these are summed up by week.
 _MOST_DAYS = 120
 
@@ -68,7 +76,7 @@ def refused(ask: Ask, source: str) -> tuple[str, Block | None]:
     waiting = rows_of(
         ask,
         f"""
-        select source, entity, 'waits' as level, reason, sum(num_events) as num_rows
+        select source, entity, '{WAITS}' as level, reason, sum(num_events) as num_rows
         from audit.unmatched
         where source like '{source}.%'
         group by source, entity, reason
@@ -96,16 +104,8 @@ def refused(ask: Ask, source: str) -> tuple[str, Block | None]:
     if not said:
         return "Nothing was refused, and nothing waits.", None
     sentence = words.opening("; ".join(said)) + "."
-    fates = {"row": "row refused", "field": "field unread", "waits": "waits"}
-    rows = [row | {"level": fates[row["level"]]} for row in whole + fields + waiting]
-    columns = (
-        Column("source", "source"),
-        Column("entity", "of what"),
-        Column("level", "fate"),
-        Column("reason", "reason"),
-        Column("num_rows", "how many", "count"),
-    )
-    return sentence, Block("refused", "Refused or waiting", sentence, columns, rows)
+    rows = [row | {"level": FATES[row["level"]]} for row in whole + fields] + waiting
+    return sentence, Block("refused", "Refused or waiting", sentence, REFUSED_COLUMNS, rows)
 
 
 def _reasons(rows: list[Row]) -> str:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lakehouse.health import Health, declared_sources, health_of
+from lakehouse.reading import Ask
 from lakehouse.report import charts
-from lakehouse.report.data import Ask, of_first
+from lakehouse.report.data import FATES, REFUSED_COLUMNS, WAITS, of_first
 from lakehouse.report.parts import SHOWN, Block, Column, Page
 from lakehouse.settings import PROJECT
 
@@ -69,19 +70,11 @@ def _sources(health: Health) -> Block:
 
 
 def _refused(health: Health) -> Block:
-    fates = {"row": "row refused", "field": "field unread"}
-    rows = [row | {"level": fates[row["level"]]} for row in health.rejects]
+    rows = [row | {"level": FATES[row["level"]]} for row in health.rejects]
     for row in health.unmatched:
         told = {name: row[name] for name in ("source", "entity", "reason")}
-        rows.append(told | {"level": "waits", "num_rows": row["num_events"], "last_at": None})
-    columns = (
-        Column("source", "source"),
-        Column("entity", "of what"),
-        Column("level", "fate"),
-        Column("reason", "reason"),
-        Column("num_rows", "how many", "count"),
-        Column("last_at", "last", "time"),
-    )
+        rows.append(told | {"level": WAITS, "num_rows": row["num_events"], "last_at": None})
+    columns = (*REFUSED_COLUMNS, Column("last_at", "last", "time"))
     sentence = "What was refused, or waits for what it refers to, by reason."
     return Block("refused", "Refused or waiting", sentence, columns, rows)
 

@@ -21,8 +21,8 @@ from pyspark.errors import PySparkException
 
 from ingestion.faults import first_line
 from lakehouse.errors import LakehouseError
+from lakehouse.reading import Ask
 from lakehouse.report import now, render
-from lakehouse.report.data import Ask
 from lakehouse.report.parts import Page
 
 HOST, PORT = "127.0.0.1", 8090

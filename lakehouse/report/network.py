@@ -6,9 +6,10 @@ from functools import cache
 
 import yaml
 
+from lakehouse.reading import Ask, Row
 from lakehouse.report import charts, words
-from lakehouse.report.data import Ask, freshness, of_first, periods, refused, rows_of
-from lakehouse.report.parts import SHOWN, Block, Column, Page, Row
+from lakehouse.report.data import freshness, of_first, periods, refused, rows_of
+from lakehouse.report.parts import SHOWN, Block, Column, Page
 from lakehouse.settings import PROJECT
 
 KEY, TITLE = "network", "Network"

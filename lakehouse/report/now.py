@@ -5,10 +5,11 @@ It reads the live views, which are accepted but not yet tested.
 
 from __future__ import annotations
 
+from lakehouse.reading import Ask, Row
 from lakehouse.report import charts, words
-from lakehouse.report.data import Ask, of_first, rows_of
+from lakehouse.report.data import of_first, rows_of
 from lakehouse.report.network import CAPACITY, PLACE, SERVER, overloaded_from
-from lakehouse.report.parts import SHOWN, Block, Column, Page, Row
+from lakehouse.report.parts import SHOWN, Block, Column, Page
 from lakehouse.report.retail import PRODUCT, WAREHOUSE, low_sentence
 
 KEY, TITLE = "live", "Now"
@@ -17,7 +18,8 @@ HINT = ("lakehouse generate network", "lakehouse run", "lakehouse report --live"
 
 def page(ask: Ask) -> Page:
     """The page, from the live views."""
-    blocks = [block for block in (_servers(ask), _stock(ask)) if block]
+    found = [one for one in (_servers(ask), _stock(ask)) if one]
+    blocks = [block for block, _ in found]
     if not blocks:
         return Page(KEY, TITLE, ("There is no data of now yet.",), hint=HINT)
     return Page(
@@ -27,35 +29,35 @@ def page(ask: Ask) -> Page:
         # The screen is the network's, where there is one.
         any(row["is_urgent"] for row in blocks[0].rows),
         tuple(blocks),
-        _as_of(ask, blocks),
+        _as_of(found),
     )
 
 
-def _as_of(ask: Ask, blocks: list[Block]) -> str:
+def _as_of(found: list[tuple[Block, str | None]]) -> str:
     """The moments of the views, each its own: two domains have two clocks."""
-    said = []
-    for block in blocks:
-        view = {"servers": "gold.server_status", "stock": "gold.stock_status"}[block.key]
-        [now] = rows_of(ask, f"select max(as_of) as moment from {view}")
-        moment = words.moment(now["moment"], seconds=True) if now["moment"] else "no event yet"
-        said.append(f"{block.title}: {moment}")
+    said = [
+        f"{block.title}: {words.moment(now, seconds=True) if now else 'no event yet'}"
+        for block, now in found
+    ]
     return f"{'; '.join(said)}. Accepted, not yet tested."
 
 
-def _servers(ask: Ask) -> Block | None:
+def _servers(ask: Ask) -> tuple[Block, str | None] | None:
+    """The servers, and the moment of their view."""
     rows = rows_of(
         ask,
         """
         select
             concat('server ', server_id) as server, location, devices_connected,
             bandwidth_used_mbps, capacity_mbps, usage_rate, last_event_at,
-            coalesce(is_overloaded, false) as is_urgent
+            coalesce(is_overloaded, false) as is_urgent, max(as_of) over () as now
         from gold.server_status
         order by usage_rate desc nulls last, server_id
         """,
     )
     if not rows:
         return None
+    [now] = {row.pop("now") for row in rows}
     use = Column("usage_rate", "capacity in use", "share")
     devices = Column("devices_connected", "devices connected", "count")
     used = Column("bandwidth_used_mbps", "bandwidth in use", "number", "Mbit/s")
@@ -67,7 +69,7 @@ def _servers(ask: Ask) -> Block | None:
         ),
         charts.ranking("Devices connected", SERVER, devices, more=(use,)),
     )  # fmt: skip
-    return Block(
+    block = Block(
         "servers",
         "Servers",
         servers_sentence(rows),
@@ -76,7 +78,8 @@ def _servers(ask: Ask) -> Block | None:
         drawn,
         charted=SHOWN,
         left_out=of_first(len(rows), SHOWN, "servers"),
-    )  # fmt: skip
+    )
+    return block, now
 
 
 def servers_sentence(rows: list[Row]) -> str:
@@ -99,7 +102,8 @@ def servers_sentence(rows: list[Row]) -> str:
     )
 
 
-def _stock(ask: Ask) -> Block | None:
+def _stock(ask: Ask) -> tuple[Block, str | None] | None:
+    """The stock that is low, and the moment of its view."""
     rows = rows_of(
         ask,
         """
@@ -113,7 +117,7 @@ def _stock(ask: Ask) -> Block | None:
         """,
     )
     known = rows_of(
-        ask, "select count(*) as stocks from gold.stock_status where reorder_point is not null"
+        ask, "select count(reorder_point) as stocks, max(as_of) as now from gold.stock_status"
     )
     if not known or not known[0]["stocks"]:
         return None
@@ -126,7 +130,7 @@ def _stock(ask: Ask) -> Block | None:
             Column("stock", "product and warehouse"), on_hand, mark=point, more=(cover,),
         ),
     )  # fmt: skip
-    return Block(
+    block = Block(
         "stock",
         "Low stock",
         low_sentence(rows, known[0]["stocks"]),
@@ -136,3 +140,4 @@ def _stock(ask: Ask) -> Block | None:
         charted=SHOWN,
         left_out=of_first(len(rows), SHOWN, "stocks"),
     )
+    return block, known[0]["now"]

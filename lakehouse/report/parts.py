@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-Row = dict[str, Any]
+from lakehouse.reading import Row
 
 # How many rows a table shows, and how many a block takes into a page, 1 MB or less of them.
 SHOWN, EMBEDDED = 20, 8_000

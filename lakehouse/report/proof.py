@@ -6,8 +6,9 @@ from importlib.resources import files
 
 import yaml
 
+from lakehouse.reading import Row
 from lakehouse.report import words
-from lakehouse.report.parts import Block, Column, Page, Row
+from lakehouse.report.parts import Block, Column, Page
 
 KEY, TITLE = "proof", "Proof"
 

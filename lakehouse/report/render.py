@@ -20,8 +20,9 @@ import jinja2
 import vl_convert as vlc
 from markupsafe import Markup
 
+from lakehouse.reading import Row
 from lakehouse.report import words
-from lakehouse.report.parts import EMBEDDED, SHOWN, Block, Column, Page, Row
+from lakehouse.report.parts import EMBEDDED, SHOWN, Block, Column, Page
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _RIGHT = ("count", "share", "number")

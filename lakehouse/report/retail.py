@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from lakehouse.reading import Ask, Row
 from lakehouse.report import charts, words
 from lakehouse.report.data import (
-    Ask,
     days_between,
     freshness,
     of_first,
@@ -13,7 +13,7 @@ from lakehouse.report.data import (
     refused,
     rows_of,
 )
-from lakehouse.report.parts import EMBEDDED, SHOWN, Block, Choice, Column, Page, Row
+from lakehouse.report.parts import EMBEDDED, SHOWN, Block, Choice, Column, Page
 
 KEY, TITLE = "retail", "Retail"
 HINT = ("lakehouse generate retail", "lakehouse run", "lakehouse report")

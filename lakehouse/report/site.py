@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from lakehouse.reading import Ask
 from lakehouse.report import health, network, now, proof, render, retail, wearables, words
-from lakehouse.report.data import Ask
 from lakehouse.report.parts import Page
 
 DOMAINS: tuple[ModuleType, ...] = (wearables, network, retail)
@@ -49,9 +49,8 @@ def _put(site: Path, pages: Sequence[Page], *, cards: Sequence[Page] = ()) -> No
         files[f"{page.key}.html"] = render.html(page, links, cards=shown)
         for block in page.blocks:
             files[f"{page.key}-{block.key}.csv"] = render.csv_of(block)
-    site.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        _replace(site / name, text)
+        put(site / name, text)
 
 
 def links_of(site: Path) -> list[tuple[str, str]]:
@@ -78,7 +77,9 @@ def start_sentence(domains: list[Page]) -> str:
     return "There is no data yet."
 
 
-def _replace(file: Path, text: str) -> None:
+def put(file: Path, text: str) -> None:
+    """Writes a file of the site, which takes its place at once."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     hidden = file.with_name(f".{file.name}.part")
     hidden.write_text(text, encoding="utf-8", newline="")
     hidden.replace(file)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from lakehouse.reading import Ask, Row
 from lakehouse.report import charts, words
-from lakehouse.report.data import Ask, freshness, of_first, period_of, periods, refused, rows_of
-from lakehouse.report.parts import EMBEDDED, SHOWN, Block, Choice, Column, Page, Row
+from lakehouse.report.data import freshness, of_first, period_of, periods, refused, rows_of
+from lakehouse.report.parts import EMBEDDED, SHOWN, Block, Choice, Column, Page
 
 KEY, TITLE = "wearables", "Wearables"
 HINT = ("lakehouse generate wearables", "lakehouse run", "lakehouse report")

@@ -19,9 +19,9 @@ import pytest
 
 from generators.retail.tables import STOCK_MOVEMENTS
 from lakehouse import documents
-from lakehouse.alerts import asking
 from lakehouse.engine import local
 from lakehouse.health import declared_sources, health_of
+from lakehouse.reading import asking
 from lakehouse.report.parts import Block
 from lakehouse.report.retail import page
 from lakehouse.settings import PROJECT

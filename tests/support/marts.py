@@ -8,8 +8,7 @@ import duckdb
 import yaml
 
 from lakehouse import reading
-from lakehouse.report.data import Ask
-from lakehouse.report.parts import Row
+from lakehouse.reading import Ask, Row
 from lakehouse.settings import PROJECT
 
 # Of the tables that are no models of gold.
@@ -84,7 +83,7 @@ class Marts:
 
     @property
     def ask(self) -> Ask:
-        """Asks, as `lakehouse.alerts.asking` does."""
+        """Asks, as `lakehouse.reading.asking` does."""
 
         def ask(sql: str) -> list[Row] | None:
             try:

@@ -26,7 +26,7 @@ from pyspark.errors import PySparkException
 from ingestion import bronze
 from ingestion.home import Home
 from ingestion.lock import LockedError
-from lakehouse import alerts, cli
+from lakehouse import alerts, cli, reading
 from lakehouse.alerts import KINDS, Event, Follower, Kind
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings
@@ -437,7 +437,7 @@ def test_the_first_question_already_is_not_repeated_for_minutes(
 
 def test_an_engine_that_is_down_is_not_started(tmp_path: Path) -> None:
     with pytest.raises(LakehouseError, match="The engine is not up"):
-        alerts.asking_what_is_up(Settings(home=tmp_path))("select 1")
+        reading.asking_what_is_up(Settings(home=tmp_path))("select 1")
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"kinds": 1}'])
@@ -485,7 +485,7 @@ def shown(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     """The command sees its views."""
     monkeypatch.setenv("LAKEHOUSE_HOME", str(shop.home.root))
     monkeypatch.setattr(cli, "_session", lambda _: None)
-    monkeypatch.setattr(alerts, "asking", lambda _: shop.ask)
+    monkeypatch.setattr(reading, "asking", lambda _: shop.ask)
     yield shop
     cli.output.as_json = False
 
@@ -543,7 +543,7 @@ def test_no_name_makes_two_lines_of_one(
     def interrupted(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(alerts, "asking_what_is_up", lambda _: shown.ask)
+    monkeypatch.setattr(reading, "asking_what_is_up", lambda _: shown.ask)
     monkeypatch.setattr(time, "sleep", interrupted)
     shown.views = {STOCK.view: [stock(0, True, warehouse="a\nCLOSED b")]}
     with pytest.raises(SystemExit) as end:
@@ -611,7 +611,7 @@ class Process:
 
         alerts._PAUSE_SECONDS = 0.05
         alerts._HISTORY_SECONDS = 0
-        alerts.asking_what_is_up = lambda _: self._ask
+        reading.asking_what_is_up = lambda _: self._ask
         cli.Output.line = line_then_wait if waits else line  # type: ignore[method-assign]
         sys.argv = ["lakehouse", "--json", "alerts", "--follow"]
         cli.main()

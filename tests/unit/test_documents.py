@@ -237,8 +237,8 @@ def site(project: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> P
         **{"sources": {}, "errors": None},
     }
     folder = tmp_path_factory.mktemp("site")
-    documents._put(folder / "docs/index.html", documents._dbt_docs(manifest, catalog))
-    documents._put(folder / "lineage/index.html", documents._lineage_page(manifest, catalog))
+    documents.put(folder / "docs/index.html", documents._dbt_docs(manifest, catalog))
+    documents.put(folder / "lineage/index.html", documents._lineage_page(manifest, catalog))
     return folder
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from lakehouse.reading import Ask, Row
 from lakehouse.report import network, now, render, retail, site, wearables, words
-from lakehouse.report.data import Ask, refused
+from lakehouse.report.data import refused
 from lakehouse.report.live import Now, answer_of
-from lakehouse.report.parts import Block, Column, Page, Row
+from lakehouse.report.parts import Block, Column, Page
 from tests.support.marts import Marts, declared
 
 
