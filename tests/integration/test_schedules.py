@@ -732,14 +732,16 @@ def test_a_change_is_built_beside_what_is_there_and_moves_nothing(
     before = all_there_is(settled)
     assert slim.modified() == {}
 
+    mistake = "amount - 1000 as amount,"
     edit(
-        change / "models" / "alpha" / "int_entries.sql",
-        "    amount,\n",
-        "    amount - 1000 as amount,\n",
+        change / "models" / "alpha" / "int_events.sql",
+        "amount,\n    event",
+        f"{mistake}\n    event",
     )
-    red = {"int_entries", "account_sums", "day_sums"}
+    below = {"int_events", "int_events_recent", "account_now", "int_entries"}
+    below |= {"account_sums", "day_sums"}
     modified = slim.modified()
-    assert red == {name.split(".")[-1] for name in modified if name.startswith("model.")}
+    assert below == {name.split(".")[-1] for name in modified if name.startswith("model.")}
     assert set(modified.values()) == {"alpha"}
     with pytest.raises(LakehouseError, match="The change is red"):
         slim.build()
@@ -747,15 +749,11 @@ def test_a_change_is_built_beside_what_is_there_and_moves_nothing(
     assert "int_entries__are_not_negative" in told
     assert all_there_is(settled) == before
 
-    # Of a table and below it, of a seed, of a view that live parts read, and of a snapshot.
-    edit(
-        change / "models" / "alpha" / "int_entries.sql",
-        "amount - 1000 as amount",
-        "amount as amount",
-    )
+    # What is right: in a view that live parts read, in a seed, and in a snapshot.
+    edit(change / "models" / "alpha" / "int_events.sql", mistake, "amount,")
     edit(change / "models" / "alpha" / "stg_entries.sql", "select\n", "select distinct\n")
     edit(change / "seeds" / "levels.csv", "high,100", "high,50")
-    edit(change / "snapshots" / "account_names.sql", "    name\n", "    initcap(name) as name\n")
+    edit(change / "snapshots" / "account_names.sql", "    name\n", "    concat(name, '') as name\n")
     levels, settled.levels = settled.levels, settled.levels | {"high": 50}
     expects(change, "account_sums", "account, total, name, level", settled.account_sums(built))
     settled.levels = levels
