@@ -140,6 +140,13 @@ browser:
 integration: setup ## The tests on a real engine
 	@$(BIN)/pytest -q -m "not deep" tests/integration
 
+# On this machine, beside main's tables of made-up data; with LAKEHOUSE_TARGET=databricks beside those of the catalog.
+slim-in = $(if $(filter databricks,$(LAKEHOUSE_TARGET)),$(DATABRICKS),$(VENV))
+
+.PHONY: slim
+slim: $(if $(filter databricks,$(LAKEHOUSE_TARGET)),$(DATABRICKS)/.ready,setup) ## What a change modifies and all below it, built beside main's tables: make slim BASE=origin/main
+	@$(slim-in)/bin/python -m lakehouse.slim $(or $(BASE),origin/main)
+
 .PHONY: simulate
 simulate: setup ## Random scenarios against plain Python, 4 from SEED=1 on: make simulate SEED=7 SCENARIOS=20 DOMAIN=network
 	@$(BIN)/python -m tests.simulation --seed $(SEED) --scenarios $(SCENARIOS) $(if $(DOMAIN),--domain $(DOMAIN))

@@ -13,14 +13,17 @@
 
 {#-
   The last load that this node may see: the one that was closed last when the run began. A test judges
-  what was built, unless the run builds its whole domain.
+  what was built, unless the run builds its whole domain; what a run with --defer builds is set beside it.
 -#}
 {% macro cut() %}
     {% if not execute %}
         {{ return(0) }}
     {% endif %}
     {% set state = run_state() %}
-    {% if not cannot_ask() and model.resource_type == 'test' %}
+    {% if not cannot_ask() and var('slim', '') %}
+        {% set domain = state['domains'][domain_of(model)] %}
+        {{ return(state['cut'] if domain['built'] is none or domain['is_being_written'] else domain['built']) }}
+    {% elif not cannot_ask() and model.resource_type == 'test' %}
         {% set domain = state['domains'][domain_of(model)] %}
         {{ return(state['cut'] if domain['is_whole'] else domain['built'] or 0) }}
     {% endif %}

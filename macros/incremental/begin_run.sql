@@ -3,9 +3,17 @@
   writes down of each domain that tables of it will be written, and which are to be built anew: all below
   them has to be built anew with them, in this run or the next, however this one ends. Live views read from
   the beginning until what they stand on is built.
+
+  A run with --defer has schemas of its own (the var `slim`), builds all in them from what the tables beside them
+  have come to, and moves nothing.
 -#}
 {% macro begin_run() %}
-    {% if execute and not invocation_args_dict.get('defer') %}
+    {% if invocation_args_dict.get('defer') and not var('slim', '') %}
+        {% do exceptions.raise_compiler_error(
+            '--defer reads tables of another state, and would write among these. Give it schemas of its own: make slim'
+        ) %}
+    {% endif %}
+    {% if execute and not var('slim', '') %}
         {% do refuse_what_is_not_built() %}
         {% set state = run_state() %}
         {% if flags.WHICH in ['build', 'run', 'seed', 'snapshot'] %}

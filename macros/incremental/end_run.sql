@@ -2,11 +2,11 @@
   After all nodes: of each domain of which all tables have come to the cut, `built` moves; where all its data
   tests are green too, in this run or after it, with nothing written in between, `published` moves, and
   readers see what was built; where all tables under its live views have come to the cut, these read from
-  there on. Last, how the nodes did is kept. A run with --defer, which may have read another state's tables, moves
+  there on. Last, how the nodes did is kept. A run in schemas of its own moves
   nothing.
 -#}
 {% macro end_run(results) %}
-    {% if execute and not invocation_args_dict.get('defer') %}
+    {% if execute and not var('slim', '') %}
         {% set state = run_state() %}
         {% set done = [] %}
         {% for result in results if result.status in ['success', 'pass', 'warn'] %}

@@ -6,10 +6,10 @@
     {{ return(this is not none and is_incremental()) }}
 {% endmacro %}
 
-{#- Whether a node has to be built anew before its domain can be said to have come any further. -#}
+{#- Whether a node has to be built anew before its domain can be said to have come any further; with --defer all are. -#}
 {% macro is_pending(node) %}
     {{ return(
         not cannot_ask() and domain_of(node) is not none
-        and node.name in run_state()['domains'][domain_of(node)]['pending']
+        and (var('slim', '') != '' or node.name in run_state()['domains'][domain_of(node)]['pending'])
     ) }}
 {% endmacro %}

@@ -1,6 +1,5 @@
 {#- Ends the run, before it has written anything, if it reads what no build has made. A test that a build
-    takes along fails for itself; what --defer finds elsewhere may be missing here; a view that brings
-    domains together names those that are built. -#}
+    takes along fails for itself; a view that brings domains together names those that are built. -#}
 {% macro refuse_what_is_not_built() %}
     {% set missing = [] %}
     {% set seen = {} %}

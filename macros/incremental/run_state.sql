@@ -11,6 +11,9 @@
     {% endif %}
     {% if graph.get('lakehouse', {}).get('invocation_id') != invocation_id %}
         {% set state = asked_state() %}
+        {% for domain in state['domains'].values() if var('slim', '') %}
+            {% do domain.update({'live': live_from_the_beginning()}) %}
+        {% endfor %}
         {% do state.update({
             'invocation_id': invocation_id, 'last_loads': {}, 'touched': {}, 'versions': {}, 'idle': [], 'altered': []
         }) %}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.maintenance import keep_up
 from lakehouse.settings import PROJECT
+from lakehouse.slim import Slim
 from tests.support.lakehouse import Lakehouse
 
 TOY = PROJECT / "tests" / "toy"
@@ -682,6 +684,83 @@ def test_a_run_is_right_whose_results_cannot_be_kept(settled: Toy) -> None:
     settled.sql("drop table audit.run_results")
     settled.dbt("test", *ALPHA)
     assert results_of(settled, "node_id", "status") == [row[:2] for row in told_by_dbt(settled)]
+
+
+def all_there_is(toy: Toy) -> dict[str, Any]:
+    """The rows of each table and view of the home, and the text of each view, by name."""
+    found: dict[str, Any] = {}
+    for schema in toy.sql("show schemas"):
+        for table in toy.sql(f"show tables in {schema['namespace']}"):
+            name = f"{schema['namespace']}.{table['tableName']}"
+            found[name] = [sorted(map(repr, toy.sql(f"select * from {name}")))]
+            found[name] += (
+                toy.sql(f"show create table {name}") if schema["namespace"] == "gold" else []
+            )
+    return found
+
+
+def edit(path: Path, before: str, after: str) -> None:
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+
+
+def expects(change: Path, model: str, columns: str, rows: list[tuple[Any, ...]]) -> None:
+    """Plants a data test in a change: a model has these rows and no others."""
+    values = ", ".join(str(row).replace("None", "null") for row in rows)
+    there = f"(select {columns} from {{{{ ref('{model}') }}}})"
+    told = f"(select {columns} from values {values} as told({columns}))"
+    (change / "tests" / f"{model}__is_as_told.sql").write_text(
+        f"({there} except all {told}) union all ({told} except all {there})"
+    )
+
+
+def test_a_change_is_built_beside_what_is_there_and_moves_nothing(
+    settled: Toy, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What it does not touch is read where it is, up to the load that this has come to."""
+    change = tmp_path / "tests" / "toy"
+    shutil.copytree(TOY, change)
+    (tmp_path / "macros").symlink_to(PROJECT / "macros")
+    slim = Slim(change, TOY, tmp_path / "dbt", "slim_x_")
+    settled.load(entries=((48, "a", 70, 970), (49, "y", 1, 980)), names=(("a", "new", "Ada", 98),))
+    settled.dbt("build")
+    built = settled.last
+    settled.load(
+        entries=((50, "a", 9, 990), (51, "z", 9, 990)), names=(("a", "update", "Ann", 99),)
+    )
+    before = all_there_is(settled)
+
+    mistake = "amount - 1000 as amount,"
+    edit(
+        change / "models" / "alpha" / "int_events.sql",
+        "amount,\n    event",
+        f"{mistake}\n    event",
+    )
+    below = {"int_events", "int_events_recent", "account_now", "int_entries"}
+    below |= {"account_sums", "day_sums"}
+    modified = slim.modified()
+    assert below == {name.split(".")[-1] for name in modified if name.startswith("model.")}
+    assert set(modified.values()) == {"alpha"}
+    with pytest.raises(LakehouseError, match="The change is red"):
+        slim.build()
+    assert "FAIL" in (told := capfd.readouterr().out)
+    assert "int_entries__are_not_negative" in told
+    assert all_there_is(settled) == before
+
+    # What is right: in a view that live parts read, in a seed, and in a snapshot.
+    edit(change / "models" / "alpha" / "int_events.sql", mistake, "amount,")
+    edit(change / "models" / "alpha" / "stg_entries.sql", "select\n", "select distinct\n")
+    edit(change / "seeds" / "levels.csv", "high,100", "high,50")
+    edit(change / "snapshots" / "account_names.sql", "    name\n", "    concat(name, '') as name\n")
+    levels, settled.levels = settled.levels, settled.levels | {"high": 50}
+    expects(change, "account_sums", "account, total, name, level", settled.account_sums(built))
+    settled.levels = levels
+    now = [(account, amount, name) for account, _, amount, name in settled.account_now()]
+    expects(change, "account_now", "account, amount, name", now)
+    slim.build()
+    assert all_there_is(settled) == before
+    settled.dbt("build")
 
 
 def test_a_home_of_an_earlier_release_is_built_anew(settled: Toy) -> None:

@@ -92,16 +92,19 @@ def test_what_reads_tables_that_are_not_built_ends_in_a_line(
     assert not list(brief.settings.paths.warehouse.glob("*/gym_visits"))
 
 
-def test_a_run_with_defer_works_and_records_nothing(brief: Lakehouse, tmp_path: Path) -> None:
+def test_defer_is_refused_where_it_would_write_among_the_tables(
+    brief: Lakehouse, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     models = ("run", "--select", "+int_gym_logins")
     brief.deliver("sbit.gym_logins", "defer.csv", VISITS.replace(b"01,", b"07,"))
     brief.ingest()
     Dbt(brief.settings).parse()
     shutil.copy(brief.settings.paths.root / "target" / "manifest.json", tmp_path)
-    brief.dbt(*models, "--defer", "--state", str(tmp_path))
-    built = "select 1 as one from silver.int_gym_logins where mac_address = 'aa:bb:cc:dd:ee:07'"
-    assert len(brief.rows(built)) == 1
-    assert brief.rows("select * from audit.domains") == []
+    with pytest.raises(LakehouseError):
+        brief.dbt(*models, "--defer", "--state", str(tmp_path))
+    assert "Give it schemas of its own: make slim" in capfd.readouterr().err
+    assert brief.state("wearables").number == 0
+    assert not list(brief.settings.paths.warehouse.glob("*/int_gym_logins"))
     brief.dbt(*models)
     state = brief.state("wearables")
     assert (state.built, state.published, state.is_being_written) == (None, None, True)
