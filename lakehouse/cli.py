@@ -598,7 +598,8 @@ def run(
         with output.progress() as show:
             for done in Builds(settings, show).bring_up_to_date():
                 if done.did or not done.failure:
-                    output.say(f"{done.domain}: {', '.join(done.did) or 'nothing new'}")
+                    idle = "; ".join(filter(None, ["nothing new", done.held]))
+                    output.say(f"{done.domain}: {', '.join(done.did) or idle}")
                 if done.failure:
                     failures.append(f"{done.domain}: {done.failure}")
         _end(load, failures)
@@ -646,6 +647,48 @@ def maintain(
     output.say(f"Landed files archived: {archived}")
     if failures:
         raise LakehouseError("\n".join(failures))
+
+
+@app.command()
+def restore(
+    domain: Annotated[str, typer.Argument(help="As lakehouse status names it.")],
+    to: Annotated[
+        int | None, typer.Option(metavar="PUBLICATION", help="Readers see this one again.")
+    ] = None,
+    release: Annotated[
+        bool, typer.Option("--release", help="Let the next run publish again.")
+    ] = False,
+) -> None:
+    """Go back to what readers saw before; alone, it lists the last ten publications.
+
+    What is built stays, builds and live views go on, and nothing is published until --release.
+    """
+    from lakehouse import restore as publications  # noqa: PLC0415 - the command has its name
+
+    settings = _settings()
+    if to is not None and release:
+        raise LakehouseError("--to and --release exclude each other.", exit_code=2)
+    session = _session(settings)
+    if to is None and not release:
+        found = publications.publications_of(session, domain)[:10]
+        columns = ["publication", "load", "published_at", "as_of", "shown", "gone"]
+        rows = []
+        for one in found:
+            told = (one.number, one.load, one.published_at, one.as_of, one.is_shown)
+            rows.append([*told, publications.why_gone(session, one.marts)])
+        output.rows(columns, rows, Format.TABLE)
+        return
+    with local.only_build(settings):
+        if to is None:
+            publications.release(session, domain)
+            output.say(f"{domain}: the next lakehouse run tests what is built, and publishes it.")
+            return
+        back = publications.go_back(session, domain, to)
+        output.say(
+            f"{domain}: readers see publication {to}, of {back.published_at} (load {back.load}). "
+            "Builds go on, and nothing is published until: lakehouse restore "
+            f"{domain} --release"
+        )
 
 
 @app.command(context_settings={"ignore_unknown_options": True})  # SQL may begin with a comment

@@ -32,13 +32,29 @@
                 ) %}
             {% else %}
                 {% if is_begin %}
-                    {% set query = modules.re.sub('version as of \\d+$', 'version as of ' ~ version, shown[alias]) %}
+                    {% set query = query_of_version(mart, version, shown[alias]) %}
                 {% endif %}
                 {# Altered, since to replace a view Spark drops it for a moment. #}
                 {% do run_query('alter view ' ~ view ~ ' as ' ~ query) if query != shown[alias] %}
             {% endif %}
         {% endfor %}
     {% endif %}
+{% endmacro %}
+
+{#-
+  The query of a view that shows another version of a mart than `shown` does; that version may have other columns,
+  as older answers have.
+-#}
+{% macro query_of_version(mart, version, shown) %}
+    {% set as_of = ' version as of ' ~ version %}
+    {% if shown.endswith(as_of) %}
+        {{ return(shown) }}
+    {% endif %}
+    {% set there = run_query('select * from ' ~ relation_of(mart.schema, mart.alias) ~ as_of ~ ' limit 0').column_names %}
+    {{ return(
+        'select ' ~ there | reject('equalto', '_load_id') | join(', ') ~ ' from '
+        ~ relation_of(mart.schema, mart.alias) ~ as_of
+    ) }}
 {% endmacro %}
 
 {#- The marts of a domain. -#}
