@@ -42,6 +42,7 @@ from lakehouse import alerts as alerting
 from lakehouse import doctor as checks
 from lakehouse import engine, maintenance, reading
 from lakehouse.engine import local
+from lakehouse.environment import check_may_write
 from lakehouse.errors import LakehouseError
 from lakehouse.history import History
 from lakehouse.settings import Settings, load_settings
@@ -181,6 +182,9 @@ def _is_utf_8(file: TextIO) -> bool:
     return (file.encoding or "").lower().replace("-", "") == "utf8"
 
 
+# What may be asked of production by anybody: all other commands change its data.
+_READS = ("doctor", "up", "down", "status", "query", "alerts", "report")
+
 output = Output()
 _home: Path | None = None
 
@@ -191,17 +195,20 @@ def _settings() -> Settings:
 
 @app.callback()
 def options(
+    context: typer.Context,
     home: Annotated[
         Path | None, typer.Option(help="The folder with all state; also LAKEHOUSE_HOME.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print answers as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print answers and errors only.")] = False,
 ) -> None:
-    """Reads the options that every command has."""
+    """Reads the options that every command has, and refuses what production would not forgive."""
     global _home  # noqa: PLW0603 - a command line has one home
     _home = home
     output.as_json = as_json
     output.quiet = quiet
+    if context.invoked_subcommand not in _READS:
+        check_may_write(f"lakehouse {context.invoked_subcommand}")
 
 
 @app.command()

@@ -90,7 +90,7 @@
 
 {#- A table of the schema `audit` that is no node: `loads`, `domains` or `run_results`. -#}
 {% macro audit_table(name) %}
-    {{ return(relation_of(generate_schema_name('audit', none) | trim, name)) }}
+    {{ return(relation_of('audit', name)) }}
 {% endmacro %}
 
 {#- A table or view by the names of its schema and itself, in the catalog of the target where there are catalogs. -#}

@@ -5,9 +5,8 @@
   published another one meanwhile. A view that no mart stands behind any more goes.
 -#}
 {% macro show_published(is_begin=false, moved=[]) %}
-    {% set gold = generate_schema_name('gold', none) | trim %}
     {% set wanted = {} %}
-    {% set named = graph.nodes.values() | selectattr('schema', 'equalto', gold) | map(attribute='alias') | list %}
+    {% set named = graph.nodes.values() | selectattr('schema', 'equalto', 'gold') | map(attribute='alias') | list %}
     {% for name, domain in run_state()['domains'].items() %}
         {% for mart in marts_of(name) %}
             {% do named.append(mart.alias) %}
@@ -17,13 +16,13 @@
         {% endfor %}
     {% endfor %}
     {% if wanted %}
-        {% do run_query('create schema if not exists ' ~ relation_of(gold, none).without_identifier()) %}
-        {% set shown = texts_of_views(gold) %}
+        {% do run_query('create schema if not exists ' ~ relation_of('gold', none).without_identifier()) %}
+        {% set shown = texts_of_views('gold') %}
         {% for name in shown if name not in named %}
-            {% do run_query('drop view ' ~ relation_of(gold, name)) %}
+            {% do run_query('drop view ' ~ relation_of('gold', name)) %}
         {% endfor %}
         {% for alias, (mart, version) in wanted.items() %}
-            {% set view = relation_of(gold, alias) %}
+            {% set view = relation_of('gold', alias) %}
             {% set query = 'select ' ~ mart.columns.keys() | join(', ') ~ ' from '
                 ~ relation_of(mart.schema, mart.alias) ~ ' version as of ' ~ version %}
             {% if alias not in shown %}
