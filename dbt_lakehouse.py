@@ -46,6 +46,7 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
         if self.project_name != "lakehouse" or flags.WHICH in _WITHOUT_ENGINE:
             return
         _refuse_partial_work(flags)
+        _refuse_prod_by_hand(flags)
         if os.environ.get("DBT_LINT"):  # the macros that ask the database answer constants then
             return
         target = getattr(flags, "TARGET", None) or os.environ.get("LAKEHOUSE_TARGET") or "local"
@@ -79,6 +80,19 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
                 build_claim.enter_context(only_build(settings))
         except (LakehouseError, LockedError) as error:
             raise DbtRuntimeError(str(error)) from None
+
+
+def _refuse_prod_by_hand(flags: Any) -> None:
+    """Raises where a command would write to production, and nobody has said that it may."""
+    from lakehouse.environment import check_may_write, environment  # noqa: PLC0415
+    from lakehouse.errors import LakehouseError  # noqa: PLC0415
+
+    try:
+        environment()
+        if flags.WHICH not in _READS:
+            check_may_write(f"dbt {flags.WHICH}")
+    except LakehouseError as error:
+        raise DbtRuntimeError(str(error)) from None
 
 
 def _refuse_partial_work(flags: Any) -> None:

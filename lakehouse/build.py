@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.domains import Domain, News, domains_of, news_of, states_of
+from lakehouse.domains import Domain, News, domains_of, held_line, news_of, states_of
 from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings
@@ -162,12 +162,14 @@ class Done:
         has_news: Whether there was anything to do.
         did: What was done, in words.
         failure: What failed; else empty.
+        held: That nothing is published, and how to go on; else empty.
     """
 
     domain: str
     has_news: bool
     did: list[str] = field(default_factory=list)
     failure: str = ""
+    held: str = ""
 
     def lines(self) -> Iterator[str]:
         """What was done in a line, and what failed in another."""
@@ -216,9 +218,13 @@ class Builds:
             self._show("Reading the project ...")
             self._dbt.parse()
             domains = self._dbt.domains()
-            news = news_of(local.session(self._settings), domains)
+            session = local.session(self._settings)
+            states = states_of(session)
+            news = news_of(session, domains, states)
             for domain in domains:
                 done = Done(domain.name, has_news=domain.name in news)
+                if state := states.get(domain.name):
+                    done.held = held_line(domain.name, state)
                 try:
                     if done.has_news:
                         self._do(news[domain.name], done)
@@ -265,6 +271,9 @@ class Builds:
         else:
             warned = f" ({counts['warn']} with a warning)" if counts["warn"] else ""
             done.did.append(f"{counts.total()} tests green{warned}")
+            if state and (held := held_line(done.domain, state)):
+                done.did.append(held)
+                return
             if state is None or not state.is_published:
                 raise LakehouseError("All tests are green, but nothing is published")
             done.did.append(f"published up to load {state.published}")

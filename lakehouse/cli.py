@@ -42,6 +42,7 @@ from lakehouse import alerts as alerting
 from lakehouse import doctor as checks
 from lakehouse import engine, maintenance, reading
 from lakehouse.engine import local
+from lakehouse.environment import check_may_write
 from lakehouse.errors import LakehouseError
 from lakehouse.history import History
 from lakehouse.settings import Settings, load_settings
@@ -181,6 +182,9 @@ def _is_utf_8(file: TextIO) -> bool:
     return (file.encoding or "").lower().replace("-", "") == "utf8"
 
 
+# What may be asked of production by anybody: all other commands change its data.
+_READS = ("doctor", "up", "down", "status", "query", "alerts", "report")
+
 output = Output()
 _home: Path | None = None
 
@@ -191,17 +195,20 @@ def _settings() -> Settings:
 
 @app.callback()
 def options(
+    context: typer.Context,
     home: Annotated[
         Path | None, typer.Option(help="The folder with all state; also LAKEHOUSE_HOME.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print answers as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print answers and errors only.")] = False,
 ) -> None:
-    """Reads the options that every command has."""
+    """Reads the options that every command has, and refuses what production would not forgive."""
     global _home  # noqa: PLW0603 - a command line has one home
     _home = home
     output.as_json = as_json
     output.quiet = quiet
+    if context.invoked_subcommand not in _READS:
+        check_may_write(f"lakehouse {context.invoked_subcommand}")
 
 
 @app.command()
@@ -598,7 +605,8 @@ def run(
         with output.progress() as show:
             for done in Builds(settings, show).bring_up_to_date():
                 if done.did or not done.failure:
-                    output.say(f"{done.domain}: {', '.join(done.did) or 'nothing new'}")
+                    idle = "; ".join(filter(None, ["nothing new", done.held]))
+                    output.say(f"{done.domain}: {', '.join(done.did) or idle}")
                 if done.failure:
                     failures.append(f"{done.domain}: {done.failure}")
         _end(load, failures)
@@ -646,6 +654,50 @@ def maintain(
     output.say(f"Landed files archived: {archived}")
     if failures:
         raise LakehouseError("\n".join(failures))
+
+
+@app.command()
+def restore(
+    domain: Annotated[str, typer.Argument(help="As lakehouse status names it.")],
+    to: Annotated[
+        int | None, typer.Option(metavar="PUBLICATION", help="Readers see this one again.")
+    ] = None,
+    release: Annotated[
+        bool, typer.Option("--release", help="Let the next run publish again.")
+    ] = False,
+) -> None:
+    """Go back to what readers saw before; alone, it lists the last ten publications.
+
+    What is built stays, builds and live views go on, and nothing is published until --release.
+    """
+    from lakehouse import restore as publications  # noqa: PLC0415 - the command has its name
+
+    settings = _settings()
+    if to is not None and release:
+        raise LakehouseError("--to and --release exclude each other.", exit_code=2)
+    session = _session(settings)
+    if to is None and not release:
+        found = publications.publications_of(session, domain)[:10]
+        columns = ["publication", "load", "published_at", "as_of", "shown", "gone"]
+        rows = []
+        for one in found:
+            told = (one.number, one.load, one.published_at, one.as_of, one.is_shown)
+            rows.append([*told, publications.why_gone(session, one.marts)])
+        output.rows(columns, rows, Format.TABLE)
+        if not found:
+            output.say(f"Nothing of {domain} is published yet.")
+        return
+    with local.only_build(settings):
+        if to is None:
+            publications.release(session, domain)
+            output.say(f"{domain}: the next lakehouse run tests what is built, and publishes it.")
+            return
+        back = publications.go_back(session, domain, to)
+        output.say(
+            f"{domain}: readers see publication {to}, of {back.published_at} (load {back.load}). "
+            "Builds go on, and nothing is published until: lakehouse restore "
+            f"{domain} --release"
+        )
 
 
 @app.command(context_settings={"ignore_unknown_options": True})  # SQL may begin with a comment

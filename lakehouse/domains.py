@@ -7,14 +7,16 @@ A domain (wearables, network) is built, tested and published as a whole. dbt app
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from pyspark.sql import SparkSession
+from pyspark.sql import Row, SparkSession
 
 JOURNAL = "audit.domains"
+# Who writes rows of it that show readers the same rows in other files.
+UPKEEP = "upkeep"
 # How dbt keeps what others can read.
 _RELATIONS = ("incremental", "table", "snapshot", "seed", "view")
 # Up to so many new rows, to compile the statements that work on them costs more than they do.
@@ -52,6 +54,12 @@ class State:
     published: int | None
     details: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, row: Row) -> State:
+        """The state that a row of the journal tells."""
+        details = json.loads(row["state"] or "{}")
+        return cls(row["number"], row["built"], row["published"], details)
+
     @property
     def pending(self) -> list[str]:
         """The nodes that have to be built anew before `built` may move."""
@@ -66,6 +74,11 @@ class State:
     def is_published(self) -> bool:
         """Whether readers see what is built."""
         return self.published == self.built and self.versions("gold") == self.versions("marts")
+
+    @property
+    def held(self) -> int | None:
+        """The publication to which somebody went back, so that no other one follows it."""
+        return self.details.get("held")
 
     def versions(self, of: str) -> dict[str, int]:
         """The versions of its `marts` as built, of those in `gold`, or read of its `feeds`."""
@@ -117,22 +130,24 @@ def states_of(spark: SparkSession) -> dict[str, State]:
         "select domain, max_by(struct(number, built, published, state), number) as last "
         f"from {JOURNAL} group by domain"
     ).collect()
-    return {
-        row["domain"]: State(
-            row["last"]["number"],
-            row["last"]["built"],
-            row["last"]["published"],
-            json.loads(row["last"]["state"] or "{}"),
-        )
-        for row in rows
-    }
+    return {row["domain"]: State.of(row["last"]) for row in rows}
 
 
-def append_state(spark: SparkSession, domain: str, state: State) -> None:
-    """Writes down where a domain stands from now on."""
+def held_line(domain: str, state: State) -> str:
+    """That publishing is held, and how to go on; empty where it is not."""
+    if state.held is None:
+        return ""
+    return (
+        f"publishing is held, and readers see load {state.published}; go on with: lakehouse "
+        f"restore {domain} --release"
+    )
+
+
+def append_state(spark: SparkSession, domain: str, state: State, writer: str) -> None:
+    """Writes down where a domain stands from now on, in place of an invocation of dbt."""
     row = (
         *(domain, state.number, state.built, state.published),
-        *(json.dumps(state.details), "upkeep", datetime.now(UTC)),
+        *(json.dumps(state.details), writer, datetime.now(UTC)),
     )
     columns = (
         "domain string, number bigint, built bigint, published bigint, state string, "
@@ -155,13 +170,19 @@ def _names_in(spark: SparkSession, schema: str) -> set[str]:
     return {row["tableName"] for row in spark.sql(f"show tables in {schema}").collect()}
 
 
-def news_of(spark: SparkSession, domains: Collection[Domain]) -> dict[str, News]:
+def news_of(
+    spark: SparkSession, domains: Collection[Domain], states: Mapping[str, State]
+) -> dict[str, News]:
     """What there is to do, for the domains for which there is anything.
 
     A domain of which nothing has ever come has no news, nor has one that a build has left as it
-    should be.
+    should be, published or held.
+
+    Args:
+        spark: A session on the engine.
+        domains: The domains of the project.
+        states: Where they stand.
     """
-    states = states_of(spark)
     news = {}
     for domain in domains:
         state = states.get(domain.name)
@@ -192,7 +213,7 @@ def _news_of(spark: SparkSession, domain: Domain, state: State | None) -> News |
         elif state.is_being_written:
             reasons.append("written since it was last built whole")
     if not reasons:
-        return None if state and state.is_published else News()
+        return None if state and (state.is_published or state.held is not None) else News()
     is_small = not is_anew and num_rows is not None and num_rows <= _SMALL_WORK_ROWS
     is_first = state is None or state.built is None
     return News("; ".join(reasons), is_small, is_first)

@@ -59,8 +59,8 @@ class Health:
         sources: Per source: `source`, `domain`, `last_load`, `loaded_at`, `hours` since,
             `late_after_hours`, `is_late`, `num_rows`, `failure` (what its last load said if it
             failed).
-        domains: Per domain: `domain`, `built` and `published` (loads), `recorded_at`,
-            `newest_event`.
+        domains: Per domain: `domain`, `built` and `published` (loads), `recorded_at`, `is_held`
+            (somebody went back to older answers), `newest_event`.
         rejects: `source`, `entity`, `level`, `reason`, `num_rows`, `last_at`, most first.
         unmatched: `source`, `entity`, `reason`, `num_events`, `num_keys`, most first.
         runs: The last runs of each domain, newest first: `domain`, `command`, `started_at`,
@@ -104,16 +104,17 @@ def health_of(
     outcomes, nodes = last_outcomes(ask), seconds_of_nodes(ask)
     loads = last_loads(ask, sources, now)
     tables = sizes(warehouse, now - timedelta(days=7)) if warehouse else []
+    domains = where_domains_stand(ask)
     return Health(
         outcomes=outcomes,
         sources=loads,
-        domains=where_domains_stand(ask),
+        domains=domains,
         rejects=_rows(ask, _REJECTS),
         unmatched=_rows(ask, _UNMATCHED),
         runs=last_runs(ask, sources),
         nodes=nodes,
         tables=tables,
-        is_right=is_right(outcomes),
+        is_right=" ".join([is_right(outcomes), *_held(domains)]),
         is_fresh=is_fresh(loads),
         is_slower=is_slower(nodes),
         has_grown=has_grown(tables),
@@ -239,10 +240,20 @@ def where_domains_stand(ask: Ask) -> list[Row]:
         """,
     )
     for row in rows:
-        literal = json.loads(row.pop("state") or "{}").get("as_of")
-        moment = re.search(r"'(\d[^']*)'", literal or "")
+        state = json.loads(row.pop("state") or "{}")
+        moment = re.search(r"'(\d[^']*)'", state.get("as_of") or "")
+        row["is_held"] = state.get("held") is not None
         row["newest_event"] = f"{moment[1]}+00:00" if moment else None
     return rows
+
+
+def _held(domains: Collection[Row]) -> list[str]:
+    """Of which domains readers see older answers than what is built, a sentence each."""
+    return [
+        f"Publishing of {row['domain']} is held: readers see load {row['published']}."
+        for row in domains
+        if row["is_held"]
+    ]
 
 
 _REJECTS = """

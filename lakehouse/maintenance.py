@@ -26,7 +26,7 @@ from ingestion.faults import LoadError, first_line
 from ingestion.gate import GateError
 from ingestion.loads import Loads, only_ingestion
 from ingestion.lock import LockedError
-from lakehouse.domains import JOURNAL, append_state, states_of, tables_of
+from lakehouse.domains import JOURNAL, UPKEEP, append_state, states_of, tables_of
 from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings
@@ -280,12 +280,13 @@ def _view_text(spark: SparkSession, mart: str) -> str:
     return next((row["data_type"] for row in rows if row["col_name"] == "View Text"), "")
 
 
-def _pin(spark: SparkSession, mart: str, version: int) -> None:
-    """Shows readers this version of a mart, unless they see it."""
-    text = _view_text(spark, mart)
-    pinned = _PINNED.search(text)
+def pin(spark: SparkSession, mart: str, version: int) -> None:
+    """Shows readers this version of a mart, with the columns that it has, unless they see it."""
+    pinned = _PINNED.search(_view_text(spark, mart))
     if pinned and int(pinned[1]) != version:
-        spark.sql(f"alter view gold.{mart} as {_PINNED.sub(f'version as of {version}', text)}")
+        rows = f"from gold_build.{mart} version as of {version}"
+        columns = ", ".join(spark.sql(f"select * {rows}").columns)
+        spark.sql(f"alter view gold.{mart} as select {columns} {rows}")
 
 
 def _pin_anew(spark: SparkSession, table: str) -> None:
@@ -297,15 +298,16 @@ def _pin_anew(spark: SparkSession, table: str) -> None:
             details = state.details | {
                 of: state.versions(of) | {mart: version} for of in ("gold", "marts")
             }
-            append_state(spark, domain, replace(state, number=state.number + 1, details=details))
-            _pin(spark, mart, version)
+            row = replace(state, number=state.number + 1, details=details)
+            append_state(spark, domain, row, UPKEEP)
+            pin(spark, mart, version)
 
 
 def align_views(spark: SparkSession) -> None:
     """Shows readers what is written down as published, should a kill have come in between."""
     for state in states_of(spark).values():
         for mart, version in state.versions("gold").items():
-            _pin(spark, mart, version)
+            pin(spark, mart, version)
 
 
 def _hours_since_replaced(log: Path, version: int) -> float | None:

@@ -386,7 +386,7 @@ def _domains(spark: SparkSession) -> list[dict[str, Any]]:
                     from_json(
                         state,
                         'is_being_written boolean, pending array<string>, '
-                        'marts map<string, bigint>, gold map<string, bigint>'
+                        'marts map<string, bigint>, gold map<string, bigint>, held bigint'
                     ) as details
                 from audit.domains
             )
@@ -414,7 +414,8 @@ def _domains(spark: SparkSession) -> list[dict[str, Any]]:
             max_by(built, number) as built,
             max_by(published, number) as published,
             min(recorded_at) filter (where number > up_to_date) as behind_since,
-            max_by(num_pending, number) as pending
+            max_by(num_pending, number) as pending,
+            max_by(details.held, number) as held
         from judged
         group by domain
         order by domain

@@ -1,4 +1,7 @@
-"""What can be set from outside: environment variables that begin with `LAKEHOUSE_`."""
+"""What can be set from outside: environment variables that begin with `LAKEHOUSE_`.
+
+Whose installation it is, dev's, test's or prod's, is said in `lakehouse.environment`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ingestion.home import Home
+from lakehouse.environment import check_home
 from lakehouse.errors import LakehouseError
 
 # Derby takes what follows a `;` for an option, Spark a `,` and Java a `:` for the end of a folder,
@@ -65,8 +69,8 @@ def load_settings(home: Path | None = None) -> Settings:
         home: The value of `--home`; it wins over `LAKEHOUSE_HOME`.
 
     Raises:
-        LakehouseError: A setting has a value that it cannot have, or the engine cannot work in a
-            folder of this name.
+        LakehouseError: A setting has a value that it cannot have, the engine cannot work in a
+            folder of this name, or the home is another environment's.
     """
     given = home or (Path(text) if (text := os.environ.get("LAKEHOUSE_HOME")) else None)
     if given is not None:
@@ -93,4 +97,5 @@ def load_settings(home: Path | None = None) -> Settings:
             "in its path. Choose another one with --home or LAKEHOUSE_HOME.",
             exit_code=2,
         )
+    check_home(settings.home, settings.paths.root)
     return settings

@@ -12,6 +12,7 @@ from ingestion.bronze import connect, create_tables
 from ingestion.declaration import DeclarationError, SourceTable, read_declarations
 from ingestion.lock import locked
 from lakehouse.engine.process import Engine, up
+from lakehouse.environment import mark_home
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings
 
@@ -37,6 +38,7 @@ def start(settings: Settings) -> Engine:
     """
     tables = declared_tables()
     running = up(settings)
+    mark_home(settings.paths.root)
     if running.thrift_port != settings.port:
         raise LakehouseError(
             f"The engine of {settings.paths.root} is up on port {running.thrift_port}, but by "

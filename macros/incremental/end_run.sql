@@ -16,10 +16,8 @@
         {% for name, domain in state['domains'].items() %}
             {% set is_built = note_built(name, domain, done) %}
             {% set is_published = note_published(name, domain, done) %}
-            {% if is_built or is_published %}
-                {% do record(name) %}
-                {% do moved.append(name) %}
-            {% endif %}
+            {% do record(name) if is_built or is_published %}
+            {% do moved.append(name) if is_published %}
         {% endfor %}
         {% do show_published(moved=moved) if moved %}
         {% do bring_domains_together() %}
@@ -57,7 +55,10 @@
     {{ return(true) }}
 {% endmacro %}
 
-{#- Whether `published` moves: all data tests of the domain are green, and judged what was built. -#}
+{#-
+  Whether `published` moves: all data tests of the domain are green, and judged what was built, and nobody holds
+  publishing (see lakehouse/restore.py).
+-#}
 {% macro note_published(name, domain, done) %}
     {% set tests = nodes_of(name, ['test']) | map(attribute='unique_id') | list %}
     {% if (
@@ -68,6 +69,13 @@
         {{ return(false) }}
     {% endif %}
     {% if flags.WHICH == 'test' and newest_number(name) != domain['number'] %}
+        {{ return(false) }}
+    {% endif %}
+    {% if domain['held'] is not none %}
+        {% do log(
+            'The domain ' ~ name ~ ' is green up to load ' ~ domain['built'] ~ ', and its publishing is held: readers see '
+            ~ 'load ' ~ domain['published'] ~ '. Go on with: lakehouse restore ' ~ name ~ ' --release', info=true
+        ) %}
         {{ return(false) }}
     {% endif %}
     {% do domain.update({'published': domain['built'], 'gold': domain['marts']}) %}

@@ -70,8 +70,8 @@
     {% for domain in var('domains') %}
         {% do state['domains'].update({domain: {
             'number': 0, 'built': none, 'published': none, 'basis': {}, 'is_being_written': false,
-            'pending': [], 'as_of': none, 'feeds': {}, 'marts': {}, 'gold': {}, 'live': live_from_the_beginning(),
-            'is_whole': false
+            'pending': [], 'as_of': none, 'feeds': {}, 'marts': {}, 'gold': {}, 'held': none,
+            'live': live_from_the_beginning(), 'is_whole': false
         }}) %}
     {% endfor %}
     {% for kind, name, number, built, published, remembered in run_query(asked).rows %}
@@ -93,7 +93,7 @@
 
 {#- A table of the schema `audit` that is no node: `loads`, `domains` or `run_results`. -#}
 {% macro audit_table(name) %}
-    {{ return(relation_of(generate_schema_name('audit', none) | trim, name)) }}
+    {{ return(relation_of('audit', name)) }}
 {% endmacro %}
 
 {#- A table or view by the names of its schema and itself, in the catalog of the target where there are catalogs. -#}
@@ -106,7 +106,7 @@
     {% set domain = run_state()['domains'][name] %}
     {% do domain.update({'number': domain['number'] + 1}) %}
     {% set remembered = {} %}
-    {% for part in ['basis', 'is_being_written', 'pending', 'as_of', 'feeds', 'marts', 'gold', 'live'] %}
+    {% for part in ['basis', 'is_being_written', 'pending', 'as_of', 'feeds', 'marts', 'gold', 'held', 'live'] %}
         {% do remembered.update({part: domain[part]}) %}
     {% endfor %}
     {% do run_query(

@@ -5,9 +5,8 @@
   published another one meanwhile. A view that no mart stands behind any more goes.
 -#}
 {% macro show_published(is_begin=false, moved=[]) %}
-    {% set gold = generate_schema_name('gold', none) | trim %}
     {% set wanted = {} %}
-    {% set named = graph.nodes.values() | selectattr('schema', 'equalto', gold) | map(attribute='alias') | list %}
+    {% set named = graph.nodes.values() | selectattr('schema', 'equalto', 'gold') | map(attribute='alias') | list %}
     {% for name, domain in run_state()['domains'].items() %}
         {% for mart in marts_of(name) %}
             {% do named.append(mart.alias) %}
@@ -17,13 +16,13 @@
         {% endfor %}
     {% endfor %}
     {% if wanted %}
-        {% do run_query('create schema if not exists ' ~ relation_of(gold, none).without_identifier()) %}
-        {% set shown = texts_of_views(gold) %}
+        {% do run_query('create schema if not exists ' ~ relation_of('gold', none).without_identifier()) %}
+        {% set shown = texts_of_views('gold') %}
         {% for name in shown if name not in named %}
-            {% do run_query('drop view ' ~ relation_of(gold, name)) %}
+            {% do run_query('drop view ' ~ relation_of('gold', name)) %}
         {% endfor %}
         {% for alias, (mart, version) in wanted.items() %}
-            {% set view = relation_of(gold, alias) %}
+            {% set view = relation_of('gold', alias) %}
             {% set query = 'select ' ~ mart.columns.keys() | join(', ') ~ ' from '
                 ~ relation_of(mart.schema, mart.alias) ~ ' version as of ' ~ version %}
             {% if alias not in shown %}
@@ -32,13 +31,29 @@
                 ) %}
             {% else %}
                 {% if is_begin %}
-                    {% set query = modules.re.sub('version as of \\d+$', 'version as of ' ~ version, shown[alias]) %}
+                    {% set query = query_of_version(mart, version, shown[alias]) %}
                 {% endif %}
                 {# Altered, since to replace a view Spark drops it for a moment. #}
                 {% do run_query('alter view ' ~ view ~ ' as ' ~ query) if query != shown[alias] %}
             {% endif %}
         {% endfor %}
     {% endif %}
+{% endmacro %}
+
+{#-
+  The query of a view that shows another version of a mart than `shown` does; that version may have other columns,
+  as older answers have.
+-#}
+{% macro query_of_version(mart, version, shown) %}
+    {% set as_of = ' version as of ' ~ version %}
+    {% if shown.endswith(as_of) %}
+        {{ return(shown) }}
+    {% endif %}
+    {% set there = run_query('select * from ' ~ relation_of(mart.schema, mart.alias) ~ as_of ~ ' limit 0').column_names %}
+    {{ return(
+        'select ' ~ there | reject('equalto', '_load_id') | join(', ') ~ ' from '
+        ~ relation_of(mart.schema, mart.alias) ~ as_of
+    ) }}
 {% endmacro %}
 
 {#- The marts of a domain. -#}

@@ -18,15 +18,18 @@ from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
+from pyspark.sql import SparkSession
 
 from ingestion.bronze import AUDIT_TABLES
-from lakehouse import build
-from lakehouse.domains import State, news_of, states_of
+from lakehouse import build, restore
+from lakehouse.domains import News, State, news_of, states_of
 from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
-from lakehouse.maintenance import keep_up
+from lakehouse.maintenance import align_views, keep_up
+from lakehouse.restore import Publication, go_back, publications_of, release, why_gone
 from lakehouse.settings import PROJECT
 from lakehouse.slim import Slim
 from tests.support.lakehouse import Lakehouse
@@ -243,6 +246,18 @@ class Toy:
             ((account, moment, of[1], names.get(account)) for account, of in latest.items()),
             key=repr,
         )
+
+    @property
+    def session(self) -> SparkSession:
+        return local.session(self.lakehouse.settings)
+
+    def publications(self) -> list[Publication]:
+        return publications_of(self.session, "alpha")
+
+    def news(self) -> dict[str, News]:
+        dbt = build.Dbt(self.lakehouse.settings)
+        dbt.parse()
+        return news_of(self.session, dbt.domains(), states_of(self.session))
 
     def live(self) -> int:
         """The load from which on the live view asks for what has arrived."""
@@ -570,9 +585,146 @@ def test_upkeep_of_an_idle_domain_is_no_news(settled: Toy) -> None:
     settled.lakehouse.maintain()
     settled.check()
     assert (settled.seen("account_sums"), settled.numbers()) == before
-    dbt = build.Dbt(settled.lakehouse.settings)
-    dbt.parse()
-    assert not news_of(local.session(settled.lakehouse.settings), dbt.domains())
+    assert not settled.news()
+
+
+@pytest.fixture
+def back(settled: Toy) -> Iterator[Toy]:
+    """Published twice, and readers are back at the first; released in the end."""
+    before = settled.seen("account_sums", "day_sums")
+    number = settled.publications()[0].number
+    settled.load(entries=((50, "a", 1000 + settled.last, DAY + 200 + settled.last),))
+    settled.dbt("build", *ALPHA)
+    assert settled.seen(*before) != before
+    go_back(settled.session, "alpha", number)
+    assert settled.seen(*before) == before
+    settled.check()
+    yield settled
+    if settled.state().held is not None:
+        release(settled.session, "alpha")
+
+
+def test_a_publication_that_was_gone_back_from_does_not_come_back(back: Toy) -> None:
+    """Builds and live views go on; nothing is published until that is released."""
+    published = back.numbers()[1]
+    assert back.news() == {}  # held is no news
+    back.load(entries=((51, "c", 3, DAY + 300),), others=((9, "x", 1),))
+    assert set(back.news()) == {"alpha", "beta"}
+    back.dbt(*UNTESTED, *ALPHA)
+    assert back.live() == back.last
+    back.dbt("test", *ALPHA)
+    assert back.numbers() == (back.last, published)
+    back.dbt("build")
+    assert back.numbers() == (back.last, published)
+    assert back.numbers("beta") == (back.last, back.last)
+    back.lakehouse.maintain()
+    back.check()
+    back.dbt("build", "--full-refresh", *ALPHA)
+    assert back.numbers() == (back.last, published)
+    assert back.news() == {}
+    release(back.session, "alpha")
+    back.check()
+    assert back.news() == {"alpha": News()}
+    back.dbt("test", *ALPHA)
+    assert back.numbers() == (back.last, back.last)
+
+
+def test_a_run_says_that_publishing_is_held(back: Toy) -> None:
+    back.load(entries=((52, "c", 4, DAY + 400),))
+    [alpha, beta] = build.Builds(back.lakehouse.settings).bring_up_to_date()
+    assert not alpha.failure
+    held = (
+        f"publishing is held, and readers see load {back.numbers()[1]}; "
+        "go on with: lakehouse restore alpha --release"
+    )
+    assert alpha.did[-1] == alpha.held == held
+    assert not beta.held
+    [alpha, beta] = build.Builds(back.lakehouse.settings).bring_up_to_date()
+    assert (alpha.has_news, alpha.did, alpha.held) == (False, [], held)
+
+
+def test_all_that_was_published_can_be_gone_back_to(back: Toy) -> None:
+    """By the number of its row, since a load is published again where its domain is built anew."""
+    release(back.session, "alpha")
+    back.dbt("test", *ALPHA)
+    before, load = back.publications(), back.numbers()[1]
+    back.dbt("build", "--full-refresh", *ALPHA)
+    anew, *others = back.publications()
+    assert (anew.load, anew.is_shown) == (load, True)
+    assert [one.number for one in others] == [one.number for one in before]
+    back.lakehouse.maintain()  # which is none of its own
+    assert [one.number for one in back.publications()] == [anew.number, *(o.number for o in others)]
+    go_back(back.session, "alpha", anew.number)
+    back.dbt("build", *ALPHA)
+    assert [one.number for one in back.publications() if one.is_shown] == [anew.number]
+
+
+def test_a_kill_between_the_row_and_the_views_is_put_right(
+    back: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the next run, or by upkeep."""
+    newest = back.publications()[0].number
+    first = next(one.number for one in back.publications() if one.is_shown)
+    monkeypatch.setattr(restore, "pin", lambda *_: None)
+    go_back(back.session, "alpha", newest)
+    back.lakehouse.dbt(*UNTESTED, *BETA)
+    back.check()
+    go_back(back.session, "alpha", first)
+    back.lakehouse.maintain()
+    back.check()
+
+
+def test_older_answers_may_have_other_columns(back: Toy) -> None:
+    """Whoever shows them: the command, a run, upkeep."""
+    version = back.state().versions("gold")["account_sums"]
+    back.sql(f"alter table {MART} add column more int")
+    [newer] = back.sql(f"describe history {MART} limit 1")
+    view = f"select account, total, name, level, more from {MART} version as of {newer['version']}"
+    first = next(one.number for one in back.publications() if one.is_shown)
+    shows = (
+        lambda: go_back(back.session, "alpha", first),
+        lambda: back.lakehouse.dbt(*UNTESTED, *BETA),
+        lambda: align_views(back.session),
+    )
+    for show in shows:
+        back.sql(f"alter view gold.account_sums as {view}")
+        show()
+        back.check()
+        [text] = back.sql("show create table gold.account_sums")
+        assert f"version as of {version}" in text["createtab_stmt"].lower()
+    back.dbt("build", "--full-refresh", *ALPHA)
+
+
+def test_versions_whose_files_are_gone_are_refused(back: Toy) -> None:
+    """One file is enough, and upkeep takes all. Neither the row nor what readers see changes."""
+    shown = next(one for one in back.publications() if one.is_shown)
+    release(back.session, "alpha")
+    back.dbt("build", "--full-refresh", *ALPHA)
+    version = shown.marts["account_sums"]
+    assert why_gone(back.session, shown.marts) == ""
+    files = f"select max(_metadata.file_path) as file from {MART} version as of {version}"
+    [row] = back.sql(files)
+    Path(unquote(urlsplit(row["file"]).path)).unlink()
+    for lose in (lambda: None, back.lakehouse.maintain):
+        lose()
+        with pytest.raises(LakehouseError, match="cannot be read any more") as error:
+            go_back(back.session, "alpha", shown.number)
+        assert error.value.exit_code == 1
+        assert len(str(error.value).splitlines()) == 1
+        back.check()
+    assert back.state().held is None
+
+
+def test_what_cannot_be_gone_back_to_is_refused(settled: Toy) -> None:
+    for domain, number, words in (
+        ("gamma", 1, "gamma is no domain that is built here. Built: alpha, beta"),
+        ("alpha", 10**6, "alpha has no publication 1000000. Choose one of: lakehouse restore"),
+    ):
+        with pytest.raises(LakehouseError, match=words) as error:
+            go_back(settled.session, domain, number)
+        assert error.value.exit_code == 2
+    with pytest.raises(LakehouseError, match="The publishing of alpha is not held"):
+        release(settled.session, "alpha")
 
 
 # What a message of an error may hold, and what is kept of it.

@@ -209,6 +209,21 @@ def test_what_dbt_did_not_take_note_of_has_failed(
     assert fakes.run()[0] in ([], ["build network interpreted"])
 
 
+def test_a_domain_that_is_held_is_built_and_tested_and_says_so(
+    fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State(9, 8, 4, {"held": 5})
+    monkeypatch.setattr(build, "states_of", lambda _: {"network": state})
+    del fakes.news["wearables"]
+    held = (
+        "publishing is held, and readers see load 4; go on with: lakehouse restore network "
+        "--release"
+    )
+    assert fakes.run()[1] == [f"network: 2 nodes built, 2 tests green (1 with a warning), {held}"]
+    fakes.news = {}
+    assert [done.held for done in fakes.builds.bring_up_to_date()] == [held, ""]
+
+
 def test_a_process_that_may_build_may_do_so_in_several_commands(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     claim = tmp_path / "engine" / "build.lock"

@@ -369,12 +369,26 @@ def test_a_run_tells_what_it_did_for_each_domain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     did = ["35 nodes built", "77 tests green", "published up to load 3"]
-    done = [Done("network", has_news=False), Done("wearables", has_news=True, did=did)]
+    done = [
+        Done("network", has_news=False),
+        Done("retail", has_news=False, held="publishing is held"),
+        Done("wearables", has_news=True, did=did),
+    ]
     run_once(tmp_path, monkeypatch, None, *done)
     assert capsys.readouterr().err.splitlines() == [
         "network: nothing new",
+        "retail: nothing new; publishing is held",
         "wearables: 35 nodes built, 77 tests green, published up to load 3",
     ]
+
+
+def test_to_go_back_and_to_go_on_exclude_each_other(tmp_path: Path) -> None:
+    with pytest.raises(LakehouseError, match="--to and --release exclude each other") as error:
+        cli.app(
+            ["--home", str(tmp_path), "restore", "network", "--to", "3", "--release"],
+            standalone_mode=False,
+        )
+    assert error.value.exit_code == 2
 
 
 def test_a_run_ends_with_what_failed(

@@ -90,7 +90,7 @@ def test_yaml_anchors_and_jinja(tmp_path: Path) -> None:
         """
 sources:
   - name: gyms
-    schema: "{{ var('environment', '') }}bronze"
+    schema: "{{ 'bronze' }}"
     tables:
       - name: b
         identifier: gyms_b

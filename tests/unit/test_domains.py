@@ -43,13 +43,13 @@ def news(monkeypatch: pytest.MonkeyPatch):
     def news(
         state: State | None, loads: Loads, tables: tuple[str, ...] = ("silver.a", "gold_build.b")
     ) -> News | None:
-        monkeypatch.setattr(domains, "states_of", lambda _: {"network": state} if state else {})
         monkeypatch.setattr(
             domains,
             "_names_in",
             lambda _, schema: {table.split(".")[1] for table in tables if table.startswith(schema)},
         )
-        return news_of(Engine(loads), [DOMAIN]).get("network")  # type: ignore[arg-type]
+        states = {"network": state} if state else {}
+        return news_of(Engine(loads), [DOMAIN], states).get("network")  # type: ignore[arg-type]
 
     return news
 
@@ -116,6 +116,9 @@ def test_a_domain_of_which_nothing_ever_came_has_no_news(news) -> None:
             ("silver.a", "gold_build.b"),
             News(),
         ),
+        (State(9, 7, 4, {"held": 5}), ("silver.a", "gold_build.b"), None),
+        (State(9, 7, 4, {"held": 5}), ("silver.a",), News("missing: gold_build.b")),
+        (State(9, 7, 4, {"held": None}), ("silver.a", "gold_build.b"), News()),
     ],
 )
 def test_what_was_left_undone_is_news_without_a_load(

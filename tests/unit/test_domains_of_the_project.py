@@ -15,8 +15,8 @@ from lakehouse.settings import PROJECT
 
 VARS = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]
 DOMAINS: dict[str, list[str]] = VARS["domains"]
-# What names schemas, how statements run, and the report time, which a run that remembers refuses.
-NO_ANSWERS = {"domains", "environment", "slim", "as_of"}
+# What belongs to the domains, what names schemas, and the report time, which a run that remembers refuses.
+NO_ANSWERS = {"domains", "slim", "as_of"}
 TOGETHER = {"rejects", "unmatched", "conflicts"}
 
 

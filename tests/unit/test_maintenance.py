@@ -78,7 +78,8 @@ class Mart:
         )
         monkeypatch.setattr(maintenance, "append_state", self._append)
 
-    def _append(self, _: object, domain: str, state: State) -> None:
+    def _append(self, _: object, domain: str, state: State, writer: str) -> None:
+        assert writer == "upkeep"
         self.details = state.details
         self.done.append(f"{domain} {state.number} {state.built} {state.published}")
 
@@ -95,6 +96,8 @@ class Mart:
             self.newest += 1
             self.done.append("compacted")
             rows = [[{"numFilesRemoved": 2, "numFilesAdded": 1}]]
+        elif statement.startswith("select * from gold_build.m version as of"):
+            return SimpleNamespace(columns=["x"])
         elif match := re.fullmatch(
             r"alter view gold.m as select x from gold_build.m version as of (\d+)", statement
         ):

@@ -101,6 +101,32 @@ def test_a_retry_with_a_report_time_is_refused_too(home: Path) -> None:
     assert refusal(home, "retry").startswith("as_of: the report time")
 
 
+@pytest.mark.parametrize("command", ["build", "run", "seed", "snapshot", "test"])
+def test_production_is_written_to_by_who_says_so_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_ENVIRONMENT", "prod")
+    assert refusal(home, command) == (
+        f"dbt {command} would write to production. If that is meant, say so: LAKEHOUSE_PROD=yes "
+        f"dbt {command}; else set LAKEHOUSE_ENVIRONMENT, and a home or catalog, to another one."
+    )
+    monkeypatch.setenv("LAKEHOUSE_PROD", "yes")
+    assert "would write" not in refusal(home, command)
+
+
+@pytest.mark.parametrize("command", ["show", "compile"])
+def test_who_asks_may_ask_production(
+    home: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_ENVIRONMENT", "prod")
+    assert refusal(home, command, "--inline", "select 1") == "The engine would have been started."
+
+
+def test_an_unknown_environment_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_ENVIRONMENT", "production")
+    assert refusal(home, "build").startswith("LAKEHOUSE_ENVIRONMENT=production is none of dev")
+
+
 @pytest.mark.parametrize("command", ["show", "compile"])
 def test_who_asks_may_name_a_report_time(home: Path, command: str) -> None:
     line = refusal(home, command, "--inline", "select 1", "--vars", "{as_of: '2026-01-01'}")
