@@ -15,7 +15,7 @@ from lakehouse.settings import PROJECT
 
 VARS = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]
 DOMAINS: dict[str, list[str]] = VARS["domains"]
-# What belongs to the domains, what names schemas, and the report time, which a run that remembers refuses.
+# What belongs to the domains, what names schemas, and the report time: that a run refuses.
 NO_ANSWERS = {"domains", "slim", "as_of"}
 TOGETHER = {"rejects", "unmatched", "conflicts"}
 
