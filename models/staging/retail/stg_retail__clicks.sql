@@ -18,7 +18,7 @@ typed as (
         if(
             {{ is_container('message', ['session_id'], 'fields.session_id') }},
             null,
-            {{ text_of('fields.session_id') }}
+            if(trim(fields.session_id) <> '', fields.session_id, null)
         ) as session_id,
         {{ integer_of('fields.customer_id') }} as customer_id,
         {{ integer_of('fields.product_id') }} as product_id,
