@@ -47,7 +47,7 @@ judged as (
             else
                 {{ time_fault(
                     'retail', 'clicked_at', 'clicked_at',
-                    has_too_few_digits('fields.clicked_at', 'is_time_as_written')
+                    'fields.clicked_at', 'is_time_as_written'
                 ) }}
         end as reject_reason,
         coalesce(
