@@ -16,7 +16,7 @@
         } %}
         {% if cannot_ask() %}
             {# the query is all there is #}
-        {% elif not has_arrivals() %}
+        {% elif last_load_of(model) <= built() %}
             {% do touched.update({'literals': []}) %}
         {% else %}
             {% set asked %}
