@@ -8,9 +8,7 @@
     {% if is_idle(none) %}
         select 'nothing has arrived' as outcome
     {% else %}
-        {% set meta = config.get('meta', {}) %}
-        {% set range = meta.get('range', meta.get('layout')) %}
-        {% set ranges = ranges_of(arg_dict['temp_relation'], meta.get('layout'), range) if range else none %}
+        {% set ranges = ranges_of(arg_dict['temp_relation']) %}
         {{ merge_sql(
             arg_dict['target_relation'], arg_dict['temp_relation'], arg_dict['unique_key'],
             predicate='and ' ~ in_ranges('target.', ranges) if ranges is not none else ''

@@ -46,7 +46,7 @@
     {% if range not in touched['keys'] or (layout and layout not in touched['keys']) %}
         {{ return(none) }}
     {% elif touched['literals'] is none %}
-        {{ return(ranges_of('(' ~ touched['rows'] ~ ')', layout, range)) }}
+        {{ return(ranges_of('(' ~ touched['rows'] ~ ')')) }}
     {% elif not layout %}
         {{ return(none) }}
     {% endif %}
@@ -64,9 +64,14 @@
     {{ return(ranges) }}
 {% endmacro %}
 
-{#- The bounds of a column by the layout column of a relation, or of all of it, as literals: [layout, first,
-    last]. None where there are too many. -#}
-{% macro ranges_of(relation, layout, range) %}
+{#- The bounds of a relation by the model's layout column, or of all of it, as literals: [layout, first, last].
+    None where the model has no range, or there are too many. -#}
+{% macro ranges_of(relation) %}
+    {% set layout = config.get('meta', {}).get('layout') %}
+    {% set range = config.get('meta', {}).get('range', layout) %}
+    {% if not range %}
+        {{ return(none) }}
+    {% endif %}
     {% set asked %}
         select
             {{ literal_of(layout) if layout else 'null' }},
