@@ -14,7 +14,7 @@ select distinct
     {{ columns | join(',\n    ') }},
     _pull_key,
     _pull_id,
-    {{ delivered_status() }} as _status,
+    if(reject_reason is not null, 'refused', if(_op = 'delete', 'deleted', 'told')) as _status,
     {{ technical_columns() }}
 from arrivals
 {%- endmacro %}

@@ -58,6 +58,6 @@ select
 from begun
 qualify row_number() over (
     partition by {{ keys }}, begun_at
-    order by _pull_id desc, _status = 'told', {{ content_sha256(key + content) }}
+    order by _pull_id desc, _status = 'told', {{ payload_sha256(key + content) }}
 ) = 1
 {%- endmacro %}

@@ -35,11 +35,6 @@
     {{ return(1 if cannot_ask() else run_state()['domains'][domain_of(model)]['built']) }}
 {% endmacro %}
 
-{#- Whether a source that this model stands on took part in a load since the domain was built. -#}
-{% macro has_arrivals() %}
-    {{ return(cannot_ask() or last_load_of(model) > built()) }}
-{% endmacro %}
-
 {#- The last load in which a source took part that a node stands on, at whatever distance. -#}
 {% macro last_load_of(node) %}
     {% set state = run_state() %}

@@ -8,9 +8,7 @@
     {% if is_idle(none) %}
         select 'nothing has arrived' as outcome
     {% else %}
-        {% set meta = config.get('meta', {}) %}
-        {% set range = meta.get('range', meta.get('layout')) %}
-        {% set ranges = ranges_of(arg_dict['temp_relation'], meta.get('layout'), range) if range else none %}
+        {% set ranges = ranges_of(arg_dict['temp_relation']) %}
         {{ merge_sql(
             arg_dict['target_relation'], arg_dict['temp_relation'], arg_dict['unique_key'],
             predicate='and ' ~ in_ranges('target.', ranges) if ranges is not none else ''
@@ -36,20 +34,44 @@
 
 {#- Whether this model has nothing to do in this run, which is noted: it gets no new version. -#}
 {% macro is_idle(touched) %}
-    {% set is_so = not has_arrivals() or (touched is not none and touched['literals'] == []) %}
+    {% set is_so = last_load_of(model) <= built() or (touched is not none and touched['literals'] == []) %}
     {% do run_state()['idle'].append(model.name) if is_so %}
     {{ return(is_so) }}
 {% endmacro %}
 
 {#- The MERGE of both. `predicate` on the target prunes files; with `removes`, the rows of touched keys go that
-    the new rows lack. -#}
+    the new rows lack: the source then has their keys too, flagged. A row is updated where it has changed, or is
+    there again after its removal. -#}
 {% macro merge_sql(target_relation, source_relation, unique_key, predicate='', removes=false) %}
     {% set columns = adapter.get_columns_in_relation(target_relation) | map(attribute='name') | list %}
     {% set keys = [unique_key] if unique_key is string else unique_key %}
-    {% set compared = columns | reject('in', keys + ['_load_id', '_is_deleted']) | list %}
     {% set is_marked = '_is_deleted' in columns %}
+    {% set changes = [] %}
+    {% for column in columns | reject('in', keys + ['_load_id', '_is_deleted']) %}
+        {% do changes.append('not (source.' ~ column ~ ' <=> target.' ~ column ~ ')') %}
+    {% endfor %}
+    {% do changes.append('target._is_deleted') if is_marked %}
     merge into {{ target_relation }} as target
-    using {{ source_with_removals(target_relation, source_relation, keys, columns) if removes else source_relation }} as source
+    using {% if removes %}(
+        select
+            {% for column in columns -%}
+            {% if column in keys -%}
+            coalesce(worked_out.{{ column }}, existing.{{ column }}) as {{ column }},
+            {% else -%}
+            worked_out.{{ column }},
+            {% endif -%}
+            {%- endfor %}
+            worked_out._is_worked_out is null as _is_removed
+        from (select *, true as _is_worked_out from {{ source_relation }}) as worked_out
+        full outer join (
+            select {{ keys | join(', ') }}
+            from {{ only_touched(target_relation) }}
+            {% if is_marked %}where not _is_deleted{% endif %}
+        ) as existing
+            on {% for key in keys -%}
+                worked_out.{{ key }} <=> existing.{{ key }}{{ ' and ' if not loop.last }}
+            {%- endfor %}
+    ){% else %}{{ source_relation }}{% endif %} as source
     on
         {% for key in keys -%}
         source.{{ key }} <=> target.{{ key }}{{ ' and ' if not loop.last }}
@@ -64,7 +86,7 @@
     {% if not config.get('skip_matched_step') %}
     when matched
         {% if removes %}and not source._is_removed{% endif %}
-        and ({{ config.get('matched_condition') or differs(compared, is_marked) }})
+        and ({{ config.get('matched_condition') or changes | join(' or ') or 'false' }})
         then update set
             {% for column in columns -%}
             target.{{ column }} = source.{{ column }}{{ ', ' if not loop.last }}
@@ -73,37 +95,4 @@
     when not matched {% if removes %}and not source._is_removed{% endif %} then insert
         ({{ columns | join(', ') }})
         values ({% for column in columns %}source.{{ column }}{{ ', ' if not loop.last }}{% endfor %})
-{% endmacro %}
-
-{#- The new rows and, flagged, the keys of the old rows that a touched key no longer yields. -#}
-{% macro source_with_removals(target_relation, source_relation, keys, columns) %}
-    (
-        select
-            {% for column in columns -%}
-            {% if column in keys -%}
-            coalesce(worked_out.{{ column }}, existing.{{ column }}) as {{ column }},
-            {% else -%}
-            worked_out.{{ column }},
-            {% endif -%}
-            {%- endfor %}
-            worked_out._is_worked_out is null as _is_removed
-        from (select *, true as _is_worked_out from {{ source_relation }}) as worked_out
-        full outer join (
-            select {{ keys | join(', ') }}
-            from {{ only_touched(target_relation) }}
-            {% if '_is_deleted' in columns %}where not _is_deleted{% endif %}
-        ) as existing
-            on {% for key in keys -%}
-                worked_out.{{ key }} <=> existing.{{ key }}{{ ' and ' if not loop.last }}
-            {%- endfor %}
-    )
-{% endmacro %}
-
-{#- Whether any of these columns has changed, or a removed row is there again. -#}
-{% macro differs(columns, is_marked) %}
-    {%- for column in columns -%}
-        not (source.{{ column }} <=> target.{{ column }}){{ ' or ' if not loop.last }}
-    {%- endfor -%}
-    {%- if is_marked %}{{ ' or ' if columns }}target._is_deleted{% endif -%}
-    {%- if not columns and not is_marked %}false{% endif -%}
 {% endmacro %}

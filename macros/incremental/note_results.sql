@@ -1,7 +1,9 @@
 {#-
   What dbt tells of the nodes of a run, a row each in `audit.run_results`, in one append, the last thing a run does;
   nothing where none has done any work: views and skipped nodes do none. It is no reason for a run to fail: the
-  script takes the fault in, and the log tells it.
+  script takes the fault in, and the log tells it. Of a node that is not green, the reason in at most 300 characters:
+  the engine's error, where there is one, else the first lines. What stands in quotes may be anybody's data, and is
+  left out.
 -#}
 {% macro note_results(results) %}
     {% set rows = [] %}
@@ -9,13 +11,17 @@
     {% for result in results if result.node.resource_type not in ['operation', 'exposure'] %}
         {% set node = result.node %}
         {% set status = result.status ~ '' %}
+        {% set told = (result.message or '') ~ '' %}
+        {% set errors = modules.re.findall('\\[[A-Z][A-Z0-9_.]+\\][^\\n]*', told[:20000]) %}
+        {% set reason = (errors | first or told[:1000].split() | join(' '))[:1000] %}
         {% set began = result.timing | map(attribute='started_at') | select | first %}
         {% do rows.append({
             'node_id': node.unique_id, 'name': node.name, 'resource_type': node.resource_type ~ '',
             'domain': domain_of(graph.nodes.get(node.unique_id, node)), 'status': status,
             'started_at': began.strftime('%Y-%m-%dT%H:%M:%S.%fZ') if began else none,
             'seconds': result.execution_time, 'failures': result.failures,
-            'message': none if status in ['success', 'pass'] else told_briefly(result.message)
+            'message': none if status in ['success', 'pass']
+                else modules.re.sub("'[^']*'|\"[^\"]*\"", '...', reason)[:300]
         }) %}
         {% if status != 'skipped' and (status != 'success' or node.config.materialized != 'view') %}
             {% do worked.append(node.name) %}
@@ -48,15 +54,4 @@
             {% do log('The results of this run could not be noted in ' ~ table ~ '; nothing else is the worse for it.', info=true) %}
         {% endif %}
     {% endif %}
-{% endmacro %}
-
-{#-
-  The reason in what dbt tells of a node that is not green, in at most 300 characters: the engine's error, where there
-  is one, else the first lines. What stands in quotes may be anybody's data, and is left out.
--#}
-{% macro told_briefly(message) %}
-    {% set told = (message or '') ~ '' %}
-    {% set errors = modules.re.findall('\\[[A-Z][A-Z0-9_.]+\\][^\\n]*', told[:20000]) %}
-    {% set brief = errors | first or told[:1000].split() | join(' ') %}
-    {{ return(modules.re.sub("'[^']*'|\"[^\"]*\"", '...', brief[:1000])[:300]) }}
 {% endmacro %}

@@ -7,7 +7,7 @@
             select relation_touched.*
             from {{ relation }} as relation_touched
             left semi join {{ touched_keys() }} as touched
-                on {% for key in touched_columns() -%}
+                on {% for key in run_state()['touched'][model.unique_id]['keys'] -%}
                     relation_touched.{{ key }} <=> touched.{{ key }}{{ ' and ' if not loop.last }}
                 {%- endfor %}
             {{ touched_predicate('relation_touched', 'where') }}
@@ -33,11 +33,6 @@
                 {%- endfor %}
         )
     {%- endif -%}
-{%- endmacro %}
-
-{#- The columns of the touched keys. -#}
-{% macro touched_columns() -%}
-    {{ return(run_state()['touched'][model.unique_id]['keys']) }}
 {%- endmacro %}
 
 {#- What prunes files: the literals of each touched column, where there are any. -#}

@@ -2,7 +2,7 @@
   Works out the keys that the arrivals touch, once: up to 1,000 of them become literals, which prune
   files and cost nothing to read again; more stay a query. `only_touched()` reads them, and so does the
   merge, which removes what a touched key no longer yields. Where the model's layout columns are keys,
-  the ranges of the keys by layout are known too, and prune however many the keys are.
+  the ranges of the keys by layout are known too, [layout, first, last], and prune however many the keys are.
 -#}
 {% macro touch(keys, query) %}
     {% if execute and is_load_by_load() %}
@@ -16,7 +16,7 @@
         } %}
         {% if cannot_ask() %}
             {# the query is all there is #}
-        {% elif not has_arrivals() %}
+        {% elif last_load_of(model) <= built() %}
             {% do touched.update({'literals': []}) %}
         {% else %}
             {% set asked %}
@@ -32,41 +32,35 @@
                 {% endfor %}
                 {% do touched.update({'literals': literals}) %}
             {% endif %}
-            {% do touched.update({'ranges': touched_ranges(touched)}) %}
+            {% set layout = config.get('meta', {}).get('layout') %}
+            {% set range = config.get('meta', {}).get('range', layout) %}
+            {% set is_laid_out = range in keys and (not layout or layout in keys) %}
+            {% if is_laid_out and touched['literals'] is none %}
+                {% do touched.update({'ranges': ranges_of('(' ~ touched['rows'] ~ ')')}) %}
+            {% elif is_laid_out and layout %}
+                {% set bounds = {} %}
+                {% for row in touched['literals'] %}
+                    {% do bounds.setdefault(row[keys.index(layout)], []).append(row[keys.index(range)]) %}
+                {% endfor %}
+                {% do touched.update({'ranges': []}) %}
+                {% for value, found in bounds.items() %}
+                    {# Literals of days and moments sort as these do. #}
+                    {% do touched['ranges'].append([value, found | min, found | max]) %}
+                {% endfor %}
+            {% endif %}
         {% endif %}
         {% do run_state()['touched'].update({model.unique_id: touched}) %}
     {% endif %}
 {% endmacro %}
 
-{#- The bounds of the touched keys by layout, as literals: [layout, first, last]. None where the model's
-    layout columns are no keys, or there are too many of them; without a layout where the keys are literals. -#}
-{% macro touched_ranges(touched) %}
+{#- The bounds of a relation by the model's layout column, or of all of it, as literals: [layout, first, last].
+    None where the model has no range, or there are too many. -#}
+{% macro ranges_of(relation) %}
     {% set layout = config.get('meta', {}).get('layout') %}
     {% set range = config.get('meta', {}).get('range', layout) %}
-    {% if range not in touched['keys'] or (layout and layout not in touched['keys']) %}
-        {{ return(none) }}
-    {% elif touched['literals'] is none %}
-        {{ return(ranges_of('(' ~ touched['rows'] ~ ')', layout, range)) }}
-    {% elif not layout %}
+    {% if not range %}
         {{ return(none) }}
     {% endif %}
-    {% set bounds = {} %}
-    {% for row in touched['literals'] %}
-        {% do bounds.setdefault(row[touched['keys'].index(layout)], []).append(
-            row[touched['keys'].index(range)]
-        ) %}
-    {% endfor %}
-    {% set ranges = [] %}
-    {% for value, found in bounds.items() %}
-        {# Literals of days and moments sort as these do. #}
-        {% do ranges.append([value, found | min, found | max]) %}
-    {% endfor %}
-    {{ return(ranges) }}
-{% endmacro %}
-
-{#- The bounds of a column by the layout column of a relation, or of all of it, as literals: [layout, first,
-    last]. None where there are too many. -#}
-{% macro ranges_of(relation, layout, range) %}
     {% set asked %}
         select
             {{ literal_of(layout) if layout else 'null' }},

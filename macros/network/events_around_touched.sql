@@ -1,6 +1,8 @@
 {#- The events in the touched windows of this model or within the session timeout of them; all of them in
     a full build. None after the moment `until`, where there is one. -#}
 {% macro events_around_touched(events, until=none) %}
+    {#- As `windows_around` has it. -#}
+    {%- set around = (var('network_session_timeout_seconds') + 299) // 300 * 300 %}
     (
         select events.*
         from {{ events }} as events
@@ -19,7 +21,7 @@
             events._load_id <= {{ cut() }}
             {% if until %}and events.event_at <= {{ until }}{% endif %}
             {{ within_touched_ranges(
-                'events.event_at', before=seconds_around(), after=seconds_around() + 300
+                'events.event_at', before=around, after=around + 300
             ) }}
     )
 {% endmacro %}

@@ -8,15 +8,8 @@
     sequence({{ window_of(moment) }}, {{ window_of(later_moment) }}, interval 300 second)
 {%- endmacro %}
 
-{#- The starts of the windows that lie at most the session timeout from a moment. -#}
+{#- The starts of the windows that lie at most the session timeout, made up to whole windows, from a moment. -#}
 {% macro windows_around(moment) -%}
-    {{ windows_between(
-        moment ~ ' - interval ' ~ seconds_around() ~ ' second',
-        moment ~ ' + interval ' ~ seconds_around() ~ ' second'
-    ) }}
-{%- endmacro %}
-
-{#- The session timeout in seconds, made up to whole windows. -#}
-{% macro seconds_around() -%}
-    {{ return((var('network_session_timeout_seconds') + 299) // 300 * 300) }}
+    {%- set around = ' interval ' ~ (var('network_session_timeout_seconds') + 299) // 300 * 300 ~ ' second' -%}
+    {{ windows_between(moment ~ ' -' ~ around, moment ~ ' +' ~ around) }}
 {%- endmacro %}

@@ -5,5 +5,9 @@
   looks at it twice.
 -#}
 {% macro json_objects_of(text, fields) -%}
-    {{ strict_json_of("concat('[', " ~ text ~ ", ']')", 'array<struct<' ~ fields ~ '>>') }}
+    from_json(
+        concat('[', {{ text }}, ']'),
+        'array<struct<{{ fields }}>>',
+        map('allowSingleQuotes', 'false', 'allowNonNumericNumbers', 'false')
+    )
 {%- endmacro %}

@@ -1,7 +1,7 @@
 {#-
   A number's text, fit to be cast, or null: digits with one point at most and an exponent of two digits, 40
-  characters in all. To cast '1e-999999999' would take longer than any build. Every number that comes as
-  text goes through this.
+  characters in all, so neither NaN nor Infinity. To cast '1e-999999999' would take longer than any build.
+  Every number that comes as text goes through this.
 -#}
 {% macro number_text_of(column) -%}
     case

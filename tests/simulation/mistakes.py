@@ -61,8 +61,8 @@ MISTAKES = {
     ),
     "a reader that stops after the first object": Mistake(
         "macros/parsing/json_objects_of.sql",
-        """strict_json_of("concat('[', " ~ text ~ ", ']')", """,
-        "strict_json_of(text, ",
+        "concat('[', {{ text }}, ']')",
+        "{{ text }}",
     ),
     "a tombstone taken from an absent field": Mistake(
         "macros/parsing/messages_of.sql",

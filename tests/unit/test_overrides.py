@@ -1,4 +1,4 @@
-"""What replaces something of dbt or an adapter is read again when that changes."""
+"""Macros that replace something are read again when that changes; the others are shared."""
 
 from __future__ import annotations
 
@@ -48,3 +48,18 @@ def test_what_replaces_a_macro_stands_in_overrides(manifest: Any) -> None:
                 replaced.add(name)
                 break
     assert replaced == {macro.split(".")[1] for macro in WRITTEN_AGAINST}
+
+
+def test_a_macro_that_one_model_alone_asks_for_stands_in_it(manifest: Any) -> None:
+    """But for a table's change feed, which the toy project reads too."""
+    called: dict[str, set[str]] = {}
+    for caller in (*manifest.nodes.values(), *manifest.macros.values()):
+        for macro in caller.depends_on.macros:
+            called.setdefault(macro, set()).add(caller.unique_id)
+    alone = {
+        macro
+        for macro, callers in called.items()
+        if macro.startswith("macro.lakehouse.")
+        and [one.split(".")[0] for one in callers] in (["model"], ["snapshot"], ["test"])
+    }
+    assert alone == {"macro.lakehouse.changes_since_built"}

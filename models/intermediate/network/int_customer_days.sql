@@ -5,7 +5,7 @@
 ) }}
 
 {% set events, consolidated = ref('int_connections'), ref('consolidated') %}
-{% set as_of = as_of(events) %}
+{% set as_of, before = as_of(events), as_of(events, is_before=true) %}
 {% set query %}
     select
         customer_id,
@@ -13,7 +13,7 @@
         explode(
             sequence({{ report_date('event_at') }}, {{ report_date(timeout_after('event_at')) }})
         ) as date
-    from {{ unsettled_events(consolidated, as_of, as_of_before(events)) }} as events
+    from {{ unsettled_events(consolidated, as_of, before) }} as events
 {% endset %}
 {% do touch(keys=['date', 'server_id', 'customer_id'], query=query) %}
 

@@ -7,7 +7,7 @@
 {% set events, windows, days = (
     ref('int_connections'), ref('int_server_windows'), ref('int_customer_days')
 ) %}
-{% set as_of, before = as_of(events), as_of_before(events) %}
+{% set as_of, before = as_of(events), as_of(events, is_before=true) %}
 {% set changed %}
     select server_id, trunc({{ report_date('window_start') }}, 'week') as week_start
     from {{ arrivals(windows) }}

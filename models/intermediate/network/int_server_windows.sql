@@ -5,14 +5,14 @@
 ) }}
 
 {% set events = ref('int_connections') %}
-{% set as_of = as_of(events) %}
+{% set as_of, before = as_of(events), as_of(events, is_before=true) %}
 {% set last_instant = 'least(window_start + interval 295 second, ' ~ as_of ~ ')' %}
 {% set query %}
     select
         server_id,
         window_start,
         cast(window_start as date) as window_date
-    from {{ unsettled_events(events, as_of, as_of_before(events)) }} as events
+    from {{ unsettled_events(events, as_of, before) }} as events
     lateral view explode({{ windows_around('event_at') }}) around as window_start
     where window_start <= {{ as_of }}
 {% endset %}

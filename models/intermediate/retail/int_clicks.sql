@@ -20,6 +20,6 @@ arrivals as (
 select distinct
     {{ content | join(',\n    ') }},
     cast(clicked_at as date) as click_date,
-    {{ content_sha256(content) }} as payload_sha256,
+    {{ payload_sha256(content) }} as payload_sha256,
     {{ technical_columns() }}
 from arrivals

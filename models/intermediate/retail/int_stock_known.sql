@@ -46,7 +46,7 @@ staged as (
         moved_at,
         recorded_at,
         _pull_id,
-        {{ delivered_status() }} as _status,
+        if(reject_reason is not null, 'refused', if(_op = 'delete', 'deleted', 'told')) as _status,
         null as balance,
         true as is_arrived,
         _load_id

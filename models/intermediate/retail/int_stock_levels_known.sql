@@ -17,7 +17,7 @@ select
     reorder_point,
     updated_at,
     _pull_id,
-    {{ delivered_status() }} as _status,
+    if(reject_reason is not null, 'refused', if(_op = 'delete', 'deleted', 'told')) as _status,
     true as is_arrived,
     _load_id
 from {{ ref('stg_retail__stock_levels') }}

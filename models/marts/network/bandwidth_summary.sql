@@ -5,7 +5,7 @@
 ) }}
 
 {% set events = ref('int_connections') %}
-{% set as_of, before = as_of(events), as_of_before(events) %}
+{% set as_of, before = as_of(events), as_of(events, is_before=true) %}
 {% set query %}
     select
         explode(

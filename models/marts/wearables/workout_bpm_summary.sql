@@ -50,7 +50,9 @@ profiled as (
 aged as (
     select
         *,
-        {{ completed_years('born_on', 'date') }} as years
+        -- Someone born on 29 February completes a year on 1 March of a year that has no such day.
+        year(date) - year(born_on)
+        - if(date_format(date, 'MMdd') < date_format(born_on, 'MMdd'), 1, 0) as years
     from profiled
 )
 

@@ -18,7 +18,7 @@ typed as (
         if(
             {{ is_container('message', ['session_id'], 'fields.session_id') }},
             null,
-            {{ text_of('fields.session_id') }}
+            if(trim(fields.session_id) <> '', fields.session_id, null)
         ) as session_id,
         {{ integer_of('fields.customer_id') }} as customer_id,
         {{ integer_of('fields.product_id') }} as product_id,
@@ -47,7 +47,7 @@ judged as (
             else
                 {{ time_fault(
                     'retail', 'clicked_at', 'clicked_at',
-                    has_too_few_digits('fields.clicked_at', 'is_time_as_written')
+                    'fields.clicked_at', 'is_time_as_written'
                 ) }}
         end as reject_reason,
         coalesce(

@@ -4,7 +4,7 @@
     content={
         'name': {},
         'email': {},
-        'region': {'read': text_of('region')},
+        'region': {'read': "if(trim(region) <> '', region, null)"},
     },
     changed_at='updated_at',
 ) }}

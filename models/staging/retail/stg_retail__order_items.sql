@@ -3,8 +3,14 @@
     key=['order_id', 'line'],
     content={
         'product_id': {'refused': 'is missing'},
-        'quantity': {'read': pieces_of('quantity'), 'refused': 'is not a number of pieces'},
-        'unit_price': {'read': money_of('unit_price'), 'lost': 'is not a price'},
+        'quantity': {
+            'read': 'if(quantity between 0 and 1000000, quantity, null)',
+            'refused': 'is not a number of pieces',
+        },
+        'unit_price': {
+            'read': 'if(unit_price between 0 and 1000000000, unit_price, null)',
+            'lost': 'is not a price',
+        },
     },
     changed_at='updated_at',
 ) }}

@@ -1,12 +1,14 @@
-{%- set statuses = ['cancelled', 'paid', 'placed', 'shipped'] -%}
+{%- set status -%}
+    if(
+        lower(trim(status)) in ('cancelled', 'paid', 'placed', 'shipped'), lower(trim(status)), null
+    )
+{%- endset -%}
 {{ table_rows(
     source('retail', 'orders'),
     key=['order_id'],
     content={
         'customer_id': {},
-        'status': {
-            'read': word_of('status', statuses), 'refused': 'is none of ' ~ statuses | join(', ')
-        },
+        'status': {'read': status, 'refused': 'is none of cancelled, paid, placed, shipped'},
         'ordered_at': {'is_time': true},
     },
     changed_at='updated_at',

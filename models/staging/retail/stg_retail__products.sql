@@ -3,8 +3,11 @@
     key=['product_id'],
     content={
         'name': {},
-        'category': {'read': text_of('category')},
-        'unit_price': {'read': money_of('unit_price'), 'lost': 'is not a price'},
+        'category': {'read': "if(trim(category) <> '', category, null)"},
+        'unit_price': {
+            'read': 'if(unit_price between 0 and 1000000000, unit_price, null)',
+            'lost': 'is not a price',
+        },
     },
     changed_at='updated_at',
 ) }}

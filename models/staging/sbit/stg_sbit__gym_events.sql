@@ -34,11 +34,7 @@ judged as (
             when mac_address is null then 'mac_address is not a mac address'
             when action is null or action not in ('login', 'logout')
                 then 'action is none of login, logout'
-            else
-                {{ time_fault(
-                    'sbit', 'time', 'event_at',
-                    has_too_few_digits('fields.time', 'is_time_as_written')
-                ) }}
+            else {{ time_fault('sbit', 'time', 'event_at', 'fields.time', 'is_time_as_written') }}
         end as reject_reason
     from typed
 )

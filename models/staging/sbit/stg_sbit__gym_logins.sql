@@ -38,8 +38,7 @@ typed as (
 checked as (
     select
         *,
-        {{ time_fault('sbit', 'logout', 'logout_at', has_too_few_digits('logout_text')) }}
-            as logout_fault
+        {{ time_fault('sbit', 'logout', 'logout_at', 'logout_text') }} as logout_fault
     from typed
 ),
 
@@ -52,7 +51,7 @@ judged as (
             when is_malformed then 'the line does not have the declared columns'
             when gym is null then 'gym is not a whole number'
             when mac_address is null then 'mac_address is not a mac address'
-            else {{ time_fault('sbit', 'login', 'login_at', has_too_few_digits('login_text')) }}
+            else {{ time_fault('sbit', 'login', 'login_at', 'login_text') }}
         end as reject_reason,
         if(
             {{ trimmed('logout_text') }} <> '' and not _op <=> 'delete', logout_fault, null

@@ -8,8 +8,11 @@ messages as (
 parsed as (
     select
         *,
-        {{ strict_json_of('message', 'device_id bigint, time double, heartrate double') }}
-            as numbers
+        from_json(
+            message,
+            'device_id bigint, time double, heartrate double',
+            map('allowSingleQuotes', 'false', 'allowNonNumericNumbers', 'false')
+        ) as numbers
     from messages
 ),
 
@@ -45,9 +48,7 @@ read as (
                     {{ integer_of('texts.device_id') }} as device_id,
                     {{ epoch_to_timestamp('texts.time', is_as_written('message', 'time')) }}
                         as reading_at,
-                    {{ finite_double_of(
-                        'try_cast(' ~ number_text_of('texts.heartrate') ~ ' as double)'
-                    ) }} as bpm,
+                    try_cast({{ number_text_of('texts.heartrate') }} as double) as bpm,
                     case
                         when message is null then 'value is null'
                         when texts is null then 'value is not one JSON object'

@@ -43,11 +43,7 @@ judged as (
             when user_id is null then 'user_id is not a whole number'
             when device_id is null then 'device_id is not a whole number'
             when mac_address is null then 'mac_address is not a mac address'
-            else
-                {{ time_fault(
-                    'sbit', 'registration_timestamp', 'registered_at',
-                    has_too_few_digits('time_text')
-                ) }}
+            else {{ time_fault('sbit', 'registration_timestamp', 'registered_at', 'time_text') }}
         end as reject_reason
     from typed
 )

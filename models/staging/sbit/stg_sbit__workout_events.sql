@@ -40,7 +40,7 @@ judged as (
             else
                 {{ time_fault(
                     'sbit', 'timestamp', 'event_at',
-                    has_too_few_digits('fields.timestamp', 'is_time_as_written')
+                    'fields.timestamp', 'is_time_as_written'
                 ) }}
         end as reject_reason
     from typed

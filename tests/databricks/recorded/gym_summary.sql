@@ -275,8 +275,7 @@ left join exercises
         and stays.date = exercises.date;
 
 merge into `main_test`.`gold_build`.`gym_summary` as target
-    using
-    (
+    using (
         select
             coalesce(worked_out.gym, existing.gym) as gym,
             coalesce(worked_out.mac_address, existing.mac_address) as mac_address,
@@ -307,8 +306,7 @@ merge into `main_test`.`gold_build`.`gym_summary` as target
         )
         ) as existing
             on worked_out.gym <=> existing.gym and worked_out.mac_address <=> existing.mac_address and worked_out.date <=> existing.date
-    )
- as source
+    ) as source
     on
         source.gym <=> target.gym and source.mac_address <=> target.mac_address and source.date <=> target.date
         and

@@ -239,5 +239,7 @@ insert into `main_test`.`gold_build`.`server_load` by name
             window_start >= cast('2026-03-02 10:00:00' as timestamp) and window_start <= cast('2026-03-02 10:00:00' as timestamp)
         )
     )
-            and ((window_date = cast('2026-03-02' as date) and window_start = cast('2026-03-02 10:00:00' as timestamp) and server_id in (cast('7' as bigint))))
+            and (
+                (window_date = cast('2026-03-02' as date) and window_start = cast('2026-03-02 10:00:00' as timestamp) and server_id in (cast('7' as bigint)))
+            )
         select * from `server_load__dbt_tmp`;

@@ -162,8 +162,7 @@ from (
 ) as versions;
 
 merge into `main_test`.`snapshots`.`user_profiles` as target
-    using
-    (
+    using (
         select
             worked_out.user_id,
             worked_out.changed_at,
@@ -202,8 +201,7 @@ merge into `main_test`.`snapshots`.`user_profiles` as target
         )
         ) as existing
             on worked_out.dbt_scd_id <=> existing.dbt_scd_id
-    )
- as source
+    ) as source
     on
         source.dbt_scd_id <=> target.dbt_scd_id
         and

@@ -92,27 +92,31 @@ balances as (
     where _load_id <= {{ cut() }}
     {% endfor -%}
     {% endfor -%}
+    {# By other functions than those that read it; a text is looked at that has an object after an object, or
+       another end than an object's. -#}
     {% for name, text in objects.items() -%}
     union all
     select
         'more than one object in {{ name }}' as subject,
-        count(*) as events,
-        0L as accounted_for,
+        count_if(not is_reject) as events,
+        count_if(is_reject) as accounted_for,
         0L as invented
-    from {{ source(*name.split('.')) }}
-    where _load_id <= {{ cut() }} and {{ holds_more_than_an_object(text) }}
-    union all
-    select
-        'more than one object in {{ name }}' as subject,
-        0L as events,
-        count(*) as accounted_for,
-        0L as invented
-    from {{ model }}
+    from (
+        select {{ text }} as text, false as is_reject
+        from {{ source(*name.split('.')) }}
+        where _load_id <= {{ cut() }}
+        union all
+        select raw_text as text, true as is_reject
+        from {{ model }}
+        where source = '{{ name }}' and level = 'row' and _load_id <= {{ cut() }}
+    )
     where
-        source = '{{ name }}'
-        and level = 'row'
-        and _load_id <= {{ cut() }}
-        and {{ holds_more_than_an_object('raw_text') }}
+        text rlike '^\\s*[{]'
+        and (text rlike '(?s)[}].*[{]' or not text rlike '[}]\\s*\\z')
+        and (
+            coalesce(json_array_length(concat('[', text, ']')), 0) <> 1
+            or json_object_keys(concat('{"object":', text, '}')) is null
+        )
     {% endfor -%}
 )
 

@@ -1,10 +1,11 @@
 {{ config(unique_key=['date'], schema='gold_build') }}
 
-{% set as_of = as_of(ref('int_events')) %}
+{% set events = ref('int_events') %}
+{% set as_of, before = as_of(events), as_of(events, is_before=true) %}
 {% set query %}
     select date from {{ changes_since_built(ref('int_entries'), ['id', 'account']) }}
     union all
-    select explode(array(cast({{ as_of_before(ref('int_events')) }} as date), cast({{ as_of }} as date)))
+    select explode(array(cast({{ before }} as date), cast({{ as_of }} as date)))
 {% endset %}
 {% do touch(keys=['date'], query=query) %}
 
