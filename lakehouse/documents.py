@@ -147,6 +147,8 @@ def _dbt_docs(manifest: dict[str, Any], catalog: dict[str, Any]) -> str:
     from dbt.task.docs import DOCS_INDEX_FILE_PATH  # noqa: PLC0415 - takes a second
 
     page = Path(DOCS_INDEX_FILE_PATH).read_text()
+    # A template's address is asked for as it stands, before it is filled in: an error each.
+    page = page.replace('xlink:href="{{', 'ng-attr-href="{{')
     for name, artifact in (("MANIFEST", manifest), ("CATALOG", catalog)):
         page = page.replace(f'"{name}.JSON INLINE DATA"', _inline(artifact))
     return _alone(page)

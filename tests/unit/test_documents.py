@@ -199,13 +199,17 @@ def test_a_name_in_a_diagram_stays_text() -> None:
 
 
 def look(browser: Browser, path: Path, where: str = "") -> Any:
-    """A page that is open, after which it has asked nobody for anything."""
+    """A page that is open, after which it has complained of nothing and asked for itself alone."""
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    said: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.partition("#")[0]))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
     page.goto(f"{path.as_uri()}{where}")
     page.wait_for_timeout(500)
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
     return page
 
 
