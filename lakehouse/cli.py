@@ -733,9 +733,7 @@ def report(
         start = site.write(folder, ask, settings.paths.warehouse)
         output.line(start.as_uri(), {"address": start.as_uri()})
         return
-    if (folder / "index.html").exists():  # a screen on the wall waits for its own page alone
-        site.write_now(folder, ask)
-    else:
+    if not (folder / "index.html").exists():  # a screen on the wall waits for its own page alone
         site.write(folder, ask, settings.paths.warehouse)
     from lakehouse.report.live import server  # noqa: PLC0415 - needed here alone
 
