@@ -40,7 +40,7 @@ _CONFIG: dict[str, Any] = {
         "labelOverlap": True,
         "labelSeparation": 6,
     },
-    "axisY": {"domain": False, "ticks": False},
+    "axisY": {"domain": False, "ticks": False, "labelPadding": 6},
     "legend": {
         "labelColor": INK,
         "titleColor": SOFT,
@@ -191,6 +191,8 @@ def ranking(
 ) -> Chart:
     """Horizontal bars, one a name, in the order of the rows; none where the value is not known.
 
+    A bar's figure stands at its end, unless a stroke may be there.
+
     Args:
         title: What it shows.
         names: Whose bars.
@@ -219,8 +221,30 @@ def ranking(
     if line is not None:
         limit = _base().mark_rule(strokeDash=[4, 3], aria=False)
         layers.append(limit.encode(alt.XDatum(line)))
+    if mark is None:
+        layers += _figures(names, value)
     drawn = alt.layer(*layers) if len(layers) > 1 else layers[0]
     return _finished(drawn, title, height={"step": _ROW})
+
+
+def _figures(names: Column, value: Column) -> list[Any]:
+    """The figures at the ends of bars, for who has no pointer; where there is none, that."""
+    field = f"datum[{value.name!r}]"
+    known, unknown = (f"{sign}isValid({field})" for sign in ("", "!"))
+    if value.kind == "share":
+        forms = f"0 < abs({field}) && abs({field}) < 0.0995 ? '.1%' : '.0%'"
+    else:
+        forms = f"abs({field}) < 100 ? '{_format(value)}' : ',.0f'"
+    said = alt.ExprRef(f"format({field}, {forms})")
+    figures = _base().mark_text(align="left", dx=5, aria=False, text=said).transform_filter(known)
+    dashes = _base().mark_text(align="left", dx=5, aria=False, color=SOFT, text="unknown")
+    return [
+        figures.encode(
+            alt.X(field=value.name, type="quantitative"),
+            _names(names),
+        ),
+        dashes.transform_filter(unknown).encode(alt.XDatum(0), _names(names)),
+    ]
 
 
 def columns_over_time(
@@ -233,10 +257,12 @@ def columns_over_time(
     parts: Column | None = None,
     choice: Choice | None = None,
     days: tuple[str, ...] = (),
+    order: tuple[str, ...] = (),
 ) -> Chart:
     """Bars over days: one a day, or stacked by `parts`; `inside` is a part drawn within.
 
-    `days` are all days, or weeks, from the first to the last.
+    `days` are all days, or weeks, from the first to the last; `order` is that of the parts, of
+    which a sixth is grey.
     """
     told = tuple(column for column in (time, parts, value, inside, *more) if column)
     are_few = 0 < len(days) <= _FEW_DAYS
@@ -259,7 +285,7 @@ def columns_over_time(
         )
 
     if parts:
-        colours = alt.Scale(range=list(SERIES))
+        colours = alt.Scale(domain=list(order), range=list(SERIES))
         drawn: Any = bars(
             value,
             alt.Color(

@@ -129,7 +129,7 @@ def upgrade_sentence(rows: list[Row]) -> str:
 def _needs(row: Row) -> str:
     place = f" in {row['location']}" if row["location"] else ""
     goal = row["recommended_capacity_mbps"]
-    more = f", to {words.number(goal)} Mbit/s" if goal else ", beyond the largest step"
+    more = f", raise it to {words.number(goal)} Mbit/s" if goal else ", beyond the largest step"
     return f"{row['server']}{place} ({words.share(row['usage_rate_p95'])} in use{more})"
 
 
@@ -174,12 +174,12 @@ def day_sentence(rows: list[Row]) -> str:
     first, last = rows[0]["window_start"], rows[-1]["window_start"]
     if first == last:
         return (
-            f"On {words.moment(first)} all servers together had "
+            f"On {words.moment(first)}, all servers together had "
             f"{words.count(most['devices'], 'device')} and "
             f"{words.number(most['used_mbps'])} Mbit/s in use."
         )
     return (
-        f"In the 24 hours up to {words.moment(last)} all servers together had at most "
+        f"In the 24 hours up to {words.moment(last)}, all servers together had at most "
         f"{words.count(most['devices'], 'device')} (at {most['window_start'][11:16]}) and "
         f"{words.number(widest['used_mbps'])} Mbit/s in use (at {widest['window_start'][11:16]})."
     )
@@ -339,7 +339,14 @@ def heavy_sentence(rows: list[Row]) -> str:
     customers = {row["customer"] for row in heavy}
     if not heavy:
         return f"In the last {_DAYS} days nobody took far more than a share of a server."
-    first = max(heavy, key=lambda row: row["share_of_server"] or 0)
+    # Who has a server alone takes nothing from anybody.
+    first = max(
+        heavy,
+        key=lambda row: (
+            row["others_share_of_time_short"] is not None,
+            row["share_of_server"] or 0,
+        ),
+    )
     takes = "takes" if len(customers) == 1 else "take"
     said = (
         f"{words.opening(words.count(len(customers), 'customer'))} {takes} far more than a share, "

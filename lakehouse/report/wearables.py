@@ -105,9 +105,9 @@ def gyms_sentence(rows: list[Row], members: int) -> str:
     where = rows[0]["gym"] if len(rows) == 1 else words.count(len(rows), "gym")
     if not inside:
         visits = words.count(sum(row["visits"] for row in rows), "visit")
-        return f"{words.opening(when)} {visits} to {where} began, and none of them has ended yet."
+        return f"{words.opening(when)}, {visits} to {where} began, and none of them has ended yet."
     said = (
-        f"{words.opening(when)} {who} spent {words.number(inside)} minutes in {where}, "
+        f"{words.opening(when)}, {who} spent {words.number(inside)} minutes in {where}, "
         f"exercising for {words.share(exercising / inside)} of them"
     )
     if len(rows) == 1:
@@ -310,7 +310,7 @@ def workouts_sentence(all_: Row, top: list[Row]) -> str:
         top: The workout with the highest mean, where any has one.
     """
     when = words.days(all_["first_date"], all_["last_date"])
-    said = f"{words.opening(when)} {words.count(all_['workouts'], 'workout')} ended"
+    said = f"{words.opening(when)}, {words.count(all_['workouts'], 'workout')} ended"
     if not top:
         return f"{said}, without any heart rate."
     [hardest] = top

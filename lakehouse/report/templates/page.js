@@ -1,6 +1,7 @@
 "use strict";
 (() => {
   const SMALLEST_STEP = 500; // milliseconds
+  const FULL = 240; // pixels: the height of charts over time, beside which others stand
   const blocks = new Map();
 
   function records(data) {
@@ -61,6 +62,12 @@
     if (spec.height.step) spec.height.step *= 1.4;
   }
 
+  // A row's height times the rows: a few of them are up to twice as high.
+  function height(step, rows) {
+    const many = Math.max(rows.length, 1);
+    return many * Math.max(step, Math.min(2 * step, FULL / many));
+  }
+
   async function draw(section) {
     const source = section.querySelector("script[type='application/json']");
     if (!source) return;
@@ -71,9 +78,9 @@
     for (const place of section.querySelectorAll("[data-chart]")) {
       const spec = data.specs[Number(place.dataset.chart)];
       enlarge(spec);
-      // A row's height times the rows: the layout of steps complains about widths of containers.
+      // The layout of steps complains about widths of containers.
       const step = spec.height.step;
-      if (step) spec.height = step * Math.max(block.rows.length, 1);
+      if (step) spec.height = height(step, block.rows);
       spec.datasets = { rows: block.rows };
       spec.description = place.closest("figure").querySelector("figcaption").textContent;
       const result = await window.vegaEmbed(place, spec, {
@@ -104,7 +111,7 @@
       const sentence = block.section.querySelector("[data-sentence]");
       if (sentence) sentence.textContent = data.sentence;
       for (const view of block.views) {
-        if (view.step) view.height(view.step * Math.max(block.rows.length, 1));
+        if (view.step) view.height(height(view.step, block.rows));
         view.data("rows", block.rows).runAsync();
       }
       fill(block);
