@@ -60,7 +60,7 @@ class Health:
             `late_after_hours`, `is_late`, `num_rows`, `failure` (what its last load said if it
             failed).
         domains: Per domain: `domain`, `built` and `published` (loads), `recorded_at`,
-            `newest_event`.
+            `newest_event`, `is_behind` (readers see less than is built).
         rejects: `source`, `entity`, `level`, `reason`, `num_rows`, `last_at`, most first.
         unmatched: `source`, `entity`, `reason`, `num_events`, `num_keys`, most first.
         runs: The last runs of each domain, newest first: `domain`, `command`, `started_at`,
@@ -70,7 +70,7 @@ class Health:
             `earlier_seconds` (median; None: too few), `is_slower`; the longest first.
         tables: Per Delta table: `table`, `bytes`, `files`, `earlier_bytes`, `since`, `grown_bytes`;
             the largest first.
-        is_right, is_fresh, is_slower, has_grown: A sentence each, or two.
+        is_right, is_fresh, is_published, is_slower, has_grown: A sentence each, or two.
     """
 
     outcomes: list[Row]
@@ -83,6 +83,7 @@ class Health:
     tables: list[Row]
     is_right: str
     is_fresh: str
+    is_published: str
     is_slower: str
     has_grown: str
 
@@ -104,10 +105,11 @@ def health_of(
     outcomes, nodes = last_outcomes(ask), seconds_of_nodes(ask)
     loads = last_loads(ask, sources, now)
     tables = sizes(warehouse, now - timedelta(days=7)) if warehouse else []
+    domains = where_domains_stand(ask)
     return Health(
         outcomes=outcomes,
         sources=loads,
-        domains=where_domains_stand(ask),
+        domains=domains,
         rejects=_rows(ask, _REJECTS),
         unmatched=_rows(ask, _UNMATCHED),
         runs=last_runs(ask, sources),
@@ -115,6 +117,7 @@ def health_of(
         tables=tables,
         is_right=is_right(outcomes),
         is_fresh=is_fresh(loads),
+        is_published=is_published(domains),
         is_slower=is_slower(nodes),
         has_grown=has_grown(tables),
     )
@@ -242,6 +245,7 @@ def where_domains_stand(ask: Ask) -> list[Row]:
         literal = json.loads(row.pop("state") or "{}").get("as_of")
         moment = re.search(r"'(\d[^']*)'", literal or "")
         row["newest_event"] = f"{moment[1]}+00:00" if moment else None
+        row["is_behind"] = (row["published"] or 0) < (row["built"] or 0)
     return rows
 
 
@@ -493,6 +497,23 @@ def is_fresh(sources: Collection[Row]) -> str:
     ]:
         parts.append(f"Of {_counted(len(missing), 'source')} nothing ever came: {_named(missing)}.")
     return " ".join(parts)
+
+
+def is_published(domains: Collection[Row]) -> str:
+    """Do readers see what is built: which domains wait for their tests."""
+    built = [row for row in domains if row["built"]]
+    behind = [row for row in built if row["is_behind"]]
+    if not built:
+        return "Nothing has been built yet."
+    if not behind:
+        whole = "the only domain" if len(built) == 1 else f"all {len(built)} domains"
+        return f"Readers see all that is built, of {whole}."
+    names = _named(
+        f"{row['domain']} (built up to load {row['built']}, "
+        + (f"readers see load {row['published']})" if row["published"] else "never published)")
+        for row in behind
+    )
+    return f"Of {_counted(len(behind), 'domain')} readers see less than is built: {names}."
 
 
 def is_slower(nodes: Collection[Row]) -> str:

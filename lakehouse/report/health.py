@@ -30,7 +30,7 @@ def page(ask: Ask, warehouse: Path | None = None, now: datetime | None = None) -
         return Page(KEY, TITLE, ("Nothing has come and nothing has run yet.",), hint=HINT)
     is_red = any(row["status"] in ("error", "fail", "runtime error") for row in health.outcomes)
     is_late = any(row["is_late"] or row["failure"] for row in health.sources)
-    blocks = [_sources(health), _tests(health), _refused(health), _runs(health)]
+    blocks = [_domains(health), _sources(health), _tests(health), _refused(health), _runs(health)]
     blocks += [_nodes(health), _tables(health)]
     return Page(
         KEY,
@@ -53,6 +53,20 @@ def _tests(health: Health) -> Block:
         Column("run_started_at", "run of", "time"),
     )
     return Block("outcomes", "Not green", health.is_right, columns, rows)
+
+
+def _domains(health: Health) -> Block:
+    """How far readers see, and how far it is built; what a red test holds back shows here."""
+    columns = (
+        Column("domain", "domain"),
+        Column("published", "readers see load", "count"),
+        Column("built", "built up to load", "count"),
+        Column("newest_event", "latest event", "time"),
+        Column("recorded_at", "last built or tested", "time"),
+        Column("is_behind", "behind", "flag"),
+    )
+    title = "What readers see"
+    return Block("domains", title, health.is_published, columns, health.domains)
 
 
 def _sources(health: Health) -> Block:

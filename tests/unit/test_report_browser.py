@@ -416,6 +416,10 @@ def test_health_is_told_as_it_is(browser: Browser, pages: Path) -> None:
             ["wearables", "build", "2026-03-02 10:31", "30.0", "3", "1", "12"]
         ]
         assert opened.table("tables")[0][:2] == ["silver.int_readings", "2.50"]
+        assert opened.table("domains") == [
+            [name, "3", "3", "\N{EN DASH}", "2026-03-02 11:00", "no"]
+            for name in ("network", "retail", "wearables")
+        ]
         refused = [row[:5] for row in opened.table("refused")]
         assert ["sbit.x", HOSTILE, "row refused", HOSTILE, "1"] in refused
         assert ["sbit.x", "heart_rates", "waits", "no registration", "9"] in refused
