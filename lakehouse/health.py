@@ -524,8 +524,8 @@ def is_slower(nodes: Collection[Row]) -> str:
     if not known:
         most = max(row["runs"] + row["earlier_runs"] for row in nodes)
         return (
-            f"Too few runs to tell: a table has been built {_counted(most, 'time')} at most, and "
-            f"{2 * _LAST_RUNS} are needed."
+            "Too few runs to tell whether it is getting slower: a table has been built "
+            f"{_counted(most, 'time')} at most, and {2 * _LAST_RUNS} are needed."
         )
     now = sum(row["seconds"] for row in known)
     before = sum(row["earlier_seconds"] for row in known)

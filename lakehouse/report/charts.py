@@ -185,6 +185,7 @@ def ranking(
     *,
     more: tuple[Column, ...] = (),
     alarm: str = "",
+    done: str = "",
     inside: Column | None = None,
     mark: Column | None = None,
     line: float | None = None,
@@ -199,6 +200,7 @@ def ranking(
         value: Their length.
         more: What a bar tells besides.
         alarm: The column that is true where a bar asks somebody to act.
+        done: The column that is true where somebody has acted already.
         inside: A part of the value, drawn within the bar.
         mark: A figure to compare with, drawn as a stroke across the bar.
         line: A limit for all.
@@ -207,7 +209,8 @@ def ranking(
     tips, said = _tooltips(*told), alt.ExprRef(_said(*told))
     colour: Any = alt.value(PALE if inside else MAIN)
     if alarm:
-        colour = alt.condition(f"datum[{alarm!r}]", alt.value(ALARM), alt.value(MAIN))
+        calm = f"datum[{done!r}] ? {PALE!r} : {MAIN!r}" if done else repr(MAIN)
+        colour = {"value": {"expr": f"datum[{alarm!r}] ? {ALARM!r} : {calm}"}}
     bars = _base().mark_bar(description=said, invalid="show", height={"band": 0.72})
     layers: list[Any] = [bars.encode(_value(value), _names(names), color=colour, tooltip=tips)]
     if inside:
@@ -223,8 +226,9 @@ def ranking(
         layers.append(limit.encode(alt.XDatum(line)))
     if mark is None:
         layers += _figures(names, value)
-    drawn = alt.layer(*layers) if len(layers) > 1 else layers[0]
-    return _finished(drawn, title, height={"step": _ROW})
+    # A figure of the longest bar stands beside the plot.
+    beside = {"left": 5, "top": 5, "right": 26, "bottom": 5}
+    return _finished(alt.layer(*layers), title, height={"step": _ROW}, padding=beside)
 
 
 def _figures(names: Column, value: Column) -> list[Any]:

@@ -110,9 +110,10 @@ def _runs(health: Health) -> Block:
 def _nodes(health: Health) -> Block:
     name, seconds = Column("name", "table"), Column("seconds", "last builds", "number", "s")
     earlier = Column("earlier_seconds", "builds before", "number", "s")
-    title = "Seconds of a build, median of the last (bar) and of those before (stroke)"
     # Strokes of nothing would be marks that say nothing.
     known = any(row["earlier_seconds"] is not None for row in health.nodes)
+    title = "Seconds of a build, median of the last"
+    title += " (bar) and of those before (stroke)" if known else ""
     drawn = charts.ranking(title, name, seconds, mark=earlier if known else None, alarm="is_slower")
     columns = (name, Column("domain", "domain"), seconds, earlier, Column("is_slower", "slower"))
     return Block(
@@ -129,7 +130,9 @@ def _tables(health: Health) -> Block:
     ]  # fmt: skip
     name, size = Column("table", "table"), Column("size", "size", "number", "MB", 2)
     earlier = Column("earlier", "a week before, or at first", "number", "MB", 2)
-    drawn = charts.ranking("Size now (bar) and a week before (stroke)", name, size, mark=earlier)
+    known = any(row["earlier"] for row in rows)
+    title = "Size now (bar) and a week before (stroke)" if known else "Size now"
+    drawn = charts.ranking(title, name, size, mark=earlier if known else None)
     columns = (
         name, size, earlier, Column("grown", "grown by", "number", "MB", 2),
         Column("files", "files", "count"), Column("since", "since", "time"),

@@ -285,6 +285,16 @@ def test_the_lineage_offers_no_chat_and_no_grade(browser: Browser, site: Path) -
 
 
 @pytest.mark.parametrize("page", ["docs", "lineage"])
+def test_the_pages_of_others_lead_back_to_the_start(
+    browser: Browser, site: Path, page: str
+) -> None:
+    (site / "index.html").write_text("<title>Start</title>")
+    seen = look(browser, site / page / "index.html")
+    seen.get_by_text("To the start page").click()
+    seen.wait_for_url((site / "index.html").as_uri())
+
+
+@pytest.mark.parametrize("page", ["docs", "lineage"])
 def test_a_page_may_ask_nobody_for_anything(browser: Browser, site: Path, page: str) -> None:
     blocked = look(browser, site / page / "index.html").evaluate(
         "new Promise(tell => { addEventListener('securitypolicyviolation', event => "

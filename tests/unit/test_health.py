@@ -208,7 +208,8 @@ def node(name: str, seconds: float, earlier: float | None, *, slower: bool = Fal
         pytest.param([], "Nothing has been built yet.", id="no data"),
         pytest.param(
             [node("a", 1, None)],
-            "Too few runs to tell: a table has been built 2 times at most, and 10 are needed.",
+            "Too few runs to tell whether it is getting slower: a table has been built 2 times at "
+            "most, and 10 are needed.",
             id="one, too few runs",
         ),
         pytest.param(

@@ -54,8 +54,7 @@ def server(number: int, use: float | None, reason: str, goal: float | None = Non
                 server(4, 0.9, "the capacity has been raised"),
                 server(5, None, "the capacity is unknown"),
             ],
-            "No server needs an upgrade; the busiest, server 4, uses 90% of its capacity. Server 4 "
-            "has been raised already. Of 1 server the use is not known.",
+            "No server needs an upgrade; the busiest, server 4, uses 90% of its capacity.",
         ),
         (
             [server(5, None, "the capacity is unknown")],
@@ -66,6 +65,28 @@ def server(number: int, use: float | None, reason: str, goal: float | None = Non
 )  # fmt: skip
 def test_servers_to_upgrade(rows: list[Row], sentence: str) -> None:
     assert network.upgrade_sentence(rows) == sentence
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([server(4, 0.61, "fine"), server(5, None, "no traffic")], []),
+        ([server(5, None, "the capacity is unknown")], []),  # the answer says so
+        (
+            [
+                server(4, 0.9, "the capacity has been raised"),
+                server(5, None, "the capacity is unknown"),
+            ],
+            ["Server 4 has been raised already. Of 1 server the use is not known."],
+        ),
+        (
+            [server(n, 0.9, "the capacity has been raised") for n in range(1, 6)],
+            ["Server 1, server 2, server 3 and 2 more have been raised already."],
+        ),
+    ],
+)
+def test_what_else_is_known_of_the_servers(rows: list[Row], said: list[str]) -> None:
+    assert network.upgrade_notes(rows) == said
 
 
 def heavy(number: int, share: float | None, others: float | None, *, is_heavy: bool = True) -> Row:
@@ -98,9 +119,14 @@ def heavy(number: int, share: float | None, others: float | None, *, is_heavy: b
             "server 1, where the others were short 12% of their time.",
         ),
         (
-            [heavy(8, 0.4, 0.0), heavy(9, 0.3, 0.5), heavy(9, None, 0.1)],
+            [heavy(8, 0.4, 0.0), heavy(9, 0.3, 0.0), heavy(9, None, 0.0)],
             "2 customers take far more than a share, above all customer 8: 40% of all bytes of "
             "server 1; the others there had what they asked for.",
+        ),
+        (
+            [heavy(8, 0.4, 0.0), heavy(9, 0.3, 0.5), heavy(9, None, 0.1)],
+            "2 customers take far more than a share, above all customer 9: 30% of all bytes of "
+            "server 1, where the others were short 50% of their time.",
         ),
     ],
 )
@@ -544,7 +570,8 @@ def test_a_failed_report_leaves_the_site_as_it_was(tmp_path: Path) -> None:
     start = site.write(tmp_path, marts.ask)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     names = ("health", "index", "live", "network", "proof", "retail", "wearables")
-    assert sorted(before) == sorted([*(f"{name}.html" for name in names), "proof-promises.csv"])
+    proofs = ("proof-promises.csv", "proof-reports.csv")
+    assert sorted(before) == sorted([*(f"{name}.html" for name in names), *proofs])
 
     def breaks(sql: str) -> list[Row] | None:
         if "audit" in sql or "stock_status" in sql:

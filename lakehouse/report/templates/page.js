@@ -36,7 +36,8 @@
         const column = block.data.kinds[name];
         const item = document.createElement(index === 0 ? "th" : "td");
         if (index === 0) item.scope = "row";
-        item.className = ["count", "share", "number"].includes(column.kind) ? "figure" : "word";
+        const isFigure = ["count", "share", "number"].includes(column.kind);
+        item.className = isFigure ? "figure" : column.kind === "time" ? "time" : "word";
         item.textContent = cell(row[name], column);
         line.append(item);
       });
@@ -54,8 +55,8 @@
   // Letters that are read from the other side of a room.
   function enlarge(spec) {
     if (!matchMedia("(min-width: 110rem)").matches) return;
-    for (const part of ["axis", "legend"]) {
-      for (const size of ["labelFontSize", "titleFontSize", "labelLimit"]) {
+    for (const part of ["axis", "legend", "text"]) {
+      for (const size of ["labelFontSize", "titleFontSize", "labelLimit", "fontSize"]) {
         if (spec.config[part][size]) spec.config[part][size] *= 1.4;
       }
     }
