@@ -52,7 +52,7 @@ def page(ask: Ask) -> Page:
         tuple(block.sentence for block in (low, products) if block),
         bool(low and low.rows),
         tuple(block for block in found if block),
-        freshness(ask, KEY, newest),
+        f"{freshness(ask, KEY, newest)} Amounts are in the shop's own currency.",
         said,
     )
 
