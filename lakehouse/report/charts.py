@@ -371,7 +371,8 @@ def ranges(
     axis = alt.Axis(tickCount=5)
     scale = alt.Scale(zero=False)
     x = alt.X(field=low.name, type="quantitative", title=_title(middle), axis=axis, scale=scale)
-    bars = _base().mark_bar(description=said, height={"band": 0.4}, color=PALE)
+    # A name of which nothing is known keeps its place.
+    bars = _base().mark_bar(description=said, height={"band": 0.4}, color=PALE, invalid="show")
     points = _base().mark_point(description=said, size=70)
     return _finished(
         alt.layer(

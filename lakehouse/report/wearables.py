@@ -315,7 +315,8 @@ def workouts_sentence(all_: Row, top: list[Row]) -> str:
         return f"{said}, without any heart rate."
     [hardest] = top
     who = f"member {hardest['user_id']}"
-    details = ", ".join(text for text in (hardest["age"], hardest["city"]) if text)
+    known = (text for text in (hardest["age"], hardest["city"]) if text and text != "unknown")
+    details = ", ".join(known)
     return (
         f"{said}; the hardest was that of {who}{f' ({details})' if details else ''} with "
         f"{words.number(hardest['avg_bpm'])} bpm on average and {words.number(hardest['max_bpm'])} "
@@ -329,7 +330,8 @@ def _groups(ask: Ask) -> Block | None:
         """
         with groups as (
             select
-                coalesce(age, 'unknown age') as age, coalesce(city, 'unknown city') as city,
+                coalesce(nullif(age, 'unknown'), 'unknown age') as age,
+                coalesce(city, 'unknown city') as city,
                 min(min_bpm) as min_bpm,
                 sum(avg_bpm * num_readings) / sum(num_readings) as avg_bpm,
                 max(max_bpm) as max_bpm, count(*) as workouts,

@@ -241,9 +241,10 @@ def test_how_hard_they_trained() -> None:
         "On 2 Mar 2026, 34 workouts ended; the hardest was that of member 5 (25-35, Bonn) with 151 "
         "bpm on average and 188 at most."
     )
-    assert "member 5 with 151" in wearables.workouts_sentence(
-        all_(2), [top | {"age": None, "city": None}]
-    )
+    for age in (None, "unknown"):
+        assert "member 5 with 151" in wearables.workouts_sentence(
+            all_(2), [top | {"age": age, "city": None}]
+        )
 
 
 def stock(number: int, on_hand: int, days: float | None) -> Row:
