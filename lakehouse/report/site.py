@@ -49,6 +49,12 @@ def links_of(site: Path) -> list[tuple[str, str]]:
     return own + [(address, name) for address, name in _BESIDE if (site / address).exists()]
 
 
+def links_there(site: Path) -> list[tuple[str, str]]:
+    """The page of now, which is always served, and the others that are written."""
+    own = f"{now.KEY}.html"
+    return [link for link in links_of(site) if link[0] == own or (site / link[0]).exists()]
+
+
 def _start(told: list[Page]) -> Page:
     """The page that all begins with: who needs somebody, and the answers of each page."""
     urgent = [page.title for page in told if page.is_urgent]

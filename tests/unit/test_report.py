@@ -372,8 +372,8 @@ def test_what_was_refused() -> None:
     )  # fmt: skip
     sentence, block = refused(marts.ask, "sbit")
     assert sentence == (
-        "3 rows were refused (no gym: 2 and late: 1); 1 field could not be read (no zip: 1); "
-        "1,200 events wait for what they refer to (no device: 1,200)."
+        "3 rows were refused, 2 of them: no gym; 1 field could not be read: no zip; "
+        "1,200 events wait for what they refer to: no device."
     )
     assert block
     assert [row["num_rows"] for row in block.rows] == [2, 1, 1, 1200]
@@ -592,6 +592,12 @@ def test_only_what_is_there_is_linked(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.html").touch()
     assert 'href="docs/index.html"' in site.write(tmp_path, nothing).read_text()
+
+
+def test_a_screen_links_what_is_written(tmp_path: Path) -> None:
+    assert site.links_there(tmp_path) == [("live.html", "Now")]
+    site.write(tmp_path, nothing)
+    assert site.links_there(tmp_path) == site.links_of(tmp_path)
 
 
 def test_a_large_mart_is_summed_up_and_says_what_is_left_out() -> None:
