@@ -506,7 +506,7 @@ def is_published(domains: Collection[Row]) -> str:
     if not built:
         return "Nothing has been built yet."
     if not behind:
-        whole = "the only domain" if len(built) == 1 else f"all {len(built)} domains"
+        whole = "the only domain" if len(built) == 1 else f"{len(built)} domains"
         return f"Readers see all that is built, of {whole}."
     names = _named(
         f"{row['domain']} (built up to load {row['built']}, "

@@ -32,7 +32,8 @@ def write(site: Path, ask: Ask, warehouse: Path | None = None) -> Path:
     domains = [module.page(ask) for module in DOMAINS]
     told = [*domains, health.page(ask, warehouse)]
     links = links_of(site)
-    files = {"index.html": render.html(_start(told), links, cards=told)}
+    urgent_first = sorted(told, key=lambda page: not page.is_urgent)
+    files = {"index.html": render.html(_start(told), links, cards=urgent_first)}
     for page in (*told, now.page(ask), proof.page()):
         files[f"{page.key}.html"] = render.html(page, links)
         for block in page.blocks:

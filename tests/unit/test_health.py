@@ -275,7 +275,7 @@ def test_what_has_grown(tables: list[dict], sentence: str) -> None:
         ([("retail", 3, 3)], "Readers see all that is built, of the only domain."),
         (
             [("network", 4, 4), ("retail", 3, 3)],
-            "Readers see all that is built, of all 2 domains.",
+            "Readers see all that is built, of 2 domains.",
         ),
         (
             [("network", 4, 2), ("retail", 3, 3), ("wearables", 5, None)],

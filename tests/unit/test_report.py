@@ -594,6 +594,16 @@ def test_only_what_is_there_is_linked(tmp_path: Path) -> None:
     assert 'href="docs/index.html"' in site.write(tmp_path, nothing).read_text()
 
 
+def test_the_start_shows_first_what_needs_somebody(tmp_path: Path) -> None:
+    marts = Marts()
+    marts.make("gold.stock_status", {"product_id": 1, "warehouse": "w", "reorder_point": 5})
+    opened = {"product_id": 1, "warehouse": "w", "opened_at": "2026-03-02 09:00:00+00"}
+    marts.make("gold.inventory_alerts", opened | {"on_hand": 0})
+    start = site.write(tmp_path, marts.ask).read_text()
+    cards = re.findall(r'<h2 id="\w+"><a href="(\w+)\.html"', start)
+    assert cards == ["retail", "wearables", "network", "health"]
+
+
 def test_a_screen_links_what_is_written(tmp_path: Path) -> None:
     assert site.links_there(tmp_path) == [("live.html", "Now")]
     site.write(tmp_path, nothing)
