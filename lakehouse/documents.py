@@ -40,7 +40,12 @@ _POLICY = (
 _NOT_HERE = (
     '<style>[title^="AI Chat"], aside div.border-t > button:nth-of-type(odd), '
     "main button.w-full.mb-8 { display: none } "
-    "@media (max-width: 40rem) { aside, aside + * { display: none } }</style>"
+    "@media (max-width: 40rem) { .shrink-0:has(aside), header > a { display: none } }</style>"
+)
+# Of dbt's page on a phone: its search and text, without the list beside them.
+_NARROW = (
+    "<style>@media (max-width: 40rem) { .app-menu { display: none !important } "
+    ".app { min-width: 0 !important } }</style>"
 )
 # The way back, which neither page has.
 _BACK = (
@@ -158,7 +163,7 @@ def _dbt_docs(manifest: dict[str, Any], catalog: dict[str, Any]) -> str:
     page = page.replace('xlink:href="{{', 'ng-attr-href="{{')
     for name, artifact in (("MANIFEST", manifest), ("CATALOG", catalog)):
         page = page.replace(f'"{name}.JSON INLINE DATA"', _inline(artifact))
-    return _alone(page)
+    return _alone(page, _NARROW)
 
 
 def _inline(told: dict[str, Any]) -> str:

@@ -285,6 +285,15 @@ def test_the_lineage_offers_no_chat_and_no_grade(browser: Browser, site: Path) -
 
 
 @pytest.mark.parametrize("page", ["docs", "lineage"])
+def test_the_pages_of_others_fit_a_phone(browser: Browser, site: Path, page: str) -> None:
+    seen = look(browser, site / page / "index.html")
+    seen.set_viewport_size({"width": 390, "height": 844})
+    assert seen.evaluate("document.documentElement.scrollWidth") <= 390
+    title = seen.get_by_role("heading", name="Lakehouse").first.bounding_box()
+    assert title["x"] < 100  # no list beside it
+
+
+@pytest.mark.parametrize("page", ["docs", "lineage"])
 def test_the_pages_of_others_lead_back_to_the_start(
     browser: Browser, site: Path, page: str
 ) -> None:
