@@ -457,11 +457,13 @@ def test_the_page_of_now_follows_the_live_views(
     marts = Marts()
     network(marts)
     site.write(tmp_path, marts.ask)
-    is_down = threading.Event()
+    is_down, is_free = threading.Event(), threading.Event()
+    is_free.set()
 
     def ask(sql: str) -> list[Row] | None:
         if is_down.is_set():
             raise LakehouseError("The engine is not up.")
+        is_free.wait()
         return marts.ask(sql)
 
     with live.server(tmp_path, ask, site.links_of(tmp_path)) as serving:
@@ -484,8 +486,12 @@ def test_the_page_of_now_follows_the_live_views(
             csv = opened.page.request.get(f"http://127.0.0.1:{port}/live-servers.csv").text()
             assert csv.splitlines()[1].startswith("server 1,")
             assert ",0.25," in csv.splitlines()[1]  # as it is now, not as it was written
+            is_free.clear()
+            opened.page.get_by_text("The lakehouse is busy: what is shown is from ").wait_for()
+            is_free.set()
+            opened.page.get_by_text("Refreshed every 0.5 seconds").wait_for()
             is_down.set()
-            opened.page.get_by_text("Not refreshed since").wait_for()
+            opened.page.get_by_text("Not refreshed, what is shown is from ").wait_for()
             assert "No server is overloaded" in (opened.page.locator(".answer").inner_text())
             # A screen that is switched on meanwhile tells why, and shows what comes.
             opened.page.reload()

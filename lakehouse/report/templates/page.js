@@ -128,27 +128,33 @@
     }));
   }
 
-  async function follow(state) {
+  async function follow(state, every = 3) {
     let wait = 2000;
+    const last = state.dataset.last || "when this page was opened";
+    const busy = setTimeout(() => {
+      state.textContent = `The lakehouse is busy: what is shown is from ${last}.`;
+    }, 3000 * every);
     try {
       const response = await fetch("live.json", { cache: "no-store" });
       const answer = await response.json();
       if (!response.ok) throw new Error(answer.error);
       refresh(answer);
+      every = answer.every_seconds;
       wait = Math.max(SMALLEST_STEP, 1000 * answer.every_seconds);
       const hint = document.querySelector(".hint-live");
       if (hint) hint.remove();
       state.textContent = `${answer.freshness} Refreshed every ${answer.every_seconds} seconds.`;
       state.classList.remove("broken");
     } catch (error) {
-      state.textContent = `Not refreshed since ${state.dataset.last || "this page was opened"}: `
-        + `${error.message}`;
+      state.textContent = `Not refreshed, what is shown is from ${last}: ${error.message}`;
       state.classList.add("broken");
-      setTimeout(() => follow(state), wait);
+      setTimeout(() => follow(state, every), wait);
       return;
+    } finally {
+      clearTimeout(busy);
     }
     state.dataset.last = new Date().toISOString().slice(11, 19) + " UTC";
-    setTimeout(() => follow(state), wait);
+    setTimeout(() => follow(state, every), wait);
   }
 
   async function start() {
