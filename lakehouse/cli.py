@@ -775,23 +775,20 @@ def report(
 
     settings = _settings()
     folder = settings.paths.site
-    ask = reading.asking(_session(settings))
+    session = _session(settings)
     if not live:
         if local.is_begun(settings):
             from lakehouse import documents  # noqa: PLC0415 - dbt takes a second
 
             with output.progress() as show:
                 documents.write(settings, folder, show)
-        start = site.write(folder, ask, settings.paths.warehouse)
+        start = site.write(folder, reading.asking(session), settings.paths.warehouse)
         output.line(start.as_uri(), {"address": start.as_uri()})
         return
-    if (folder / "index.html").exists():  # a screen on the wall waits for its own page alone
-        site.write_now(folder, ask)
-    else:
-        site.write(folder, ask, settings.paths.warehouse)
+    # A screen on the wall waits for its own page alone.
     from lakehouse.report.live import server  # noqa: PLC0415 - needed here alone
 
-    with server(folder, reading.asking_what_is_up(settings), site.links_of(folder)) as serving:
+    with server(folder, reading.asking_what_is_up(settings), site.links_there(folder)) as serving:
         host, port = serving.server_address[:2]
         address = f"http://{host!s}:{port}/live.html"
         output.line(address, {"address": address})

@@ -36,10 +36,22 @@ _POLICY = (
     'img-src data:; font-src data:">'
 )
 # Of docglow's page, what is not for here: a chat with a model elsewhere, a diagram that is empty,
-# and a grade by other rules of naming and testing than this project's.
+# and a grade by other rules of naming and testing than this project's; on a phone, its list.
 _NOT_HERE = (
     '<style>[title^="AI Chat"], aside div.border-t > button:nth-of-type(odd), '
-    "main button.w-full.mb-8 { display: none }</style>"
+    "main button.w-full.mb-8 { display: none } "
+    "@media (max-width: 40rem) { .shrink-0:has(aside), header > a { display: none } }</style>"
+)
+# Of dbt's page on a phone: its search and text, without the list beside them.
+_NARROW = (
+    "<style>@media (max-width: 40rem) { .app-menu { display: none !important } "
+    ".app { min-width: 0 !important } }</style>"
+)
+# The way back, which neither page has.
+_BACK = (
+    '<nav aria-label="Site"><a href="../index.html" style="position: fixed; left: .5rem; '
+    "bottom: .5rem; z-index: 9999; padding: .2rem .6rem; border-radius: .3rem; "
+    'background: #0b57a4; color: #fff">To the start page</a></nav>'
 )
 _ICON = re.compile(r'<link rel="(?:shortcut )?icon"[^>]*>')
 
@@ -147,9 +159,11 @@ def _dbt_docs(manifest: dict[str, Any], catalog: dict[str, Any]) -> str:
     from dbt.task.docs import DOCS_INDEX_FILE_PATH  # noqa: PLC0415 - takes a second
 
     page = Path(DOCS_INDEX_FILE_PATH).read_text()
+    # A template's address is asked for as it stands, before it is filled in: an error each.
+    page = page.replace('xlink:href="{{', 'ng-attr-href="{{')
     for name, artifact in (("MANIFEST", manifest), ("CATALOG", catalog)):
         page = page.replace(f'"{name}.JSON INLINE DATA"', _inline(artifact))
-    return _alone(page)
+    return _alone(page, _NARROW)
 
 
 def _inline(told: dict[str, Any]) -> str:
@@ -183,9 +197,11 @@ def _lineage_page(manifest: dict[str, Any], catalog: dict[str, Any]) -> str:
 
 
 def _alone(page: str, style: str = "") -> str:
-    """A page that may load nothing, whatever its scripts would, with a style."""
+    """A page that may load nothing, whatever its scripts would, with a style and a way back."""
     page = _ICON.sub('<link rel="icon" href="data:,">', page, count=1)
-    return page.replace("<head>", f"<head>{_POLICY}{style}", 1)
+    page = page.replace("<head>", f"<head>{_POLICY}{style}", 1)
+    head, end, tail = page.rpartition("</body>")  # their scripts hold others
+    return f"{head}{_BACK}{end}{tail}"
 
 
 if __name__ == "__main__":

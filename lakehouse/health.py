@@ -60,7 +60,8 @@ class Health:
             `late_after_hours`, `is_late`, `num_rows`, `failure` (what its last load said if it
             failed).
         domains: Per domain: `domain`, `built` and `published` (loads), `recorded_at`, `is_held`
-            (somebody went back to older answers), `newest_event`.
+            (somebody went back to older answers), `newest_event`, `is_behind` (readers see less
+            than is built).
         rejects: `source`, `entity`, `level`, `reason`, `num_rows`, `last_at`, most first.
         unmatched: `source`, `entity`, `reason`, `num_events`, `num_keys`, most first.
         runs: The last runs of each domain, newest first: `domain`, `command`, `started_at`,
@@ -70,7 +71,7 @@ class Health:
             `earlier_seconds` (median; None: too few), `is_slower`; the longest first.
         tables: Per Delta table: `table`, `bytes`, `files`, `earlier_bytes`, `since`, `grown_bytes`;
             the largest first.
-        is_right, is_fresh, is_slower, has_grown: A sentence each, or two.
+        is_right, is_fresh, is_published, is_slower, has_grown: A sentence each, or two.
     """
 
     outcomes: list[Row]
@@ -83,6 +84,7 @@ class Health:
     tables: list[Row]
     is_right: str
     is_fresh: str
+    is_published: str
     is_slower: str
     has_grown: str
 
@@ -114,8 +116,9 @@ def health_of(
         runs=last_runs(ask, sources),
         nodes=nodes,
         tables=tables,
-        is_right=" ".join([is_right(outcomes), *_held(domains)]),
+        is_right=is_right(outcomes),
         is_fresh=is_fresh(loads),
+        is_published=" ".join([is_published(domains), *_held(domains)]),
         is_slower=is_slower(nodes),
         has_grown=has_grown(tables),
     )
@@ -244,6 +247,7 @@ def where_domains_stand(ask: Ask) -> list[Row]:
         moment = re.search(r"'(\d[^']*)'", state.get("as_of") or "")
         row["is_held"] = state.get("held") is not None
         row["newest_event"] = f"{moment[1]}+00:00" if moment else None
+        row["is_behind"] = (row["published"] or 0) < (row["built"] or 0)
     return rows
 
 
@@ -506,6 +510,23 @@ def is_fresh(sources: Collection[Row]) -> str:
     return " ".join(parts)
 
 
+def is_published(domains: Collection[Row]) -> str:
+    """Do readers see what is built: which domains wait for their tests."""
+    built = [row for row in domains if row["built"]]
+    behind = [row for row in built if row["is_behind"]]
+    if not built:
+        return "Nothing has been built yet."
+    if not behind:
+        whole = "the only domain" if len(built) == 1 else f"{len(built)} domains"
+        return f"Readers see all that is built, of {whole}."
+    names = _named(
+        f"{row['domain']} (built up to load {row['built']}, "
+        + (f"readers see load {row['published']})" if row["published"] else "never published)")
+        for row in behind
+    )
+    return f"Of {_counted(len(behind), 'domain')} readers see less than is built: {names}."
+
+
 def is_slower(nodes: Collection[Row]) -> str:
     """Is it getting slower: which tables take longer than before, by the medians of their runs."""
     if not nodes:
@@ -514,8 +535,8 @@ def is_slower(nodes: Collection[Row]) -> str:
     if not known:
         most = max(row["runs"] + row["earlier_runs"] for row in nodes)
         return (
-            f"Too few runs to tell: a table has been built {_counted(most, 'time')} at most, and "
-            f"{2 * _LAST_RUNS} are needed."
+            "Too few runs to tell whether it is getting slower: a table has been built "
+            f"{_counted(most, 'time')} at most, and {2 * _LAST_RUNS} are needed."
         )
     now = sum(row["seconds"] for row in known)
     before = sum(row["earlier_seconds"] for row in known)

@@ -382,7 +382,10 @@ def _heart_rate(story: _Story, device: int, second: int) -> Iterator[_Event]:
     """A reading, of a thousand four invalid (C16), and two with another value beside it (C3)."""
     dice = story.dice("bpm")
     row = f"{device}-{second}"
-    rate: float | None = round(55 + 90 * dice.unit("heartrate", row), 12)
+    # Who trains has a level of their own, and goes up and down within eight minutes.
+    level, phase = 70 + 45 * dice.unit("level", device), dice.whole("phase", device, 0, 479)
+    effort = abs((second + phase) % 480 - 240) / 240
+    rate: float | None = round(level + 30 * effort + 10 * dice.unit("heartrate", row), 12)
     if dice.chance("invalid", row, 0.004):
         rate = (None, -69.6, 0, 310.5)[dice.whole("invalid_rate", row, 0, 3)]
     rates = [rate]

@@ -40,7 +40,7 @@ _CONFIG: dict[str, Any] = {
         "labelOverlap": True,
         "labelSeparation": 6,
     },
-    "axisY": {"domain": False, "ticks": False},
+    "axisY": {"domain": False, "ticks": False, "labelPadding": 6},
     "legend": {
         "labelColor": INK,
         "titleColor": SOFT,
@@ -185,11 +185,14 @@ def ranking(
     *,
     more: tuple[Column, ...] = (),
     alarm: str = "",
+    done: str = "",
     inside: Column | None = None,
     mark: Column | None = None,
     line: float | None = None,
 ) -> Chart:
     """Horizontal bars, one a name, in the order of the rows; none where the value is not known.
+
+    A bar's figure stands at its end, unless a stroke may be there.
 
     Args:
         title: What it shows.
@@ -197,6 +200,7 @@ def ranking(
         value: Their length.
         more: What a bar tells besides.
         alarm: The column that is true where a bar asks somebody to act.
+        done: The column that is true where somebody has acted already.
         inside: A part of the value, drawn within the bar.
         mark: A figure to compare with, drawn as a stroke across the bar.
         line: A limit for all.
@@ -205,7 +209,8 @@ def ranking(
     tips, said = _tooltips(*told), alt.ExprRef(_said(*told))
     colour: Any = alt.value(PALE if inside else MAIN)
     if alarm:
-        colour = alt.condition(f"datum[{alarm!r}]", alt.value(ALARM), alt.value(MAIN))
+        calm = f"datum[{done!r}] ? {PALE!r} : {MAIN!r}" if done else repr(MAIN)
+        colour = {"value": {"expr": f"datum[{alarm!r}] ? {ALARM!r} : {calm}"}}
     bars = _base().mark_bar(description=said, invalid="show", height={"band": 0.72})
     layers: list[Any] = [bars.encode(_value(value), _names(names), color=colour, tooltip=tips)]
     if inside:
@@ -219,8 +224,31 @@ def ranking(
     if line is not None:
         limit = _base().mark_rule(strokeDash=[4, 3], aria=False)
         layers.append(limit.encode(alt.XDatum(line)))
-    drawn = alt.layer(*layers) if len(layers) > 1 else layers[0]
-    return _finished(drawn, title, height={"step": _ROW})
+    if mark is None:
+        layers += _figures(names, value)
+    # A figure of the longest bar stands beside the plot.
+    beside = {"left": 5, "top": 5, "right": 26, "bottom": 5}
+    return _finished(alt.layer(*layers), title, height={"step": _ROW}, padding=beside)
+
+
+def _figures(names: Column, value: Column) -> list[Any]:
+    """The figures at the ends of bars, for who has no pointer; where there is none, that."""
+    field = f"datum[{value.name!r}]"
+    known, unknown = (f"{sign}isValid({field})" for sign in ("", "!"))
+    if value.kind == "share":
+        forms = f"0 < abs({field}) && abs({field}) < 0.0995 ? '.1%' : '.0%'"
+    else:
+        forms = f"abs({field}) < 100 ? '{_format(value)}' : ',.0f'"
+    said = alt.ExprRef(f"format({field}, {forms})")
+    figures = _base().mark_text(align="left", dx=5, aria=False, text=said).transform_filter(known)
+    dashes = _base().mark_text(align="left", dx=5, aria=False, color=SOFT, text="unknown")
+    return [
+        figures.encode(
+            alt.X(field=value.name, type="quantitative"),
+            _names(names),
+        ),
+        dashes.transform_filter(unknown).encode(alt.XDatum(0), _names(names)),
+    ]
 
 
 def columns_over_time(
@@ -233,10 +261,12 @@ def columns_over_time(
     parts: Column | None = None,
     choice: Choice | None = None,
     days: tuple[str, ...] = (),
+    order: tuple[str, ...] = (),
 ) -> Chart:
     """Bars over days: one a day, or stacked by `parts`; `inside` is a part drawn within.
 
-    `days` are all days, or weeks, from the first to the last.
+    `days` are all days, or weeks, from the first to the last; `order` is that of the parts, of
+    which a sixth is grey.
     """
     told = tuple(column for column in (time, parts, value, inside, *more) if column)
     are_few = 0 < len(days) <= _FEW_DAYS
@@ -259,7 +289,7 @@ def columns_over_time(
         )
 
     if parts:
-        colours = alt.Scale(range=list(SERIES))
+        colours = alt.Scale(domain=list(order), range=list(SERIES))
         drawn: Any = bars(
             value,
             alt.Color(
@@ -341,7 +371,8 @@ def ranges(
     axis = alt.Axis(tickCount=5)
     scale = alt.Scale(zero=False)
     x = alt.X(field=low.name, type="quantitative", title=_title(middle), axis=axis, scale=scale)
-    bars = _base().mark_bar(description=said, height={"band": 0.4}, color=PALE)
+    # A name of which nothing is known keeps its place.
+    bars = _base().mark_bar(description=said, height={"band": 0.4}, color=PALE, invalid="show")
     points = _base().mark_point(description=said, size=70)
     return _finished(
         alt.layer(

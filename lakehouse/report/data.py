@@ -89,17 +89,15 @@ def refused(ask: Ask, source: str) -> tuple[str, Block | None]:
     said = []
     if whole:
         total = sum(row["num_rows"] for row in whole)
-        said.append(f"{words.count(total, 'row was', 'rows were')} refused ({_reasons(whole)})")
+        said.append(f"{words.count(total, 'row was', 'rows were')} refused{_reason(whole)}")
     if fields:
         total = sum(row["num_rows"] for row in fields)
-        said.append(
-            f"{words.count(total, 'field', 'fields')} could not be read ({_reasons(fields)})"
-        )
+        said.append(f"{words.count(total, 'field', 'fields')} could not be read{_reason(fields)}")
     if waiting:
         total = sum(row["num_rows"] for row in waiting)
         said.append(
-            f"{words.count(total, 'event waits', 'events wait')} for what they refer to "
-            f"({_reasons(waiting)})"
+            f"{words.count(total, 'event waits', 'events wait')} for what they refer to"
+            f"{_reason(waiting)}"
         )
     if not said:
         return "Nothing was refused, and nothing waits.", None
@@ -108,12 +106,13 @@ def refused(ask: Ask, source: str) -> tuple[str, Block | None]:
     return sentence, Block("refused", "Refused or waiting", sentence, REFUSED_COLUMNS, rows)
 
 
-def _reasons(rows: list[Row]) -> str:
+def _reason(rows: list[Row]) -> str:
+    """The reason of all, or that of most and how many these are."""
     sums: dict[str, int] = {}
     for row in rows:
         sums[row["reason"]] = sums.get(row["reason"], 0) + row["num_rows"]
-    ordered = sorted(sums.items(), key=lambda item: (-item[1], item[0]))
-    return words.listing([f"{reason}: {words.number(many)}" for reason, many in ordered], 3)
+    reason, many = min(sums.items(), key=lambda item: (-item[1], item[0]))
+    return f": {reason}" if len(sums) == 1 else f", {words.number(many)} of them: {reason}"
 
 
 def of_first(many: int, drawn: int, what: str, told: int | None = None) -> str:

@@ -30,7 +30,7 @@ def page(ask: Ask, warehouse: Path | None = None, now: datetime | None = None) -
         return Page(KEY, TITLE, ("Nothing has come and nothing has run yet.",), hint=HINT)
     is_red = any(row["status"] in ("error", "fail", "runtime error") for row in health.outcomes)
     is_late = any(row["is_late"] or row["failure"] for row in health.sources)
-    blocks = [_sources(health), _tests(health), _refused(health), _runs(health)]
+    blocks = [_domains(health), _sources(health), _tests(health), _refused(health), _runs(health)]
     blocks += [_nodes(health), _tables(health)]
     return Page(
         KEY,
@@ -53,6 +53,20 @@ def _tests(health: Health) -> Block:
         Column("run_started_at", "run of", "time"),
     )
     return Block("outcomes", "Not green", health.is_right, columns, rows)
+
+
+def _domains(health: Health) -> Block:
+    """How far readers see, and how far it is built; what a red test holds back shows here."""
+    columns = (
+        Column("domain", "domain"),
+        Column("published", "readers see load", "count"),
+        Column("built", "built up to load", "count"),
+        Column("newest_event", "latest event", "time"),
+        Column("recorded_at", "last built or tested", "time"),
+        Column("is_behind", "behind", "flag"),
+    )
+    title = "What readers see"
+    return Block("domains", title, health.is_published, columns, health.domains)
 
 
 def _sources(health: Health) -> Block:
@@ -96,9 +110,10 @@ def _runs(health: Health) -> Block:
 def _nodes(health: Health) -> Block:
     name, seconds = Column("name", "table"), Column("seconds", "last builds", "number", "s")
     earlier = Column("earlier_seconds", "builds before", "number", "s")
-    title = "Seconds of a build, median of the last (bar) and of those before (stroke)"
     # Strokes of nothing would be marks that say nothing.
     known = any(row["earlier_seconds"] is not None for row in health.nodes)
+    title = "Seconds of a build, median of the last"
+    title += " (bar) and of those before (stroke)" if known else ""
     drawn = charts.ranking(title, name, seconds, mark=earlier if known else None, alarm="is_slower")
     columns = (name, Column("domain", "domain"), seconds, earlier, Column("is_slower", "slower"))
     return Block(
@@ -115,7 +130,9 @@ def _tables(health: Health) -> Block:
     ]  # fmt: skip
     name, size = Column("table", "table"), Column("size", "size", "number", "MB", 2)
     earlier = Column("earlier", "a week before, or at first", "number", "MB", 2)
-    drawn = charts.ranking("Size now (bar) and a week before (stroke)", name, size, mark=earlier)
+    known = any(row["earlier"] for row in rows)
+    title = "Size now (bar) and a week before (stroke)" if known else "Size now"
+    drawn = charts.ranking(title, name, size, mark=earlier if known else None)
     columns = (
         name, size, earlier, Column("grown", "grown by", "number", "MB", 2),
         Column("files", "files", "count"), Column("since", "since", "time"),

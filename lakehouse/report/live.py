@@ -7,6 +7,7 @@ at all while nobody looks.
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ HOST, PORT = "127.0.0.1", 8090
 EVERY_SECONDS = 3.0
 # What a browser says for an address of ours; another name that leads here is not asked by us.
 _NAMES = ("127.0.0.1", "localhost")
+_CSV = re.compile(rf"/{now.KEY}-(\w+)\.csv")
 
 
 class Now:
@@ -79,8 +81,15 @@ def answer_of(page: Page) -> dict[str, Any]:
     }
 
 
+def _csv_of(page: Page, key: str) -> str:
+    for block in page.blocks:
+        if block.key == key:
+            return render.csv_of(block)
+    raise LakehouseError("There is no such table now. Open the page again.")
+
+
 class Handler(SimpleHTTPRequestHandler):
-    """Serves the site's files, and `live.html` and `live.json` as they are now."""
+    """Serves the site's files; the page of now, its CSV files and `live.json` as they are now."""
 
     def __init__(self, *arguments: Any, site: Path, now: Now, links: list[tuple[str, str]]) -> None:
         self._now = now
@@ -99,6 +108,8 @@ class Handler(SimpleHTTPRequestHandler):
             self._send_now("application/json", lambda page: json.dumps(answer_of(page)))
         elif self.path == "/live.html":
             self._send_now("text/html", lambda page: render.html(page, self._links))
+        elif found := _CSV.fullmatch(self.path):
+            self._send_now("text/csv", lambda page: _csv_of(page, found[1]))
         else:
             super().do_GET()
 
@@ -107,8 +118,11 @@ class Handler(SimpleHTTPRequestHandler):
         try:
             text = told(self._now.page())
         except LakehouseError as error:
-            status, text = HTTPStatus.SERVICE_UNAVAILABLE, json.dumps({"error": str(error)})
-            kind = "application/json"
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+            if kind == "text/html":  # a screen goes on asking, and shows what comes
+                text = render.html(Page(now.KEY, now.TITLE, (str(error),), True), self._links)
+            else:
+                text, kind = json.dumps({"error": str(error)}), "application/json"
         content = text.encode()
         self.send_response(status)
         self.send_header("Content-Type", f"{kind}; charset=utf-8")

@@ -18,6 +18,8 @@ HINT = ("lakehouse generate network", "lakehouse run", "lakehouse report")
 _LINES, _DAYS = 6, 7
 # How many customers charts show.
 _TOP = 15
+# What the mart says of a server whose capacity is more than it was when it was overloaded.
+_RAISED = "the capacity has been raised"
 
 SERVER = Column("server", "server")
 PLACE = Column("location", "location")
@@ -39,7 +41,11 @@ def page(ask: Ask) -> Page:
     return Page(
         KEY,
         TITLE,
-        tuple(block.sentence for block in (upgrade, heavy, short) if block),
+        (
+            upgrade.sentence,
+            *upgrade_notes(list(upgrade.rows)),
+            *(block.sentence for block in (heavy, short) if block),
+        ),
         any(row["is_urgent"] for row in upgrade.rows),
         blocks,
         freshness(ask, KEY, newest[0]["newest"] if newest else None),
@@ -57,11 +63,12 @@ def overloaded_from() -> float:
 def _upgrade(ask: Ask) -> Block | None:
     rows = rows_of(
         ask,
-        """
+        f"""
         select
             server_id, concat('server ', server_id) as server, location, capacity_mbps,
             usage_rate_p95, overloaded_windows, days_overloaded, recommended_capacity_mbps,
-            reason, reason like 'overloaded%' as is_urgent
+            reason, reason like 'overloaded%' as is_urgent,
+            reason = '{_RAISED}' as is_raised
         from gold.server_upgrade_candidates
         order by is_urgent desc, usage_rate_p95 desc nulls last, server_id
         """,
@@ -78,12 +85,14 @@ def _upgrade(ask: Ask) -> Block | None:
         Column("recommended_capacity_mbps", "recommended", "number", "Mbit/s", 0),
         Column("reason", "reason"),
     )
+    raised = ", pale has been raised already" if any(row["is_raised"] for row in rows) else ""
     chart = charts.ranking(
-        "Use of capacity: red must be upgraded, the dashed line is the limit",
+        f"Use of capacity: red must be upgraded{raised}; the dashed line is the limit",
         SERVER,
         USE,
         more=(PLACE, CAPACITY, columns[6], columns[7]),
         alarm="is_urgent",
+        done="is_raised",
         line=overloaded_from(),
     )
     return Block(
@@ -101,15 +110,8 @@ def _upgrade(ask: Ask) -> Block | None:
 def upgrade_sentence(rows: list[Row]) -> str:
     """Which servers need an upgrade, and to what; the rows have the most urgent first."""
     urgent = [row for row in rows if row["is_urgent"]]
-    unknown = [
-        row for row in rows if row["usage_rate_p95"] is None and row["reason"] != "no traffic"
-    ]
-    rest = f" Of {words.count(len(unknown), 'server')} the use is not known." if unknown else ""
-    raised = [row["server"] for row in rows if row["reason"] == "the capacity has been raised"]
-    if raised:
-        has_have = "has" if len(raised) == 1 else "have"
-        rest = f" {words.opening(words.listing(raised))} {has_have} been raised already.{rest}"
     if not urgent:
+        unknown = _unknown(rows)
         if len(unknown) == len(rows):
             return f"No server's use of its capacity is known: {unknown[0]['reason']}."
         known = [row for row in rows if row["usage_rate_p95"] is not None]
@@ -118,18 +120,34 @@ def upgrade_sentence(rows: list[Row]) -> str:
         first = max(known, key=lambda row: row["usage_rate_p95"])
         return (
             f"No server needs an upgrade; the busiest, {first['server']}, uses "
-            f"{words.share(first['usage_rate_p95'])} of its capacity.{rest}"
+            f"{words.share(first['usage_rate_p95'])} of its capacity."
         )
     needs = "needs" if len(urgent) == 1 else "need"
     named = words.listing([_needs(row) for row in urgent])
     of = f"{len(urgent)} of {words.count(len(rows), 'server')}"
-    return f"{of} {needs} an upgrade: {named}.{rest}"
+    return f"{of} {needs} an upgrade: {named}."
+
+
+def upgrade_notes(rows: list[Row]) -> list[str]:
+    """What else is to be known of the servers: which have been raised, which cannot be judged."""
+    said = []
+    if raised := [row["server"] for row in rows if row["reason"] == _RAISED]:
+        has_have = "has" if len(raised) == 1 else "have"
+        said.append(f"{words.opening(words.listing(raised))} {has_have} been raised already.")
+    unknown = _unknown(rows)
+    if unknown and len(unknown) < len(rows):
+        said.append(f"Of {words.count(len(unknown), 'server')} the use is not known.")
+    return [" ".join(said)] if said else []
+
+
+def _unknown(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row["usage_rate_p95"] is None and row["reason"] != "no traffic"]
 
 
 def _needs(row: Row) -> str:
     place = f" in {row['location']}" if row["location"] else ""
     goal = row["recommended_capacity_mbps"]
-    more = f", to {words.number(goal)} Mbit/s" if goal else ", beyond the largest step"
+    more = f", raise it to {words.number(goal)} Mbit/s" if goal else ", beyond the largest step"
     return f"{row['server']}{place} ({words.share(row['usage_rate_p95'])} in use{more})"
 
 
@@ -174,12 +192,12 @@ def day_sentence(rows: list[Row]) -> str:
     first, last = rows[0]["window_start"], rows[-1]["window_start"]
     if first == last:
         return (
-            f"On {words.moment(first)} all servers together had "
+            f"On {words.moment(first)}, all servers together had "
             f"{words.count(most['devices'], 'device')} and "
             f"{words.number(most['used_mbps'])} Mbit/s in use."
         )
     return (
-        f"In the 24 hours up to {words.moment(last)} all servers together had at most "
+        f"In the 24 hours up to {words.moment(last)}, all servers together had at most "
         f"{words.count(most['devices'], 'device')} (at {most['window_start'][11:16]}) and "
         f"{words.number(widest['used_mbps'])} Mbit/s in use (at {widest['window_start'][11:16]})."
     )
@@ -246,7 +264,13 @@ def _weekly(ask: Ask) -> Block | None:
             f"{words.number(servers)}; gold.server_weekly has all, and weeks older than a year."
         )
     return Block(
-        "weekly", "Growth by week", weekly_sentence(rows), columns, rows, drawn, left_out=left_out
+        "weekly",
+        "Growth by week",
+        weekly_sentence(rows),
+        columns,
+        rows,
+        drawn if len(weeks) > 1 else (),  # one week is no line
+        left_out=left_out,
     )
 
 
@@ -339,7 +363,15 @@ def heavy_sentence(rows: list[Row]) -> str:
     customers = {row["customer"] for row in heavy}
     if not heavy:
         return f"In the last {_DAYS} days nobody took far more than a share of a server."
-    first = max(heavy, key=lambda row: row["share_of_server"] or 0)
+    # Who has a server alone takes nothing from anybody, nor who leaves the others enough.
+    first = max(
+        heavy,
+        key=lambda row: (
+            row["others_share_of_time_short"] is not None,
+            (row["others_share_of_time_short"] or 0) > 0,
+            row["share_of_server"] or 0,
+        ),
+    )
     takes = "takes" if len(customers) == 1 else "take"
     said = (
         f"{words.opening(words.count(len(customers), 'customer'))} {takes} far more than a share, "
@@ -374,7 +406,7 @@ def _short(ask: Ask) -> Block | None:
         from gold.subscribed_vs_received cross join latest
         where date > last_date - interval {_DAYS} days
         group by customer_id
-        order by share_of_time_short desc nulls last, customer_id
+        order by is_urgent desc, share_of_time_short desc nulls last, customer_id
         limit 5000
         """,
     )

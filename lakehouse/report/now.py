@@ -22,15 +22,21 @@ def page(ask: Ask) -> Page:
     blocks = [block for block, _ in found]
     if not blocks:
         return Page(KEY, TITLE, ("There is no data of now yet.",), hint=HINT)
+    # Blocks keep their places on the screen; what is said first is what needs somebody.
+    urgent = [block for block in blocks if _is_urgent(block)]
+    said = urgent + [block for block in blocks if block not in urgent]
     return Page(
         KEY,
         TITLE,
-        tuple(block.sentence for block in blocks),
-        # The screen is the network's, where there is one.
-        any(row["is_urgent"] for row in blocks[0].rows),
+        tuple(block.sentence for block in said),
+        bool(urgent),
         tuple(blocks),
         _as_of(found),
     )
+
+
+def _is_urgent(block: Block) -> bool:
+    return any(row["is_urgent"] for row in block.rows)
 
 
 def _as_of(found: list[tuple[Block, str | None]]) -> str:
@@ -104,23 +110,39 @@ def servers_sentence(rows: list[Row]) -> str:
 
 def _stock(ask: Ask) -> tuple[Block, str | None] | None:
     """The stock that is low, and the moment of its view."""
-    rows = rows_of(
+    found = rows_of(
         ask,
         """
+        with ordered as (
+            select
+                *,
+                count(reorder_point) over () as stocks,
+                max(as_of) over () as now,
+                row_number() over (
+                    order by
+                        coalesce(is_low, false) desc, days_of_cover nulls last, on_hand,
+                        product_id, warehouse
+                ) as place
+            from gold.stock_status
+        )
+
         select
             concat('product ', product_id) as product, warehouse,
             concat('product ', product_id, ', ', warehouse) as stock,
-            on_hand, reorder_point, days_of_cover, is_low as is_urgent
-        from gold.stock_status
-        where is_low
-        order by days_of_cover nulls last, on_hand, product_id, warehouse
+            on_hand, reorder_point, days_of_cover, is_low as is_urgent, stocks, now
+        from ordered
+        where is_low or place = 1
+        order by place
         """,
     )
-    known = rows_of(
-        ask, "select count(reorder_point) as stocks, max(as_of) as now from gold.stock_status"
-    )
-    if not known or not known[0]["stocks"]:
+    if not found or not found[0]["stocks"]:
         return None
+    stocks, now = found[0]["stocks"], found[0]["now"]
+    rows = [
+        {name: value for name, value in row.items() if name not in ("stocks", "now")}
+        for row in found
+        if row["is_urgent"]
+    ]
     on_hand = Column("on_hand", "on hand", "count", "pieces")
     point = Column("reorder_point", "reorder point", "count", "pieces")
     cover = Column("days_of_cover", "lasts", "number", "days")
@@ -133,11 +155,11 @@ def _stock(ask: Ask) -> tuple[Block, str | None] | None:
     block = Block(
         "stock",
         "Low stock",
-        low_sentence(rows, known[0]["stocks"]),
+        low_sentence(rows, stocks),
         (PRODUCT, WAREHOUSE, on_hand, point, cover),
         rows,
         drawn,
         charted=SHOWN,
         left_out=of_first(len(rows), SHOWN, "stocks"),
     )
-    return block, known[0]["now"]
+    return block, now

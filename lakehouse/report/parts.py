@@ -19,7 +19,7 @@ class Column:
     Attributes:
         name: Its key in the rows.
         title: Its name for readers.
-        kind: `text`, `date`, `time` (UTC), `flag`, `count`, `share` (of 1), or `number`.
+        kind: `text`, `code`, `date`, `time` (UTC), `flag`, `count`, `share` (of 1), or `number`.
         unit: Of a number or count; it stands in the header.
         digits: Of a number, after the point.
     """

@@ -13,25 +13,54 @@ from lakehouse.report.parts import Block, Column, Page
 KEY, TITLE = "proof", "Proof"
 
 
-def claims() -> list[Row]:
-    """The claims, a row each: `promise`, `attack`, `seen` (when it was last run), `command`."""
+def claims() -> tuple[list[Row], list[Row]]:
+    """The promises and the reports of others, a row each.
+
+    Returns:
+        Promises: `promise`, `attack`, `seen` (when it was last run), `command`.
+        Reports: `trouble`, `reported` (where), `here` (how it comes out), `command`.
+    """
     text = files("lakehouse.report").joinpath("proof.yml").read_text(encoding="utf-8")
-    rows: list[Row] = yaml.safe_load(text)
-    return rows
+    promises, reports = yaml.safe_load_all(text)
+    return promises, reports
 
 
 def page() -> Page:
     """The page; it hangs on no data."""
-    rows = claims()
-    columns = (
-        Column("promise", "what is promised"),
-        Column("attack", "what was done to break it"),
-        Column("seen", "when it held"),
-        Column("command", "how to see it"),
-    )
+    promises, reports = claims()
+    command = Column("command", "how to see it", "code")
     sentence = (
-        f"{words.opening(words.count(len(rows), 'promise'))}, each with what was done to break it "
-        "and the command that does it again, in a checkout of the project."
+        f"{words.opening(words.count(len(promises), 'promise'))}, each with what was done to break "
+        "it and the command that does it again, in a checkout of the project."
     )
-    block = Block("promises", "Promises", sentence, columns, rows)
-    return Page(KEY, TITLE, (sentence,), blocks=(block,))
+    others = (
+        f"{words.opening(words.count(len(reports), 'trouble'))} that other people reported of "
+        "software that does such work, and how each comes out here."
+    )
+    blocks = (
+        Block(
+            "promises",
+            "Promises",
+            sentence,
+            (
+                Column("promise", "what is promised"),
+                Column("attack", "what was done to break it"),
+                Column("seen", "when it held"),
+                command,
+            ),
+            promises,
+        ),
+        Block(
+            "reports",
+            "What others reported",
+            others,
+            (
+                Column("trouble", "what others met"),
+                Column("here", "how it comes out here"),
+                Column("reported", "reported as, on GitHub"),
+                command,
+            ),
+            reports,
+        ),
+    )
+    return Page(KEY, TITLE, (sentence, others), blocks=blocks)

@@ -111,7 +111,7 @@ def _shown_rows(block: Block) -> list[Row]:
 
 
 def _side(column: Column) -> str:
-    return "figure" if column.kind in _RIGHT else "word"
+    return "figure" if column.kind in _RIGHT else "time" if column.kind == "time" else "word"
 
 
 def _policy(scripts: list[str]) -> str:

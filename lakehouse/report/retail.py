@@ -40,11 +40,10 @@ _SUMS = """
 
 def page(ask: Ask) -> Page:
     """The page, from the marts of the shop."""
-    low, sales, products = _low(ask), _sales(ask), _products(ask)
+    (low, newest), sales, products = _low(ask), _sales(ask), _products(ask)
     segments, conversion, stock = _segments(ask), _conversion(ask), _stock(ask)
     if not any((low, sales, segments, conversion, stock)):
         return Page(KEY, TITLE, ("There is no data of the shop yet.",), hint=HINT)
-    newest = rows_of(ask, "select max(as_of) as newest from gold.stock_status")
     said, reasons = refused(ask, "retail")
     found = (low, products, sales, stock, segments, conversion, reasons)
     return Page(
@@ -53,35 +52,62 @@ def page(ask: Ask) -> Page:
         tuple(block.sentence for block in (low, products) if block),
         bool(low and low.rows),
         tuple(block for block in found if block),
-        freshness(ask, KEY, newest[0]["newest"] if newest else None),
+        f"{freshness(ask, KEY, newest)} Amounts are in the shop's own currency.",
         said,
     )
 
 
-def _low(ask: Ask) -> Block | None:
-    """Open alerts, with the stock of now."""
-    rows = rows_of(
+def _low(ask: Ask) -> tuple[Block | None, str | None]:
+    """Open alerts, with the stock of now, and its moment; the live view is asked once."""
+    found = rows_of(
         ask,
         """
+        with open_alerts as (select * from gold.inventory_alerts where closed_at is null),
+
+        stocks as (
+            select
+                coalesce(alerts.product_id, status.product_id) as product_id,
+                coalesce(alerts.warehouse, status.warehouse) as warehouse,
+                coalesce(status.on_hand, alerts.on_hand) as on_hand,
+                coalesce(status.reorder_point, alerts.reorder_point) as reorder_point,
+                coalesce(status.days_of_cover, alerts.days_of_cover) as days_of_cover,
+                alerts.opened_at,
+                count(status.reorder_point) over () as stocks,
+                max(status.as_of) over () as now
+            from gold.stock_status as status
+            full outer join open_alerts as alerts
+                on status.product_id = alerts.product_id and status.warehouse = alerts.warehouse
+        ),
+
+        ordered as (
+            select
+                *,
+                row_number() over (
+                    order by
+                        opened_at is null, days_of_cover nulls last, on_hand, product_id, warehouse
+                ) as place
+            from stocks
+        )
+
         select
-            concat('product ', alerts.product_id) as product, alerts.warehouse,
-            concat('product ', alerts.product_id, ', ', alerts.warehouse) as stock,
-            coalesce(status.on_hand, alerts.on_hand) as on_hand,
-            coalesce(status.reorder_point, alerts.reorder_point) as reorder_point,
-            coalesce(status.days_of_cover, alerts.days_of_cover) as days_of_cover,
-            alerts.opened_at
-        from gold.inventory_alerts as alerts
-        left join gold.stock_status as status
-            on alerts.product_id = status.product_id and alerts.warehouse = status.warehouse
-        where alerts.closed_at is null
-        order by days_of_cover nulls last, on_hand, alerts.product_id, alerts.warehouse
+            concat('product ', product_id) as product, warehouse,
+            concat('product ', product_id, ', ', warehouse) as stock,
+            on_hand, reorder_point, days_of_cover, opened_at, stocks, now
+        from ordered
+        where opened_at is not null or place = 1
+        order by place
         """,
     )
-    known = rows_of(
-        ask, "select count(*) as stocks from gold.stock_status where reorder_point is not null"
-    )
-    if not known or not (rows or known[0]["stocks"]):
-        return None
+    if not found:
+        return None, None
+    stocks, now = found[0]["stocks"], found[0]["now"]
+    rows = [
+        {name: value for name, value in row.items() if name not in ("stocks", "now")}
+        for row in found
+        if row["opened_at"]
+    ]
+    if not (rows or stocks):
+        return None, now
     stock = Column("stock", "product and warehouse")
     on_hand = Column("on_hand", "on hand", "count", "pieces")
     point = Column("reorder_point", "reorder point", "count", "pieces")
@@ -92,16 +118,17 @@ def _low(ask: Ask) -> Block | None:
             more=(cover,),
         ),
     )  # fmt: skip
-    return Block(
+    block = Block(
         "low",
         "What runs out",
-        low_sentence(rows, known[0]["stocks"]),
+        low_sentence(rows, stocks),
         (PRODUCT, WAREHOUSE, on_hand, point, cover, Column("opened_at", "low since", "time")),
         rows,
         drawn if rows else (),
         charted=SHOWN,
         left_out=of_first(len(rows), SHOWN, "stocks"),
     )
+    return block, now
 
 
 def low_sentence(rows: list[Row], stocks: int) -> str:
@@ -121,7 +148,7 @@ def low_sentence(rows: list[Row], stocks: int) -> str:
 def _left(row: Row) -> str:
     left = "none left" if row["on_hand"] <= 0 else f"{words.number(row['on_hand'])} left"
     days = row["days_of_cover"]
-    lasts = "" if days is None or days <= 0 else f", lasts {words.number(days, 1)} days"
+    lasts = f", lasts {words.number(days, 1)} days" if days and row["on_hand"] > 0 else ""
     return f"{row['product']} in {row['warehouse']} ({left}{lasts})"
 
 
@@ -147,7 +174,7 @@ def _sales(ask: Ask) -> Block | None:
             inner join ranked on sales.region = ranked.region
         )
 
-        select area as region, period, {_SUMS}
+        select area as region, place, period, {_SUMS}
         from named
         group by area, place, period
         order by period, place
@@ -164,6 +191,7 @@ def _sales(ask: Ask) -> Block | None:
         parts=region,
         more=(UNITS,),
         days=periods(unit, rows),
+        order=tuple(dict.fromkeys(row["region"] for row in sorted(rows, key=_place))),
     )
     return Block(
         "sales",
@@ -175,13 +203,18 @@ def _sales(ask: Ask) -> Block | None:
     )
 
 
+def _place(row: Row) -> int:
+    place: int = row["place"]
+    return place
+
+
 def sales_sentence(rows: list[Row]) -> str:
     """What was sold in all, and where most of it."""
     when = words.days(min(row["period"] for row in rows), max(row["period"] for row in rows))
     net = sum(row["net_sales"] for row in rows)
     gross = sum(row["gross_sales"] for row in rows)
     given_back = sum(row["refunds"] for row in rows)
-    said = f"{words.opening(when)} sales came to {words.number(net, 2)} net"
+    said = f"{words.opening(when)}, sales came to {words.number(net, 2)} net"
     if gross > 0 and given_back > 0:
         said += f", after {words.share(given_back / gross)} was given back"
     regions: dict[str, float] = {}
@@ -255,7 +288,7 @@ def products_sentence(rows: list[Row], *, is_whole: bool) -> str:
     net = sum(row["net_sales"] for row in rows)
     before = sum(row["net_before"] for row in rows)
     said = (
-        f"In the {_DAYS} days up to {words.day(rows[0]['last_date'])} sales came to "
+        f"In the {_DAYS} days up to {words.day(rows[0]['last_date'])}, sales came to "
         f"{words.number(net, 2)} net"
     )
     if is_whole and before > 0:
@@ -431,8 +464,10 @@ def _conversion(ask: Ask) -> Block | None:
     views, buys = Column("views", "views", "count"), Column("buys", "purchases", "count")
     drawn = (
         charts.ranking(
-            f"Most looked at in the last {_DAYS} days, and how many of them bought",
-            PRODUCT, rate, more=(views, buys),
+            f"Most looked at in the last {_DAYS} days", PRODUCT, views, more=(buys, rate)
+        ),
+        charts.ranking(
+            "How many of those who looked bought", PRODUCT, rate, more=(views, buys)
         ),
     )  # fmt: skip
     return Block(

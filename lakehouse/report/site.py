@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -31,26 +30,17 @@ def write(site: Path, ask: Ask, warehouse: Path | None = None) -> Path:
         OSError: A file cannot be written; each is as it was, or new.
     """
     domains = [module.page(ask) for module in DOMAINS]
-    others = (now.page(ask), health.page(ask, warehouse), proof.page())
-    _put(site, (_start(domains), *domains, *others), cards=domains)
-    return site / "index.html"
-
-
-def write_now(site: Path, ask: Ask) -> None:
-    """Writes the page of now alone, among the others as they are; raises what `write` does."""
-    _put(site, (now.page(ask),))
-
-
-def _put(site: Path, pages: Sequence[Page], *, cards: Sequence[Page] = ()) -> None:
+    told = [*domains, health.page(ask, warehouse)]
     links = links_of(site)
-    files: dict[str, str] = {}
-    for page in pages:
-        shown = cards if page.key == "index" else ()
-        files[f"{page.key}.html"] = render.html(page, links, cards=shown)
+    urgent_first = sorted(told, key=lambda page: not page.is_urgent)
+    files = {"index.html": render.html(_start(told), links, cards=urgent_first)}
+    for page in (*told, now.page(ask), proof.page()):
+        files[f"{page.key}.html"] = render.html(page, links)
         for block in page.blocks:
             files[f"{page.key}-{block.key}.csv"] = render.csv_of(block)
     for name, text in files.items():
         put(site / name, text)
+    return site / "index.html"
 
 
 def links_of(site: Path) -> list[tuple[str, str]]:
@@ -60,19 +50,25 @@ def links_of(site: Path) -> list[tuple[str, str]]:
     return own + [(address, name) for address, name in _BESIDE if (site / address).exists()]
 
 
-def _start(domains: list[Page]) -> Page:
-    """The page that all begins with: who needs somebody, and the answers of each domain."""
-    urgent = [page.title for page in domains if page.is_urgent]
-    return Page("index", "Start", (start_sentence(domains),), bool(urgent))
+def links_there(site: Path) -> list[tuple[str, str]]:
+    """The page of now, which is always served, and the others that are written."""
+    own = f"{now.KEY}.html"
+    return [link for link in links_of(site) if link[0] == own or (site / link[0]).exists()]
 
 
-def start_sentence(domains: list[Page]) -> str:
-    """Which of the domains need somebody."""
-    urgent = [page.title for page in domains if page.is_urgent]
+def _start(told: list[Page]) -> Page:
+    """The page that all begins with: who needs somebody, and the answers of each page."""
+    urgent = [page.title for page in told if page.is_urgent]
+    return Page("index", "Start", (start_sentence(told),), bool(urgent))
+
+
+def start_sentence(told: list[Page]) -> str:
+    """Which of the domains, or the lakehouse's health, need somebody."""
+    urgent = [page.title for page in told if page.is_urgent]
     if urgent:
         needs = "needs" if len(urgent) == 1 else "need"
         return f"{words.listing(urgent, len(urgent))} {needs} somebody now."
-    if any(page.blocks for page in domains):
+    if any(page.blocks for page in told):
         return "Nothing needs anybody now."
     return "There is no data yet."
 

@@ -105,9 +105,9 @@ def gyms_sentence(rows: list[Row], members: int) -> str:
     where = rows[0]["gym"] if len(rows) == 1 else words.count(len(rows), "gym")
     if not inside:
         visits = words.count(sum(row["visits"] for row in rows), "visit")
-        return f"{words.opening(when)} {visits} to {where} began, and none of them has ended yet."
+        return f"{words.opening(when)}, {visits} to {where} began, and none of them has ended yet."
     said = (
-        f"{words.opening(when)} {who} spent {words.number(inside)} minutes in {where}, "
+        f"{words.opening(when)}, {who} spent {words.number(inside)} minutes in {where}, "
         f"exercising for {words.share(exercising / inside)} of them"
     )
     if len(rows) == 1:
@@ -310,12 +310,13 @@ def workouts_sentence(all_: Row, top: list[Row]) -> str:
         top: The workout with the highest mean, where any has one.
     """
     when = words.days(all_["first_date"], all_["last_date"])
-    said = f"{words.opening(when)} {words.count(all_['workouts'], 'workout')} ended"
+    said = f"{words.opening(when)}, {words.count(all_['workouts'], 'workout')} ended"
     if not top:
         return f"{said}, without any heart rate."
     [hardest] = top
     who = f"member {hardest['user_id']}"
-    details = ", ".join(text for text in (hardest["age"], hardest["city"]) if text)
+    known = (text for text in (hardest["age"], hardest["city"]) if text and text != "unknown")
+    details = ", ".join(known)
     return (
         f"{said}; the hardest was that of {who}{f' ({details})' if details else ''} with "
         f"{words.number(hardest['avg_bpm'])} bpm on average and {words.number(hardest['max_bpm'])} "
@@ -329,7 +330,8 @@ def _groups(ask: Ask) -> Block | None:
         """
         with groups as (
             select
-                coalesce(age, 'unknown age') as age, coalesce(city, 'unknown city') as city,
+                coalesce(nullif(age, 'unknown'), 'unknown age') as age,
+                coalesce(city, 'unknown city') as city,
                 min(min_bpm) as min_bpm,
                 sum(avg_bpm * num_readings) / sum(num_readings) as avg_bpm,
                 max(max_bpm) as max_bpm, count(*) as workouts,

@@ -51,8 +51,16 @@ def day(text: str) -> str:
 
 
 def days(first: str, last: str) -> str:
-    """`on 2 Mar 2026` or `from 2 Mar 2026 to 3 Mar 2026`."""
-    return f"on {day(first)}" if first == last else f"from {day(first)} to {day(last)}"
+    """`on 2 Mar 2026`, `from 2 to 3 Mar 2026`, or with the month and year where they differ."""
+    if first[:10] == last[:10]:
+        return f"on {day(first)}"
+    begin, end = date.fromisoformat(first[:10]), date.fromisoformat(last[:10])
+    told = f"{begin.day}"
+    if (begin.year, begin.month) != (end.year, end.month):
+        told += f" {begin:%b}"
+    if begin.year != end.year:
+        told += f" {begin.year}"
+    return f"from {told} to {day(last)}"
 
 
 def moment(text: str, *, seconds: bool = False) -> str:

@@ -199,13 +199,17 @@ def test_a_name_in_a_diagram_stays_text() -> None:
 
 
 def look(browser: Browser, path: Path, where: str = "") -> Any:
-    """A page that is open, after which it has asked nobody for anything."""
+    """A page that is open, after which it has complained of nothing and asked for itself alone."""
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    said: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.partition("#")[0]))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
     page.goto(f"{path.as_uri()}{where}")
     page.wait_for_timeout(500)
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
     return page
 
 
@@ -278,6 +282,25 @@ def test_the_lineage_offers_no_chat_and_no_grade(browser: Browser, site: Path) -
     for word in ("Health", "ERD", "naming convention"):
         assert word.lower() not in told.lower()
     assert not seen.locator("[title^='AI Chat']").is_visible()
+
+
+@pytest.mark.parametrize("page", ["docs", "lineage"])
+def test_the_pages_of_others_fit_a_phone(browser: Browser, site: Path, page: str) -> None:
+    seen = look(browser, site / page / "index.html")
+    seen.set_viewport_size({"width": 390, "height": 844})
+    assert seen.evaluate("document.documentElement.scrollWidth") <= 390
+    title = seen.get_by_role("heading", name="Lakehouse").first.bounding_box()
+    assert title["x"] < 100  # no list beside it
+
+
+@pytest.mark.parametrize("page", ["docs", "lineage"])
+def test_the_pages_of_others_lead_back_to_the_start(
+    browser: Browser, site: Path, page: str
+) -> None:
+    (site / "index.html").write_text("<title>Start</title>")
+    seen = look(browser, site / page / "index.html")
+    seen.get_by_text("To the start page").click()
+    seen.wait_for_url((site / "index.html").as_uri())
 
 
 @pytest.mark.parametrize("page", ["docs", "lineage"])

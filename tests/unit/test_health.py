@@ -19,6 +19,7 @@ from lakehouse.health import (
     has_grown,
     health_of,
     is_fresh,
+    is_published,
     is_right,
     is_slower,
     last_loads,
@@ -26,6 +27,7 @@ from lakehouse.health import (
     last_runs,
     seconds_of_nodes,
     sizes,
+    where_domains_stand,
 )
 from lakehouse.reading import rows_of
 from lakehouse.settings import PROJECT
@@ -206,7 +208,8 @@ def node(name: str, seconds: float, earlier: float | None, *, slower: bool = Fal
         pytest.param([], "Nothing has been built yet.", id="no data"),
         pytest.param(
             [node("a", 1, None)],
-            "Too few runs to tell: a table has been built 2 times at most, and 10 are needed.",
+            "Too few runs to tell whether it is getting slower: a table has been built 2 times at "
+            "most, and 10 are needed.",
             id="one, too few runs",
         ),
         pytest.param(
@@ -262,6 +265,38 @@ def held(table: str, num_bytes: int, grown: int) -> dict:
 )
 def test_what_has_grown(tables: list[dict], sentence: str) -> None:
     assert has_grown(tables) == sentence
+
+
+@pytest.mark.parametrize(
+    ("domains", "sentence"),
+    [
+        ([], "Nothing has been built yet."),
+        ([("retail", None, None)], "Nothing has been built yet."),
+        ([("retail", 3, 3)], "Readers see all that is built, of the only domain."),
+        (
+            [("network", 4, 4), ("retail", 3, 3)],
+            "Readers see all that is built, of 2 domains.",
+        ),
+        (
+            [("network", 4, 2), ("retail", 3, 3), ("wearables", 5, None)],
+            "Of 2 domains readers see less than is built: network (built up to load 4, readers see "
+            "load 2), wearables (built up to load 5, never published).",
+        ),
+    ],
+)
+def test_do_readers_see_what_is_built(
+    tables: duckdb.DuckDBPyConnection,
+    ask: Ask,
+    domains: list[tuple[str, int | None, int | None]],
+    sentence: str,
+) -> None:
+    for name, built, published in domains:
+        tables.execute(
+            "insert into audit.domains (domain, number, built, published, recorded_at) "
+            "values (?, 1, ?, ?, '2026-03-02 10:00:00+00')",
+            [name, built, published],
+        )
+    assert is_published(where_domains_stand(ask)) == sentence
 
 
 def test_a_home_without_anything_has_its_sentences(tmp_path: Path, ask: Ask) -> None:

@@ -31,7 +31,8 @@ def server(number: int, use: float | None, reason: str, goal: float | None = Non
     [
         (
             [server(3, 0.954, "overloaded", 2500)],
-            "1 of 1 server needs an upgrade: server 3 in Bonn (95% in use, to 2,500 Mbit/s).",
+            "1 of 1 server needs an upgrade: server 3 in Bonn (95% in use, raise it to 2,500 "
+            "Mbit/s).",
         ),
         (
             [server(7, 1.2, "overloaded beyond the largest step"), server(1, 0.2, "fine")],
@@ -40,9 +41,9 @@ def server(number: int, use: float | None, reason: str, goal: float | None = Non
         ),
         (
             [server(n, 0.9, "overloaded", 500) for n in range(1, 6)] + [server(9, 0.1, "fine")] * 7,
-            "5 of 12 servers need an upgrade: server 1 in Bonn (90% in use, to 500 Mbit/s), "
-            "server 2 in Bonn (90% in use, to 500 Mbit/s), server 3 in Bonn (90% in use, to 500 "
-            "Mbit/s) and 2 more.",
+            "5 of 12 servers need an upgrade: server 1 in Bonn (90% in use, raise it to 500 "
+            "Mbit/s), server 2 in Bonn (90% in use, raise it to 500 Mbit/s), server 3 in Bonn (90% "
+            "in use, raise it to 500 Mbit/s) and 2 more.",
         ),
         (
             [server(4, 0.61, "fine"), server(5, 0.3, "fine")],
@@ -53,8 +54,7 @@ def server(number: int, use: float | None, reason: str, goal: float | None = Non
                 server(4, 0.9, "the capacity has been raised"),
                 server(5, None, "the capacity is unknown"),
             ],
-            "No server needs an upgrade; the busiest, server 4, uses 90% of its capacity. Server 4 "
-            "has been raised already. Of 1 server the use is not known.",
+            "No server needs an upgrade; the busiest, server 4, uses 90% of its capacity.",
         ),
         (
             [server(5, None, "the capacity is unknown")],
@@ -65,6 +65,28 @@ def server(number: int, use: float | None, reason: str, goal: float | None = Non
 )  # fmt: skip
 def test_servers_to_upgrade(rows: list[Row], sentence: str) -> None:
     assert network.upgrade_sentence(rows) == sentence
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([server(4, 0.61, "fine"), server(5, None, "no traffic")], []),
+        ([server(5, None, "the capacity is unknown")], []),  # the answer says so
+        (
+            [
+                server(4, 0.9, "the capacity has been raised"),
+                server(5, None, "the capacity is unknown"),
+            ],
+            ["Server 4 has been raised already. Of 1 server the use is not known."],
+        ),
+        (
+            [server(n, 0.9, "the capacity has been raised") for n in range(1, 6)],
+            ["Server 1, server 2, server 3 and 2 more have been raised already."],
+        ),
+    ],
+)
+def test_what_else_is_known_of_the_servers(rows: list[Row], said: list[str]) -> None:
+    assert network.upgrade_notes(rows) == said
 
 
 def heavy(number: int, share: float | None, others: float | None, *, is_heavy: bool = True) -> Row:
@@ -92,9 +114,19 @@ def heavy(number: int, share: float | None, others: float | None, *, is_heavy: b
             "server 1.",
         ),
         (
-            [heavy(8, 0.4, 0.0), heavy(9, 0.3, 0.5), heavy(9, None, 0.1)],
+            [heavy(7, 1.0, None), heavy(8, 0.4, 0.125)],
+            "2 customers take far more than a share, above all customer 8: 40% of all bytes of "
+            "server 1, where the others were short 12% of their time.",
+        ),
+        (
+            [heavy(8, 0.4, 0.0), heavy(9, 0.3, 0.0), heavy(9, None, 0.0)],
             "2 customers take far more than a share, above all customer 8: 40% of all bytes of "
             "server 1; the others there had what they asked for.",
+        ),
+        (
+            [heavy(8, 0.4, 0.0), heavy(9, 0.3, 0.5), heavy(9, None, 0.1)],
+            "2 customers take far more than a share, above all customer 9: 30% of all bytes of "
+            "server 1, where the others were short 50% of their time.",
         ),
     ],
 )
@@ -171,25 +203,23 @@ def gym(number: int, inside: float | None, exercising: float | None, visits: int
         (
             [gym(1, None, None)],
             1,
-            "From 1 Mar 2026 to 2 Mar 2026 2 visits to gym 1 began, and none of them has ended "
-            "yet.",
+            "From 1 to 2 Mar 2026, 2 visits to gym 1 began, and none of them has ended yet.",
         ),
         (
             [gym(1, 60.0, 45.0)],
             1,
-            "From 1 Mar 2026 to 2 Mar 2026 1 member spent 60 minutes in gym 1, exercising for 75% "
-            "of them.",
+            "From 1 to 2 Mar 2026, 1 member spent 60 minutes in gym 1, exercising for 75% of them.",
         ),
         (
             [gym(2, 900.0, 90.0), gym(1, 300.0, 30.0), gym(3, None, None)],
             12,
-            "From 1 Mar 2026 to 2 Mar 2026 12 members spent 1,200 minutes in 3 gyms, exercising "
+            "From 1 to 2 Mar 2026, 12 members spent 1,200 minutes in 3 gyms, exercising "
             "for 10% of them; most of it in gym 2 (75%).",
         ),
         (
             [gym(1, 60.0, 0.0)],
             0,
-            "From 1 Mar 2026 to 2 Mar 2026 people who are not registered spent 60 minutes in gym "
+            "From 1 to 2 Mar 2026, people who are not registered spent 60 minutes in gym "
             "1, exercising for 0% of them.",
         ),
     ],
@@ -205,15 +235,16 @@ def test_how_hard_they_trained() -> None:
     top = {"user_id": 5, "age": "25-35", "city": "Bonn", "avg_bpm": 151.4, "max_bpm": 187.6}
     assert (
         wearables.workouts_sentence(all_(1), [])
-        == "On 2 Mar 2026 1 workout ended, without any heart rate."
+        == "On 2 Mar 2026, 1 workout ended, without any heart rate."
     )
     assert wearables.workouts_sentence(all_(34), [top]) == (
-        "On 2 Mar 2026 34 workouts ended; the hardest was that of member 5 (25-35, Bonn) with 151 "
+        "On 2 Mar 2026, 34 workouts ended; the hardest was that of member 5 (25-35, Bonn) with 151 "
         "bpm on average and 188 at most."
     )
-    assert "member 5 with 151" in wearables.workouts_sentence(
-        all_(2), [top | {"age": None, "city": None}]
-    )
+    for age in (None, "unknown"):
+        assert "member 5 with 151" in wearables.workouts_sentence(
+            all_(2), [top | {"age": age, "city": None}]
+        )
 
 
 def stock(number: int, on_hand: int, days: float | None) -> Row:
@@ -252,7 +283,7 @@ def test_what_sells() -> None:
             "net_before": before, "last_date": "2026-03-28",
         }  # fmt: skip
 
-    start = "In the 28 days up to 28 Mar 2026 sales came to "
+    start = "In the 28 days up to 28 Mar 2026, sales came to "
     assert retail.products_sentence([product(1, -3.5, 0)], is_whole=False) == f"{start}-3.50 net."
     assert retail.products_sentence([product(1, 75, 0), product(2, 25, 125)], is_whole=True) == (
         f"{start}100.00 net, 20% less than in the 28 before; product 1 (books) sells best: 75.00."
@@ -270,7 +301,7 @@ def test_sales_of_regions() -> None:
         }  # fmt: skip
 
     assert retail.sales_sentence([region("north", 90)]) == (
-        "On 2 Mar 2026 sales came to 90.00 net, after 10% was given back."
+        "On 2 Mar 2026, sales came to 90.00 net, after 10% was given back."
     )
     rows = [region("north", 30), region("south", 20), region("other regions", 50)]
     assert retail.sales_sentence(rows).endswith("; most in north (30%).")
@@ -310,6 +341,19 @@ def test_what_is_something_is_not_said_to_be_nothing(value: float, said: str) ->
     assert words.share(value) == said
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [
+        ("2026-03-02", "2026-03-02", "on 2 Mar 2026"),
+        ("2026-03-02", "2026-03-31", "from 2 to 31 Mar 2026"),
+        ("2026-02-28", "2026-03-02", "from 28 Feb to 2 Mar 2026"),
+        ("2025-03-02", "2026-03-02", "from 2 Mar 2025 to 2 Mar 2026"),
+    ],
+)
+def test_days_are_said_without_saying_a_month_twice(first: str, last: str, said: str) -> None:
+    assert words.days(first, last) == said
+
+
 def test_what_was_refused() -> None:
     marts = Marts()
     assert refused(marts.ask, "sbit") == ("Nothing was refused, and nothing waits.", None)
@@ -328,8 +372,8 @@ def test_what_was_refused() -> None:
     )  # fmt: skip
     sentence, block = refused(marts.ask, "sbit")
     assert sentence == (
-        "3 rows were refused (no gym: 2 and late: 1); 1 field could not be read (no zip: 1); "
-        "1,200 events wait for what they refer to (no device: 1,200)."
+        "3 rows were refused, 2 of them: no gym; 1 field could not be read: no zip; "
+        "1,200 events wait for what they refer to: no device."
     )
     assert block
     assert [row["num_rows"] for row in block.rows] == [2, 1, 1, 1200]
@@ -362,10 +406,10 @@ def test_marts_without_a_row_are_no_data(module: Any) -> None:
     ("table", "row", "module", "answer"),
     [
         ("gold.gym_summary", {"gym": 1, "date": "2026-03-02", "visits": 1, "open_visits": 1},
-         wearables, "On 2 Mar 2026 1 visit to gym 1 began, and none of them has ended yet."),
+         wearables, "On 2 Mar 2026, 1 visit to gym 1 began, and none of them has ended yet."),
         ("gold.workout_bpm_summary", {"user_id": 1, "date": "2026-03-02", "num_readings": 0,
          "started_at": "2026-03-02 10:00:00+00", "ended_at": "2026-03-02 10:30:00+00"},
-         wearables, "On 2 Mar 2026 1 workout ended, without any heart rate."),
+         wearables, "On 2 Mar 2026, 1 workout ended, without any heart rate."),
         ("gold.server_upgrade_candidates", {"server_id": 1, "reason": "no traffic"},
          network, "No server needs an upgrade: none has any traffic."),
         ("gold.stock_status", {"product_id": 1, "warehouse": "w", "reorder_point": 5},
@@ -466,12 +510,12 @@ def test_the_day_is_told_by_its_busiest_moments() -> None:
         }
 
     assert network.day_sentence([window("10:00", 1, 0.0)]) == (
-        "On 2 Mar 2026, 10:00 UTC all servers together had 1 device and 0 Mbit/s in use."
+        "On 2 Mar 2026, 10:00 UTC, all servers together had 1 device and 0 Mbit/s in use."
     )
     assert network.day_sentence(
         [window("10:00", 1, 50.5), window("10:05", 7, 20.0), window("10:10", 2, 0.0)]
     ) == (
-        "In the 24 hours up to 2 Mar 2026, 10:10 UTC all servers together had at most 7 devices "
+        "In the 24 hours up to 2 Mar 2026, 10:10 UTC, all servers together had at most 7 devices "
         "(at 10:05) and 50 Mbit/s in use (at 10:00)."
     )
 
@@ -527,7 +571,8 @@ def test_a_failed_report_leaves_the_site_as_it_was(tmp_path: Path) -> None:
     start = site.write(tmp_path, marts.ask)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     names = ("health", "index", "live", "network", "proof", "retail", "wearables")
-    assert sorted(before) == sorted([*(f"{name}.html" for name in names), "proof-promises.csv"])
+    proofs = ("proof-promises.csv", "proof-reports.csv")
+    assert sorted(before) == sorted([*(f"{name}.html" for name in names), *proofs])
 
     def breaks(sql: str) -> list[Row] | None:
         if "audit" in sql or "stock_status" in sql:
@@ -547,6 +592,22 @@ def test_only_what_is_there_is_linked(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.html").touch()
     assert 'href="docs/index.html"' in site.write(tmp_path, nothing).read_text()
+
+
+def test_the_start_shows_first_what_needs_somebody(tmp_path: Path) -> None:
+    marts = Marts()
+    marts.make("gold.stock_status", {"product_id": 1, "warehouse": "w", "reorder_point": 5})
+    opened = {"product_id": 1, "warehouse": "w", "opened_at": "2026-03-02 09:00:00+00"}
+    marts.make("gold.inventory_alerts", opened | {"on_hand": 0})
+    start = site.write(tmp_path, marts.ask).read_text()
+    cards = re.findall(r'<h2 id="\w+"><a href="(\w+)\.html"', start)
+    assert cards == ["retail", "wearables", "network", "health"]
+
+
+def test_a_screen_links_what_is_written(tmp_path: Path) -> None:
+    assert site.links_there(tmp_path) == [("live.html", "Now")]
+    site.write(tmp_path, nothing)
+    assert site.links_there(tmp_path) == site.links_of(tmp_path)
 
 
 def test_a_large_mart_is_summed_up_and_says_what_is_left_out() -> None:
@@ -586,6 +647,44 @@ def test_a_large_mart_is_summed_up_and_says_what_is_left_out() -> None:
     assert "first 20 of 160,000 rows. The CSV has the first 5,000" in blocks["members"].left_out
     assert blocks["curve"].left_out.startswith("To choose from are the latest 160 of 1,000 ")
     assert len(render.html(page, [])) < 3_000_000
+
+
+@pytest.mark.parametrize("module", [retail, now])
+def test_a_live_view_is_asked_once(module: Any) -> None:
+    asked: list[str] = []
+    marts = Marts()
+    for table in declared():
+        marts.make(table)
+    stock = {"warehouse": "w", "reorder_point": 5, "as_of": "2026-03-02 12:00:00+00"}
+    for number, on_hand in ((1, 9), (2, 3)):
+        row = stock | {"product_id": number, "on_hand": on_hand, "is_low": on_hand < 5}
+        marts.make("gold.stock_status", row)
+    opened = {"warehouse": "w", "opened_at": "2026-03-02 09:00:00+00", "on_hand": 4}
+    marts.make("gold.inventory_alerts", opened | {"product_id": 2})
+
+    def ask(sql: str) -> list[Row] | None:
+        asked.append(sql)
+        return marts.ask(sql)
+
+    page = module.page(ask)
+    assert page.answer[0] == "1 of 2 stocks is low: product 2 in w (3 left)."
+    assert "2 Mar 2026, 12:00" in page.freshness
+    assert sum("gold.stock_status" in sql for sql in asked) == 1
+
+
+def test_what_needs_somebody_now_is_said_first() -> None:
+    marts = Marts()
+    marts.make("gold.server_status", {"server_id": 1, "devices_connected": 3, "usage_rate": 0.1})
+    stock = {"warehouse": "w", "reorder_point": 5, "on_hand": 0}
+    marts.make("gold.stock_status", stock | {"product_id": 1, "is_low": False})
+    calm = now.page(marts.ask)
+    assert not calm.is_urgent
+    assert calm.answer[0].startswith("No server is overloaded")
+    marts.make("gold.stock_status", stock | {"product_id": 2, "is_low": True})
+    page = now.page(marts.ask)
+    assert page.is_urgent
+    assert page.answer[0] == "1 of 2 stocks is low: product 2 in w (none left)."
+    assert [block.key for block in page.blocks] == ["servers", "stock"]
 
 
 def test_whoever_looks_the_lakehouse_is_asked_once_in_a_while() -> None:

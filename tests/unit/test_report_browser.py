@@ -16,6 +16,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from lakehouse.errors import LakehouseError
+from lakehouse.reading import Row
 from lakehouse.report import live, site
 from lakehouse.settings import PROJECT
 from tests.support.marts import Marts
@@ -330,8 +332,9 @@ def test_one_workout_is_chosen_by_keyboard(browser: Browser, pages: Path) -> Non
 def test_the_network_is_drawn_as_it_is(browser: Browser, pages: Path) -> None:
     with Opened(browser, (pages / "network.html").as_uri()) as opened:
         assert opened.page.locator(".answer p").all_text_contents() == [
-            f"1 of 3 servers needs an upgrade: server 1 in {HOSTILE} (95% in use, to 2,500 "
-            "Mbit/s). Of 1 server the use is not known.",
+            f"1 of 3 servers needs an upgrade: server 1 in {HOSTILE} (95% in use, raise it to "
+            "2,500 Mbit/s).",
+            "Of 1 server the use is not known.",
             "1 customer takes far more than a share, above all customer 11: 75% of all bytes of "
             "server 1, where the others were short 40% of their time.",
             "1 of 2 customers does not get what was sold, least of all customer 12: short 38% of "
@@ -374,7 +377,7 @@ def test_the_shop_is_drawn_as_it_is(browser: Browser, pages: Path) -> None:
         low, sells = opened.page.locator(".answer p").all_text_contents()
         assert low == f"1 of 2 stocks is low: product 2 in {HOSTILE} (3 left, lasts 1.5 days)."
         assert sells == (
-            "In the 28 days up to 2 Mar 2026 sales came to 27.50 net; product 1 (books) sells "
+            "In the 28 days up to 2 Mar 2026, sales came to 27.50 net; product 1 (books) sells "
             "best: 20.00."
         )
         assert [said.split("; ")[-4:] for said in opened.marks("low")[:1]] == [
@@ -402,7 +405,7 @@ def test_health_is_told_as_it_is(browser: Browser, pages: Path) -> None:
         right, fresh, slower = opened.page.locator(".answer p").all_text_contents()
         assert right == "1 of 1 test is red: a_test (2 rows)."
         assert fresh.startswith("1 of 1 source is late: sbit.gym_logins (last load ")
-        assert slower.startswith("Too few runs to tell: a table has been built 1 time at most")
+        assert slower.endswith(": a table has been built 1 time at most, and 10 are needed.")
         assert opened.marks("nodes") == [
             "table: gym_visits; last builds (s): 2.5",
             "table: gym_summary; last builds (s): 1.3",
@@ -414,6 +417,10 @@ def test_health_is_told_as_it_is(browser: Browser, pages: Path) -> None:
             ["wearables", "build", "2026-03-02 10:31", "30.0", "3", "1", "12"]
         ]
         assert opened.table("tables")[0][:2] == ["silver.int_readings", "2.50"]
+        assert opened.table("domains") == [
+            [name, "3", "3", "\N{EN DASH}", "2026-03-02 11:00", "no"]
+            for name in ("network", "retail", "wearables")
+        ]
         refused = [row[:5] for row in opened.table("refused")]
         assert ["sbit.x", HOSTILE, "row refused", HOSTILE, "1"] in refused
         assert ["sbit.x", "heart_rates", "waits", "no registration", "9"] in refused
@@ -450,7 +457,16 @@ def test_the_page_of_now_follows_the_live_views(
     marts = Marts()
     network(marts)
     site.write(tmp_path, marts.ask)
-    with live.server(tmp_path, marts.ask, site.links_of(tmp_path)) as serving:
+    is_down, is_free = threading.Event(), threading.Event()
+    is_free.set()
+
+    def ask(sql: str) -> list[Row] | None:
+        if is_down.is_set():
+            raise LakehouseError("The engine is not up.")
+        is_free.wait()
+        return marts.ask(sql)
+
+    with live.server(tmp_path, ask, site.links_of(tmp_path)) as serving:
         threading.Thread(target=serving.serve_forever, daemon=True).start()
         port = serving.server_address[1]
         with Opened(browser, f"http://127.0.0.1:{port}/live.html") as opened:
@@ -467,6 +483,19 @@ def test_the_page_of_now_follows_the_live_views(
             )
             assert opened.table("servers")[0][0] == "server 1"
             assert opened.table("servers")[0][2] == "25.0"
-            marts.change("alter table gold.server_status rename column usage_rate to gone")
-            opened.page.get_by_text("Not refreshed since").wait_for()
+            csv = opened.page.request.get(f"http://127.0.0.1:{port}/live-servers.csv").text()
+            assert csv.splitlines()[1].startswith("server 1,")
+            assert ",0.25," in csv.splitlines()[1]  # as it is now, not as it was written
+            is_free.clear()
+            opened.page.get_by_text("The lakehouse is busy: what is shown is from ").wait_for()
+            is_free.set()
+            opened.page.get_by_text("Refreshed every 0.5 seconds").wait_for()
+            is_down.set()
+            opened.page.get_by_text("Not refreshed, what is shown is from ").wait_for()
+            assert "No server is overloaded" in (opened.page.locator(".answer").inner_text())
+            # A screen that is switched on meanwhile tells why, and shows what comes.
+            opened.page.reload()
+            assert opened.page.locator(".answer").inner_text() == "The engine is not up."
+            is_down.clear()
+            opened.page.get_by_text("No server is overloaded").wait_for()
         serving.shutdown()

@@ -1,6 +1,7 @@
 "use strict";
 (() => {
   const SMALLEST_STEP = 500; // milliseconds
+  const FULL = 240; // pixels: the height of charts over time, beside which others stand
   const blocks = new Map();
 
   function records(data) {
@@ -35,7 +36,8 @@
         const column = block.data.kinds[name];
         const item = document.createElement(index === 0 ? "th" : "td");
         if (index === 0) item.scope = "row";
-        item.className = ["count", "share", "number"].includes(column.kind) ? "figure" : "word";
+        const isFigure = ["count", "share", "number"].includes(column.kind);
+        item.className = isFigure ? "figure" : column.kind === "time" ? "time" : "word";
         item.textContent = cell(row[name], column);
         line.append(item);
       });
@@ -53,12 +55,18 @@
   // Letters that are read from the other side of a room.
   function enlarge(spec) {
     if (!matchMedia("(min-width: 110rem)").matches) return;
-    for (const part of ["axis", "legend"]) {
-      for (const size of ["labelFontSize", "titleFontSize", "labelLimit"]) {
+    for (const part of ["axis", "legend", "text"]) {
+      for (const size of ["labelFontSize", "titleFontSize", "labelLimit", "fontSize"]) {
         if (spec.config[part][size]) spec.config[part][size] *= 1.4;
       }
     }
     if (spec.height.step) spec.height.step *= 1.4;
+  }
+
+  // A row's height times the rows: a few of them are up to twice as high.
+  function height(step, rows) {
+    const many = Math.max(rows.length, 1);
+    return many * Math.max(step, Math.min(2 * step, FULL / many));
   }
 
   async function draw(section) {
@@ -71,9 +79,9 @@
     for (const place of section.querySelectorAll("[data-chart]")) {
       const spec = data.specs[Number(place.dataset.chart)];
       enlarge(spec);
-      // A row's height times the rows: the layout of steps complains about widths of containers.
+      // The layout of steps complains about widths of containers.
       const step = spec.height.step;
-      if (step) spec.height = step * Math.max(block.rows.length, 1);
+      if (step) spec.height = height(step, block.rows);
       spec.datasets = { rows: block.rows };
       spec.description = place.closest("figure").querySelector("figcaption").textContent;
       const result = await window.vegaEmbed(place, spec, {
@@ -104,7 +112,7 @@
       const sentence = block.section.querySelector("[data-sentence]");
       if (sentence) sentence.textContent = data.sentence;
       for (const view of block.views) {
-        if (view.step) view.height(view.step * Math.max(block.rows.length, 1));
+        if (view.step) view.height(height(view.step, block.rows));
         view.data("rows", block.rows).runAsync();
       }
       fill(block);
@@ -120,27 +128,33 @@
     }));
   }
 
-  async function follow(state) {
+  async function follow(state, every = 3) {
     let wait = 2000;
+    const last = state.dataset.last || "when this page was opened";
+    const busy = setTimeout(() => {
+      state.textContent = `The lakehouse is busy: what is shown is from ${last}.`;
+    }, 3000 * every);
     try {
       const response = await fetch("live.json", { cache: "no-store" });
       const answer = await response.json();
       if (!response.ok) throw new Error(answer.error);
       refresh(answer);
+      every = answer.every_seconds;
       wait = Math.max(SMALLEST_STEP, 1000 * answer.every_seconds);
       const hint = document.querySelector(".hint-live");
       if (hint) hint.remove();
       state.textContent = `${answer.freshness} Refreshed every ${answer.every_seconds} seconds.`;
       state.classList.remove("broken");
     } catch (error) {
-      state.textContent = `Not refreshed since ${state.dataset.last || "this page was opened"}: `
-        + `${error.message}`;
+      state.textContent = `Not refreshed, what is shown is from ${last}: ${error.message}`;
       state.classList.add("broken");
-      setTimeout(() => follow(state), wait);
+      setTimeout(() => follow(state, every), wait);
       return;
+    } finally {
+      clearTimeout(busy);
     }
     state.dataset.last = new Date().toISOString().slice(11, 19) + " UTC";
-    setTimeout(() => follow(state), wait);
+    setTimeout(() => follow(state, every), wait);
   }
 
   async function start() {
