@@ -211,7 +211,7 @@ def doctor(
     """What is missing, and the command that fixes it."""
     settings = _settings()
     if fix:
-        checks.fix(output.say)
+        checks.fix(settings, output.say)
     findings = checks.examine(settings)
     output.rows(
         ["part", "state", "found", "cure"],
@@ -730,13 +730,13 @@ def report(
 
             with output.progress() as show:
                 documents.write(settings, folder, show)
-        start = site.write(folder, ask, settings.paths.warehouse)
+        start = site.write(folder, ask, settings.paths.tables_here)
         output.line(start.as_uri(), {"address": start.as_uri()})
         return
     if (folder / "index.html").exists():  # a screen on the wall waits for its own page alone
         site.write_now(folder, ask)
     else:
-        site.write(folder, ask, settings.paths.warehouse)
+        site.write(folder, ask, settings.paths.tables_here)
     from lakehouse.report.live import server  # noqa: PLC0415 - needed here alone
 
     with server(folder, reading.asking_what_is_up(settings), site.links_of(folder)) as serving:
