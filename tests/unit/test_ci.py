@@ -20,7 +20,7 @@ OCCASIONS = {"pull_request": "pull_request", "nightly": "nightly", "main": "main
 # What a target needs first is not asked for: it may not be there, and takes minutes.
 READY = [of for name in (".venv", ".venv-databricks") for of in ("-o", f"{name}/.ready")]
 # Targets that are being built; an entry goes when its target is there.
-AWAITED = {"slim", "test-cluster"}
+AWAITED = {"slim"}
 MAKEFILE = (PROJECT / "Makefile").read_text()
 
 
