@@ -104,6 +104,11 @@ test-deep: setup browser ## What searches for the unknown: scenarios, planted mi
 test-databricks: $(DATABRICKS)/.ready ## The project on Databricks, offline; RECORD=1 writes down anew what is sent
 	@$(DATABRICKS)/bin/pytest -q tests/databricks $(if $(RECORD),--record)
 
+# The first time it fetches the jars that only a cluster needs; after that it asks no network.
+.PHONY: test-cluster
+test-cluster: setup ## The project on a Spark cluster on this machine, gold row for row as on the local engine
+	@$(BIN)/pytest -q tests/cluster
+
 # Of each model the shape of the first build (1) and of later ones (incremental).
 lint-sql = DBT_LINT=$(1) DBT_TARGET_PATH=target/lint-$(1) $(BIN)/sqlfluff lint --disable-progress-bar
 

@@ -50,8 +50,9 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
         if os.environ.get("DBT_LINT"):  # the macros that ask the database answer constants then
             return
         target = getattr(flags, "TARGET", None) or os.environ.get("LAKEHOUSE_TARGET") or "local"
-        if target != "local":  # whose environment has nothing of the engine
+        if target not in ("local", "cluster"):  # whose environment has nothing of the engine
             return
+        os.environ["LAKEHOUSE_TARGET"] = target  # by `--target` it is known here alone
         # dbt imports this module for every command, and these take a second.
         from ingestion.lock import LockedError  # noqa: PLC0415
         from lakehouse.engine.local import is_begun, only_build, start  # noqa: PLC0415

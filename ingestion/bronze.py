@@ -8,7 +8,6 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from pyspark.errors import PySparkException
@@ -17,6 +16,7 @@ from pyspark.sql import functions as F  # noqa: N812 - the field's name for it
 from pyspark.sql.streaming.query import StreamingQuery
 
 from ingestion.declaration import SourceTable
+from ingestion.stored import Place
 
 METADATA_COLUMNS = {
     "_raw": "string",
@@ -164,7 +164,7 @@ def record(spark: SparkSession, table: str, rows: list[tuple[object, ...]]) -> N
 
 
 def append(
-    rows: DataFrame, table: SourceTable, checkpoint: Path, load_id: int, *, one_batch: bool = False
+    rows: DataFrame, table: SourceTable, checkpoint: Place, load_id: int, *, one_batch: bool = False
 ) -> StreamingQuery:
     """Starts to append all rows that the feed has now, and ends with them (`availableNow`).
 

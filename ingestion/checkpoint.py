@@ -6,22 +6,23 @@ The note outlives the memory that is emptied, and a crash on the way is made up 
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
+
+from ingestion.stored import Place, Stored
 
 _NOTE = "forgotten"
 _UNDER_WAY = f".{_NOTE}"
 
 
-def begin_anew(checkpoint: Path, note: str) -> None:
+def begin_anew(checkpoint: Place, note: str) -> None:
     """Empties a checkpoint, but for the note."""
     checkpoint.mkdir(parents=True, exist_ok=True)
     written = checkpoint / f"{_UNDER_WAY}.part"
     written.write_text(note)
-    written.replace(checkpoint / _UNDER_WAY)
+    _rename(written, checkpoint / _UNDER_WAY)
     _empty(checkpoint)
 
 
-def note_of(checkpoint: Path) -> str | None:
+def note_of(checkpoint: Place) -> str | None:
     """The note of a checkpoint that was emptied; None of one that never was."""
     if (checkpoint / _UNDER_WAY).exists():
         _empty(checkpoint)  # a crash broke it off
@@ -29,17 +30,21 @@ def note_of(checkpoint: Path) -> str | None:
     return note.read_text() if note.exists() else None
 
 
-def is_begun(checkpoint: Path) -> bool:
+def is_begun(checkpoint: Place) -> bool:
     """Whether a stream has begun with it, since it was emptied last."""
     note_of(checkpoint)
     return (checkpoint / "metadata").exists()
 
 
-def _empty(checkpoint: Path) -> None:
+def _empty(checkpoint: Place) -> None:
     (checkpoint / "metadata").unlink(missing_ok=True)  # first: without it none of it counts
     for path in checkpoint.iterdir():
         if path.is_dir():
-            shutil.rmtree(path)
+            path.remove() if isinstance(path, Stored) else shutil.rmtree(path)
         elif path.name != _UNDER_WAY:
             path.unlink()
-    (checkpoint / _UNDER_WAY).replace(checkpoint / _NOTE)
+    _rename(checkpoint / _UNDER_WAY, checkpoint / _NOTE)
+
+
+def _rename(path: Place, target: Place) -> None:
+    path.replace(target)  # type: ignore[arg-type] # both are of one kind

@@ -49,6 +49,7 @@ from ingestion.drift import (
     write_transcribed,
 )
 from ingestion.home import Home
+from ingestion.stored import Place, Stored, below
 
 # The longest line of text or value in Parquet, in bytes: below the 20,000,000 characters that
 # Spark's JSON reader takes.
@@ -152,7 +153,7 @@ class Inspection:
 
     Attributes:
         table: The table the file was delivered for.
-        path: The file in the inbox.
+        path: The file in the inbox; of one that is withdrawn, in landing.
         name: Its path below the table's inbox folder; bytes that are not UTF-8 show as hex.
         sha256: Hex digest of the delivered bytes; where the file was not opened, of its name and
             inode.
@@ -166,7 +167,7 @@ class Inspection:
     """
 
     table: SourceTable
-    path: Path
+    path: Place
     name: str
     sha256: str
     size_bytes: int
@@ -300,7 +301,7 @@ def inspect(path: Path, table: SourceTable, inbox_dir: Path) -> Inspection:
     )
 
 
-def land(home: Home, inspection: Inspection) -> Path:
+def land(home: Home, inspection: Inspection) -> Place:
     """Moves an accepted file into landing, atomically and with the present as its mtime.
 
     A file that is there already is the same content under the same name, so the new one is
@@ -324,19 +325,22 @@ def land(home: Home, inspection: Inspection) -> Path:
         elif inspection.drift.is_transcribed:
             _transcribe(home, inspection, target)
         else:
-            os.utime(inspection.path)  # Spark passes over files much older than the newest
+            os.utime(str(inspection.path))  # Spark passes over files much older than the newest
             _move(inspection.path, target)
     return target
 
 
-def _transcribe(home: Home, inspection: Inspection, target: Path) -> None:
+def _transcribe(home: Home, inspection: Inspection, target: Place) -> None:
     """Lets the transcription of a file land, once the archive has a copy of the file."""
     table = inspection.table
-    kept = home.archive / table.full_name / "delivered" / _name_of_its_own(inspection)
+    folder, name = f"{table.full_name}/delivered", _name_of_its_own(inspection)
+    kept = home.archive / folder / name
     kept.parent.mkdir(parents=True, exist_ok=True)
-    copied, written = (kept.with_name(f"{kept.name}.{part}.part") for part in ("file", "landing"))
+    aside = home.aside / folder  # on this disk, wherever the archive is
+    aside.mkdir(parents=True, exist_ok=True)
+    copied, written = (aside / f"{name}.{part}.part" for part in ("file", "landing"))
     try:
-        shutil.copyfile(inspection.path, copied, follow_symlinks=False)
+        shutil.copyfile(str(inspection.path), copied, follow_symlinks=False)
         _check_unchanged(inspection)  # so that what is transcribed has been inspected
         with _opened(copied) as file:
             if table.format == "parquet":
@@ -347,7 +351,7 @@ def _transcribe(home: Home, inspection: Inspection, target: Path) -> None:
                 with written.open("w", encoding="utf-8", newline="") as transcribed:
                     transcribed.writelines(lines)
         _check_unchanged(inspection)
-        copied.replace(kept)
+        _move(copied, kept)
         _move(written, target)
     finally:
         copied.unlink(missing_ok=True)
@@ -397,8 +401,28 @@ def quarantine(home: Home, inspection: Inspection) -> Path:
     return target
 
 
-def _move(path: Path, target: Path) -> None:
+def _move(path: Place, target: Place) -> None:
     """Moves a file, from one filesystem to another by way of a copy under a hidden name."""
+    match path, target:
+        case Path(), Path():
+            _move_on_disks(path, target)
+        case Path(), Stored():
+            state = _state(path)
+            target.take(path)
+            if _state(path) != state:
+                target.unlink(missing_ok=True)
+                raise StillBeingWritten(f"{path} changed while it was copied; next round")
+            path.unlink()
+        case Stored(), Path():
+            copied = target.with_name(f".{target.name}.part")
+            path.give(copied)
+            copied.replace(target)
+            path.unlink()
+        case Stored(), Stored():
+            path.replace(target)
+
+
+def _move_on_disks(path: Path, target: Path) -> None:
     try:
         path.replace(target)
     except OSError as error:
@@ -424,19 +448,19 @@ def _name_of_its_own(inspection: Inspection) -> str:
     return f"{inspection.sha256}-{encoded}"
 
 
-def landed_files(home: Home, folder: str) -> dict[str, Path]:
+def landed_files(home: Home, folder: str) -> dict[str, Place]:
     """All files in a table's landing, under whatever name, by their digest."""
     landing = home.landing / folder
-    return {path.relative_to(landing).parts[0][:64]: path for path in _files_below(landing)}
+    return {below(path, landing).partition("/")[0][:64]: path for path in _files_below(landing)}
 
 
-def withdrawn(home: Home, table: SourceTable, path: Path, reason: str) -> Inspection:
+def withdrawn(home: Home, table: SourceTable, path: Place, reason: str) -> Inspection:
     """What `quarantine` needs to know of a file in landing that cannot be read after all.
 
     Raises:
         GateError: The file cannot be looked at.
     """
-    relative = str(path.relative_to(home.landing / table.folder))
+    relative = below(path, home.landing / table.folder)
     seen, _ = _state(path)
     return Inspection(
         table=table,
@@ -462,13 +486,13 @@ def archive_landed(home: Home, folder: str) -> int:
     with _explained(archive, _CURE_OF_MOVES):
         files = _files_below(landing)
         for path in files:
-            target = archive / path.relative_to(landing)
+            target = archive / below(path, landing)
             target.parent.mkdir(parents=True, exist_ok=True)
             _move(path, target)
     return len(files)
 
 
-def _files_below(folder: Path) -> list[Path]:
+def _files_below(folder: Place) -> list[Place]:
     # A hidden one is a copy that was broken off.
     paths = folder.rglob("*")
     return [path for path in paths if path.is_file() and not path.name.startswith(".")]
@@ -487,7 +511,7 @@ def discard(inspection: Inspection) -> None:
         inspection.path.unlink()
 
 
-def landing_path(home: Home, inspection: Inspection) -> Path:
+def landing_path(home: Home, inspection: Inspection) -> Place:
     """Returns `landing/<source>.<table>/<sha256>.<name>.<extension>`.
 
     A name with anything but ASCII letters, digits and `._-`, or one with which the file's name gets
@@ -950,11 +974,11 @@ def _shorten(text: str) -> str:
 
 
 @contextmanager
-def _explained(path: Path, cure: str) -> Iterator[None]:
+def _explained(path: Place, cure: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise GateError(f"{path}: {error.strerror}. {cure}") from error
+        raise GateError(f"{path}: {error.strerror or error}. {cure}") from error
 
 
 def _opened(path: Path) -> FileIO:
@@ -974,7 +998,7 @@ def _read(file: FileIO, digest: hashlib._Hash) -> Iterator[bytes]:
         yield chunk
 
 
-def _state(path: Path) -> tuple[tuple[int, int, int], int]:
+def _state(path: Place) -> tuple[tuple[int, int, int], int]:
     """Returns inode, size and mtime (ns), by which a change is noticed, and the mode."""
     with _explained(path, "Give the user that runs lakehouse the rights to read it."):
         try:
@@ -984,12 +1008,12 @@ def _state(path: Path) -> tuple[tuple[int, int, int], int]:
     return (state.st_ino, state.st_size, state.st_mtime_ns), state.st_mode
 
 
-def _is_moved(inspection: Inspection, target: Path) -> bool:
+def _is_moved(inspection: Inspection, target: Place) -> bool:
     """Says whether an earlier call has moved the file; raises when another stands in its place."""
     try:
         _state(inspection.path)
     except StillBeingWritten:
-        if os.path.lexists(target):
+        if target.exists() if isinstance(target, Stored) else os.path.lexists(target):
             return True
         raise
     _check_unchanged(inspection)

@@ -7,7 +7,9 @@ landing/<source>.<table>/<sha256>.<name>.<ext>  -->  declared columns + _raw + _
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +23,14 @@ from ingestion.declaration import SourceTable
 from ingestion.drift import ARROW_TYPES
 from ingestion.faults import cause_of, is_of_the_engine
 from ingestion.home import Home
+from ingestion.stored import Place, Stored
 
 # What Hadoop's line reader and the gate both call blank: nothing but characters up to U+0020.
 _NOT_BLANK = "value rlike '[^\\\\x00-\\\\x20]'"
 
 
 def read_files(
-    spark: SparkSession, table: SourceTable, home: Home, paths: Sequence[Path] | None = None
+    spark: SparkSession, table: SourceTable, home: Home, paths: Sequence[Place] | None = None
 ) -> DataFrame:
     """The landed files of one table, as a stream: each once over the life of a checkpoint.
 
@@ -70,8 +73,8 @@ def read_files(
 
 
 def unreadable_files(
-    spark: SparkSession, table: SourceTable, home: Home, paths: Sequence[Path]
-) -> dict[Path, str]:
+    spark: SparkSession, table: SourceTable, home: Home, paths: Sequence[Place]
+) -> dict[Place, str]:
     """Finds the files that the engine cannot read although the gate could; it writes nothing.
 
     A file counts that fails alone, twice, while the engine reads another in between. Where the
@@ -88,10 +91,8 @@ def unreadable_files(
         halves = (paths[:middle], paths[middle:])
         first, second = (unreadable_files(spark, table, home, half) for half in halves)
         return first | second
-    scratch = home.root / "scratch"  # the engine's, which empties it at its start
-    scratch.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="another-", dir=scratch) as folder:
-        another = _readable_file(table, Path(folder))
+    with _scratch(home) as folder:
+        another = _readable_file(table, folder)
         if _fault(spark, table, home, [another]) is not None:
             return {}
     fault = _fault(spark, table, home, paths)
@@ -101,7 +102,7 @@ def unreadable_files(
 
 
 def _fault(
-    spark: SparkSession, table: SourceTable, home: Home, paths: Sequence[Path]
+    spark: SparkSession, table: SourceTable, home: Home, paths: Sequence[Place]
 ) -> PySparkException | None:
     """What the engine says when it reads these files to their end; None if it can."""
     try:
@@ -111,7 +112,23 @@ def _fault(
     return None
 
 
-def _readable_file(table: SourceTable, folder: Path) -> Path:
+@contextmanager
+def _scratch(home: Home) -> Iterator[Place]:
+    """A folder that the engine sees and that ends with the block."""
+    scratch = home.shared / "scratch"  # the local engine's, which empties it at its start
+    scratch.mkdir(parents=True, exist_ok=True)
+    if isinstance(scratch, Stored):
+        folder = scratch / f"another-{uuid.uuid4()}"
+        try:
+            yield folder
+        finally:
+            folder.remove()
+    else:
+        with tempfile.TemporaryDirectory(prefix="another-", dir=scratch) as name:
+            yield Path(name)
+
+
+def _readable_file(table: SourceTable, folder: Place) -> Place:
     """A small file of a table's format that every engine reads."""
     path = folder / f"another.{table.format}"
     if table.format == "parquet":
@@ -120,7 +137,9 @@ def _readable_file(table: SourceTable, folder: Path) -> Path:
             for column in table.columns
             if column.data_type in ARROW_TYPES
         }
-        pq.write_table(pa.table(nulls), path, compression="zstd")
+        written = pa.BufferOutputStream()
+        pq.write_table(pa.table(nulls), written, compression="zstd")
+        path.write_bytes(written.getvalue().to_pybytes())
     else:
         line = ",".join(column.name for column in table.columns)
         path.write_text(f"{line}\n{line}\n" if table.format == "csv" else "{}\n")

@@ -106,7 +106,7 @@ def only_ingestion(home: Home) -> AbstractContextManager[None]:
     Raises:
         LockedError: Another process ingests at the moment.
     """
-    return locked(home.checkpoints / "lock", f"ingests into {home.root}")
+    return locked(home.memory / "lock", f"ingests into {home.root}")
 
 
 class Loads:

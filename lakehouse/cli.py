@@ -218,7 +218,7 @@ def doctor(
     """What is missing, and the command that fixes it."""
     settings = _settings()
     if fix:
-        checks.fix(output.say)
+        checks.fix(settings, output.say)
     findings = checks.examine(settings)
     output.rows(
         ["part", "state", "found", "cure"],
@@ -782,7 +782,7 @@ def report(
 
             with output.progress() as show:
                 documents.write(settings, folder, show)
-        start = site.write(folder, reading.asking(session), settings.paths.warehouse)
+        start = site.write(folder, reading.asking(session), settings.paths.tables_here)
         output.line(start.as_uri(), {"address": start.as_uri()})
         return
     # A screen on the wall waits for its own page alone.

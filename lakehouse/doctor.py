@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ingestion.feed import all_feeds
 from lakehouse import engine
-from lakehouse.engine.jars import fetch_jars, locked_jars
+from lakehouse.engine.jars import fetch_jars, jars_of
 from lakehouse.engine.java import find_java, install_command, install_java
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT, Settings
@@ -28,10 +28,18 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Looks at every part that the lakehouse needs."""
-    return [_python(), _dbt(), _java(), *_jars(), _home(settings), _engine(settings), *_feeds()]
+    return [
+        _python(),
+        _dbt(),
+        _java(),
+        *_jars(settings),
+        _home(settings),
+        _engine(settings),
+        *_feeds(),
+    ]
 
 
-def fix(say: Callable[[str], None]) -> None:
+def fix(settings: Settings, say: Callable[[str], None]) -> None:
     """Installs Java with the system's package manager and fetches the jars, where missing.
 
     Raises:
@@ -41,9 +49,10 @@ def fix(say: Callable[[str], None]) -> None:
     if java is None:
         say(f"Installing Java: {install_command()}")
         java = install_java()
-    if any(jar.fault() for jar in locked_jars()):
+    jars = jars_of(settings.target)
+    if any(jar.fault() for jar in jars):
         say("Fetching the jars")
-        fetch_jars(java, locked_jars())
+        fetch_jars(java, jars)
 
 
 def _python() -> Finding:
@@ -66,7 +75,7 @@ def _java() -> Finding:
     return Finding("java", "missing", "no Java 17 or 21", install_command())
 
 
-def _jars() -> list[Finding]:
+def _jars(settings: Settings) -> list[Finding]:
     return [
         Finding(
             f"jar {jar.artifact}",
@@ -74,7 +83,7 @@ def _jars() -> list[Finding]:
             fault or jar.version,
             "lakehouse doctor --fix" if fault else "",
         )
-        for jar in locked_jars()
+        for jar in jars_of(settings.target)
     ]
 
 

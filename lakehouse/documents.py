@@ -20,6 +20,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from ingestion.stored import Place
 from lakehouse.build import Dbt
 from lakehouse.diagrams import entities_of, page_of
 from lakehouse.engine import local
@@ -110,7 +111,7 @@ def _read(path: Path) -> dict[str, Any]:
     return read
 
 
-def fill_in_sizes(catalog: dict[str, Any], spark: SparkSession, warehouse: Path) -> None:
+def fill_in_sizes(catalog: dict[str, Any], spark: SparkSession, warehouse: Place) -> None:
     """Fills in the rows and bytes of the Delta tables of dbt's catalog; a view has none.
 
     The rows are counted, all in one statement. The bytes are those of the present version's files,

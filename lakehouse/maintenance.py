@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -26,6 +25,7 @@ from ingestion.faults import LoadError, first_line
 from ingestion.gate import GateError
 from ingestion.loads import Loads, only_ingestion
 from ingestion.lock import LockedError
+from ingestion.stored import Place, place_of
 from lakehouse.domains import JOURNAL, UPKEEP, append_state, states_of, tables_of
 from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
@@ -119,7 +119,7 @@ def keep_up(spark: SparkSession, table: str, retain_hours: int = RETAIN_HOURS) -
     elif table == RESULTS:
         _forget_results(spark)
     [detail] = spark.sql(f"describe detail {table}").collect()
-    folder = Path(detail["location"].removeprefix("file:"))
+    folder = place_of(detail["location"])
     log = folder / "_delta_log"
     live, compacted = detail["numFiles"], 0
     read = set(_versions_read(spark, table))
@@ -219,7 +219,7 @@ def _forget_results(spark: SparkSession) -> None:
     ).collect()
 
 
-def sizes_told(log: Path) -> list[Path]:
+def sizes_told(log: Place) -> list[Place]:
     """What Delta writes beside each version of a table, its size among it, the newest last.
 
     Args:
@@ -228,7 +228,7 @@ def sizes_told(log: Path) -> list[Path]:
     return sorted(path for path in log.glob("*.crc") if path.stem.isdigit())
 
 
-def clean_log(log: Path, oldest_read: int | None, retain_hours: int) -> int:
+def clean_log(log: Place, oldest_read: int | None, retain_hours: int) -> int:
     """Removes the log of versions before a checkpoint that no reader needs.
 
     Args:
@@ -310,11 +310,11 @@ def align_views(spark: SparkSession) -> None:
             pin(spark, mart, version)
 
 
-def _hours_since_replaced(log: Path, version: int) -> float | None:
+def _hours_since_replaced(log: Place, version: int) -> float | None:
     """How long a version has not been the newest; None if it is."""
     successor = log / f"{version + 1:020}.json"
     return (time.time() - successor.stat().st_mtime) / 3600 if successor.exists() else None
 
 
-def _count(folder: Path) -> int:
+def _count(folder: Place) -> int:
     return sum(1 for path in folder.rglob("*.parquet") if "_delta_log" not in path.parts)

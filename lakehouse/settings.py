@@ -11,10 +11,11 @@ import re
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ingestion.home import Home
+from ingestion.stored import Stored
 from lakehouse.environment import check_home
 from lakehouse.errors import LakehouseError
 
@@ -23,6 +24,29 @@ from lakehouse.errors import LakehouseError
 _UNFIT = re.compile(r'[;,:*?\[\]{}"\\\x00-\x1f\x7f\ud800-\udfff]|\s$')
 PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT_THRIFT_PORT = 10015
+
+
+class Cluster(BaseSettings):
+    """A cluster that the engine works on; each field is `LAKEHOUSE_CLUSTER_<FIELD>`.
+
+    Attributes:
+        master: The cluster's address, as Spark has it.
+        storage: Where the tables, the landed files and the streams' memory are.
+        catalog: The PostgreSQL database of the catalog, as libpq has it; it may hold a password.
+        properties: Spark properties besides, a line each; they win over all others.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LAKEHOUSE_CLUSTER_", env_ignore_empty=True)
+
+    master: str
+    storage: str
+    catalog: SecretStr
+    properties: Path = PROJECT / "deploy" / "cluster" / "spark-defaults.conf"
+
+    @field_validator("storage")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        return str(Stored.at(value))
 
 
 class Settings(BaseSettings):
@@ -35,7 +59,7 @@ class Settings(BaseSettings):
             two homes do not meet. `profiles.yml` works it out in the same way.
         driver_memory: The heap of the engine, as the JVM spells it.
         start_seconds: How long to wait for the engine.
-        target: The dbt target; only `local` has an engine of its own.
+        target: The dbt target; `local` and `cluster` have an engine here.
     """
 
     model_config = SettingsConfigDict(env_prefix="LAKEHOUSE_", env_ignore_empty=True)
@@ -49,7 +73,19 @@ class Settings(BaseSettings):
     @cached_property
     def paths(self) -> Home:
         """The home's folders."""
-        return Home(self.home or PROJECT / ".lakehouse")
+        storage = Stored.at(self.cluster.storage) if self.cluster else None
+        return Home(self.home or PROJECT / ".lakehouse", storage)
+
+    @cached_property
+    def cluster(self) -> Cluster | None:
+        """The cluster of target `cluster`.
+
+        Raises:
+            ValidationError: It is not set, or has a value that it cannot have.
+        """
+        if self.target != "cluster":
+            return None
+        return Cluster()  # type: ignore[call-arg] # the environment has them
 
     @cached_property
     def port(self) -> int:
@@ -85,12 +121,17 @@ def load_settings(home: Path | None = None) -> Settings:
         os.environ["LAKEHOUSE_HOME"] = str(folder)
     try:
         settings = Settings()
+        _ = settings.cluster
     except ValidationError as error:
         first = error.errors()[0]
-        name = "LAKEHOUSE_" + str(first["loc"][0]).upper()
-        raise LakehouseError(
-            f"{name}={first['input']!s}: {first['msg']}. Correct or unset it.", exit_code=2
-        ) from None
+        prefix = "LAKEHOUSE_CLUSTER_" if error.title == Cluster.__name__ else "LAKEHOUSE_"
+        name = prefix + str(first["loc"][0]).upper()
+        told = (
+            f"Target cluster needs {name}. Set it, see docs/cluster.md."
+            if first["type"] == "missing"
+            else f"{name}={first['input']!s}: {first['msg']}. Correct or unset it."
+        )
+        raise LakehouseError(told, exit_code=2) from None
     if unfit := _UNFIT.search(str(settings.paths.root)):
         raise LakehouseError(
             f"{str(settings.paths.root)!a}: the engine cannot work in a folder with {unfit[0]!a} "

@@ -37,6 +37,7 @@ from ingestion.gate import (
 )
 from ingestion.home import Home
 from ingestion.landed import read_files, unreadable_files
+from ingestion.stored import Place
 
 # What the reason of a file begins with that has landed and gone to quarantine after all.
 _UNREADABLE = "the engine cannot read it: "
@@ -313,7 +314,7 @@ class Files(Feed):
             return fault
         return None
 
-    def _of_unfinished_loads(self, table: SourceTable, load_id: int) -> dict[Path, int | None]:
+    def _of_unfinished_loads(self, table: SourceTable, load_id: int) -> dict[Place, int | None]:
         """The landed files of the loads that a source has not finished.
 
         Returns:
@@ -384,7 +385,7 @@ class Files(Feed):
         begin_anew(checkpoint, str(self.so_far.last_load_id))
         return num_files
 
-    def _check_bronze(self, table: SourceTable, checkpoint: Path) -> None:
+    def _check_bronze(self, table: SourceTable, checkpoint: Place) -> None:
         """Raises unless bronze has rows of every landed file that holds any."""
         load_id = _last_forgotten(checkpoint)
         held = {
@@ -409,6 +410,6 @@ class Files(Feed):
             )
 
 
-def _last_forgotten(checkpoint: Path) -> int:
+def _last_forgotten(checkpoint: Place) -> int:
     """The last load whose files a checkpoint has been made to forget; 0 if there was none."""
     return int(note_of(checkpoint) or 0)

@@ -35,6 +35,7 @@ from ingestion.declaration import DeclarationError, SourceTable
 from ingestion.faults import LoadError, cause_of, first_line
 from ingestion.feed import Feed, SoFar, SourceLoad
 from ingestion.home import Home
+from ingestion.stored import Place
 
 _PREFIX = "LAKEHOUSE_KAFKA_"
 # How often the broker is asked what is new, and how long it may take to answer.
@@ -139,7 +140,7 @@ class Topic:
 
     table: SourceTable
     name: str
-    checkpoint: Path
+    checkpoint: Place
 
     def note(self) -> dict[str, Any]:
         """The topic's id and the offsets that the checkpoint began with."""
@@ -508,7 +509,7 @@ def _topics(home: Home, tables: Sequence[SourceTable]) -> Iterator[Topic]:
             yield Topic(table, name, home.checkpoints / f"{table.full_name}.kafka" / name)
 
 
-def _numbers(folder: Path) -> set[int]:
+def _numbers(folder: Place) -> set[int]:
     names = (path.name for path in folder.iterdir()) if folder.exists() else ()
     return {int(name) for name in names if name.isdecimal()}
 

@@ -14,6 +14,8 @@ from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT
 
 LOCK = Path(__file__).with_name("jars.lock")
+# What a cluster needs besides, and nobody else fetches.
+CLUSTER_LOCK = Path(__file__).with_name("cluster_jars.lock")
 JARS = PROJECT / ".tools" / "jars"
 
 
@@ -61,18 +63,24 @@ def locked_jars(lock: Path = LOCK, folder: Path = JARS) -> list[Jar]:
     return jars
 
 
-def verified_jars() -> list[Path]:
+def jars_of(target: str) -> list[Jar]:
+    """The jars that the engine of a target needs."""
+    return locked_jars() + (locked_jars(CLUSTER_LOCK) if target == "cluster" else [])
+
+
+def verified_jars(target: str = "local") -> list[Path]:
     """The paths of the engine's jars.
 
     Raises:
         LakehouseError: A jar is missing, or its bytes are not the locked ones.
     """
-    for jar in locked_jars():
+    jars = jars_of(target)
+    for jar in jars:
         if fault := jar.fault():
             raise LakehouseError(
                 f"The jar {jar.path} is {fault}. Fetch it with: lakehouse doctor --fix"
             )
-    return [jar.path for jar in locked_jars()]
+    return [jar.path for jar in jars]
 
 
 def fetch_jars(java: Java, jars: list[Jar]) -> None:

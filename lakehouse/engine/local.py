@@ -38,6 +38,11 @@ def start(settings: Settings) -> Engine:
     """
     tables = declared_tables()
     running = up(settings)
+    if running.target != settings.target:
+        raise LakehouseError(
+            f"The engine of {settings.paths.root} is up for target {running.target}, and "
+            f"{settings.target} is asked for. A target has a home of its own: see LAKEHOUSE_HOME."
+        )
     mark_home(settings.paths.root)
     if running.thrift_port != settings.port:
         raise LakehouseError(
@@ -46,15 +51,17 @@ def start(settings: Settings) -> Engine:
             "they were, or stop the engine with them."
         )
     created = settings.paths.root / "engine" / "tables"
-    if not created.exists() or created.read_text() != repr(tables):
+    needed = f"{settings.paths.warehouse}\n{tables!r}"
+    if not created.exists() or created.read_text() != needed:
         create_tables(connect(running.remote, running.identity), tables)
-        created.write_text(repr(tables))
+        created.write_text(needed)
     return running
 
 
 def is_begun(settings: Settings) -> bool:
     """Whether dbt has built any table of this home; the engine need not be up to tell."""
-    return any(settings.paths.warehouse.glob("*silver.db/*"))
+    schemas = settings.paths.warehouse.glob("*silver.db")
+    return any(any(schema.iterdir()) for schema in schemas)
 
 
 def session(settings: Settings) -> SparkSession:

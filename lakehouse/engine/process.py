@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lakehouse.engine import lease
+from lakehouse.engine.cluster import conf_of, environment_of
 from lakehouse.engine.jars import spark_home, verified_jars
 from lakehouse.engine.java import require_java
 from lakehouse.errors import LakehouseError
@@ -31,12 +33,16 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Engine:
-    """A running engine: its process, its two ports, and when it was started (UTC, ISO 8601)."""
+    """A running engine: its process, its two ports, and when it was started (UTC, ISO 8601).
+
+    Its process is the JVM; on a cluster, the keeper of the lease with which the JVM ends.
+    """
 
     pid: int
     thrift_port: int
     connect_port: int
     started_at: str
+    target: str = "local"
 
     @property
     def identity(self) -> str:
@@ -65,8 +71,9 @@ def up(settings: Settings) -> Engine:
     if engine := running_engine(settings):
         return engine
     home = settings.paths
-    for folder in (home.warehouse, home.metastore, home.logs, _folder(settings)):
-        _make(folder)
+    for folder in (home.tables_here, home.metastore, home.logs, _folder(settings)):
+        if folder:
+            _make(folder)
     lock = os.open(_lock_file(settings), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
@@ -179,7 +186,7 @@ def _wait_for_other(settings: Settings) -> Engine:
 
 def _start(settings: Settings, lock: int) -> tuple[Engine, subprocess.Popen[bytes]]:
     java = require_java()
-    jars = verified_jars()
+    jars = verified_jars(settings.target)
     for port in (settings.port, settings.port + 1):
         if _listens(port):
             raise LakehouseError(
@@ -192,11 +199,11 @@ def _start(settings: Settings, lock: int) -> tuple[Engine, subprocess.Popen[byte
     conf = spark_conf(settings, jars)
     (_folder(settings) / "spark-defaults.conf").write_text(conf, encoding="utf-8")
     (_folder(settings) / "log4j2.properties").write_text(_LOG4J)
-    env = os.environ | {
+    env = {**os.environ, **_of_cluster(settings)} | {
         "JAVA_HOME": str(java.home),
         "SPARK_HOME": str(spark_home()),
         "SPARK_CONF_DIR": str(_folder(settings)),
-        "SPARK_LOCAL_IP": HOST,
+        **({} if settings.cluster else {"SPARK_LOCAL_IP": HOST}),
         "TZ": "UTC",
         "LC_ALL": "C.UTF-8",  # or the JVM cannot read names that are not ASCII
     }
@@ -216,6 +223,8 @@ def _start(settings: Settings, lock: int) -> tuple[Engine, subprocess.Popen[byte
         # A file for each statement, which lasts as long as a BI tool's session; nobody reads it.
         *("--hiveconf", "hive.server2.logging.operation.enabled=false"),
     ]
+    if settings.cluster:
+        command = [sys.executable, "-m", "lakehouse.engine.lease", str(lock), *command]
     log_file = settings.paths.logs / "engine.log"
     with suppress(FileNotFoundError):  # or, were it full, log4j would leave the JVM's words in it
         log_file.replace(log_file.with_name("engine.log.1"))
@@ -235,9 +244,22 @@ def _start(settings: Settings, lock: int) -> tuple[Engine, subprocess.Popen[byte
         thrift_port=settings.port,
         connect_port=settings.port + 1,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        target=settings.target,
     )
     _record(settings).write_text(json.dumps(asdict(engine)))
     return engine, process
+
+
+def _of_cluster(settings: Settings) -> dict[str, str]:
+    """What the engine of a cluster is told besides, once it has the right to start.
+
+    Raises:
+        LakehouseError: Another driver works on the cluster's tables.
+    """
+    if not (cluster := settings.cluster):
+        return {}
+    address = cluster.catalog.get_secret_value()
+    return environment_of(cluster) | {lease.ADDRESS: address, lease.TOKEN: lease.take(address)}
 
 
 def _wait(settings: Settings, engine: Engine, process: subprocess.Popen[bytes]) -> None:
@@ -261,7 +283,7 @@ def spark_conf(settings: Settings, jars: list[Path]) -> str:
     home = settings.paths
     cores = os.cpu_count() or 2
     scratch = _scratch(settings)
-    conf = {
+    conf: dict[str, object] = {
         "spark.master": f"local[{cores}]",
         "spark.app.name": "lakehouse",
         "spark.driver.memory": settings.driver_memory,
@@ -319,6 +341,8 @@ def spark_conf(settings: Settings, jars: list[Path]) -> str:
         "spark.sql.parquet.compression.codec": "zstd",
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": cores,
     }
+    if settings.cluster:
+        conf = conf_of(conf, settings.cluster, jars, home.warehouse)
     return "".join(f"{key} {value}\n" for key, value in conf.items())
 
 

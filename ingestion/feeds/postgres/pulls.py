@@ -42,6 +42,7 @@ from ingestion.feeds.postgres.reader import Reader
 from ingestion.feeds.postgres.state import Change, State
 from ingestion.gate import delivered_name
 from ingestion.home import Home
+from ingestion.stored import below
 
 # A step takes some seconds: so many bytes, as PostgreSQL writes rows as text, are seen or brought.
 # For what a row costs by itself, it has no less than this.
@@ -201,7 +202,7 @@ class _Table:
         self.folder = part.folder
         self.inbox = home.inbox / part.folder
         self.landing = home.landing / part.folder
-        self.state = home.checkpoints / part.folder / "pulled.sqlite"
+        self.state = home.memory / part.folder / "pulled.sqlite"
         self.schema = pa.schema([(one.name, arrow_type(one.data_type)) for one in part.columns])
         spec = self.spec
         self.shape = repr((spec.table, spec.key, spec.changed_at, spec.columns, table.columns))
@@ -368,7 +369,7 @@ def _ids_of_files(table: _Table) -> list[int]:
     names = [path.name for path in table.inbox.glob("*.parquet")]
     for path in table.landing.rglob("*.parquet"):
         with suppress(ValueError):  # whatever else lies there
-            names.append(delivered_name(str(path.relative_to(table.landing))))
+            names.append(delivered_name(below(path, table.landing)))
     return [int(match[1]) for name in names if (match := _FILE.fullmatch(name))]
 
 
