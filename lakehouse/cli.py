@@ -684,6 +684,8 @@ def restore(
             told = (one.number, one.load, one.published_at, one.as_of, one.is_shown)
             rows.append([*told, publications.why_gone(session, one.marts)])
         output.rows(columns, rows, Format.TABLE)
+        if not found:
+            output.say(f"Nothing of {domain} is published yet.")
         return
     with local.only_build(settings):
         if to is None:

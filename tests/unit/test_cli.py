@@ -382,6 +382,15 @@ def test_a_run_tells_what_it_did_for_each_domain(
     ]
 
 
+def test_to_go_back_and_to_go_on_exclude_each_other(tmp_path: Path) -> None:
+    with pytest.raises(LakehouseError, match="--to and --release exclude each other") as error:
+        cli.app(
+            ["--home", str(tmp_path), "restore", "network", "--to", "3", "--release"],
+            standalone_mode=False,
+        )
+    assert error.value.exit_code == 2
+
+
 def test_a_run_ends_with_what_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
