@@ -114,7 +114,7 @@ def run(project: Path, command: str, *arguments: str, is_read: bool = False) -> 
     done = subprocess.run(
         [beside if beside.exists() else command, *arguments],
         cwd=project,
-        env=os.environ | {"PYTHONPATH": str(project)},
+        env={"DBT_PROFILES_DIR": str(project)} | os.environ | {"PYTHONPATH": str(project)},
         stdout=subprocess.PIPE if is_read else None,
         text=True,
         check=False,
@@ -151,6 +151,7 @@ def check_out(project: Path, commit: str, folder: Path) -> None:
     run(project, "git", "archive", "--output", str(packed), commit)
     with tarfile.open(packed) as files:
         files.extractall(folder, filter="data")
+    packed.unlink()
 
 
 @contextmanager
@@ -179,7 +180,6 @@ def main(base: str) -> None:
     Raises:
         LakehouseError: It is red, or cannot be compared or built.
     """
-    os.environ.setdefault("DBT_PROFILES_DIR", str(PROJECT))
     is_local = os.environ.get("LAKEHOUSE_TARGET", "local") == "local"
     commit = commit_of_main(PROJECT, base)
     if (WORK / "home").exists():  # of a run that was killed
@@ -190,13 +190,15 @@ def main(base: str) -> None:
     head = run(PROJECT, "git", "rev-parse", "--short=12", "HEAD", is_read=True).strip()
     slim = Slim(PROJECT, WORK / "main", WORK / "dbt", f"slim_{head}_")
     modified = slim.modified()
-    print(f"Since {base} ({commit[:12]}) the change modifies, with all below it: {len(modified)}")
+    since = f"Since {base} ({commit[:12]}) the change modifies, with all below it"
+    print(f"{since}: {len(modified)} nodes", flush=True)
     if not modified:
         return
     if not is_local:
         slim.build()
         return
     os.environ["LAKEHOUSE_HOME"] = str(WORK / "home")
+    os.environ["LAKEHOUSE_INTERPRETS"] = "1"  # what is made up are few rows
     known = {path.name for path in (WORK / "main" / "generators").iterdir() if path.is_dir()}
     with tables_of_main(WORK / "main", known & set(modified.values()) or known):
         slim.build()

@@ -74,7 +74,6 @@ def test_a_change_begins_where_it_left_main(shop: Path, tmp_path: Path) -> None:
     check_out(shop, began, tmp_path / "main")
     read = {name: (tmp_path / "main" / name).read_text() for name in FILES}
     assert read == FILES
-    (tmp_path / "main.tar").unlink()
 
 
 def test_what_cannot_be_compared_is_told(shop: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -113,7 +112,7 @@ def test_a_change_of_nothing_that_dbt_builds_ends_with_a_line(
     began = git(shop, "rev-parse", "main")
     commit(shop, "README.md", "A shop.")
     slim.main("main")
-    told = "Since main ({}) the change modifies, with all below it: 0\n"
+    told = "Since main ({}) the change modifies, with all below it: 0 nodes\n"
     assert capfd.readouterr().out == told.format(began[:12])
     assert not (shop / ".lakehouse" / "slim" / "home").exists()
 
