@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import boto3
+import psutil
 
 from lakehouse.engine.jars import fetch_jars, jars_of, spark_home
 from lakehouse.engine.java import require_java
@@ -94,6 +95,16 @@ class Cluster:
                 f"spark://{HOST}:{self._master}",
             )
         )
+
+    def executors(self) -> list[psutil.Process]:
+        """What does the work: the executors of all workers."""
+        workers = [psutil.Process(worker.pid) for worker in self._workers]
+        return [process for worker in workers for process in worker.children(recursive=True)]
+
+    def add_properties(self, lines: str) -> None:
+        """Properties of the drivers that start from now on."""
+        with (self._folder / "spark-defaults.conf").open("a") as file:
+            file.write(lines)
 
     def kill_worker(self) -> None:
         """As a machine that is gone: a worker and its executors, without a word."""
