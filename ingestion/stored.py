@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import pyarrow as pa
 from pyarrow import fs
 
 # The pieces in which a file goes there and back.
@@ -148,13 +149,13 @@ class Stored:
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """What an object holds."""
-        with _storage().open_input_stream(str(self.key)) as stream:
+        with self._reader() as stream:
             text: str = stream.read().decode(encoding)
             return text
 
     def write_bytes(self, content: bytes) -> None:
         """Writes an object, in the place of what it was."""
-        with _storage().open_output_stream(str(self.key)) as stream:
+        with self._writer() as stream:
             stream.write(content)
 
     def write_text(self, text: str) -> None:
@@ -183,15 +184,22 @@ class Stored:
 
     def take(self, file: Path) -> None:
         """Writes an object from a file."""
-        with file.open("rb") as source, _storage().open_output_stream(str(self.key)) as stream:
+        with file.open("rb") as source, self._writer() as stream:
             while chunk := source.read(_CHUNK_BYTES):
                 stream.write(chunk)
 
     def give(self, file: Path) -> None:
         """Writes a file from an object."""
-        with _storage().open_input_stream(str(self.key)) as source, file.open("wb") as stream:
+        with self._reader() as source, file.open("wb") as stream:
             while chunk := source.read(_CHUNK_BYTES):
                 stream.write(chunk)
+
+    # Left to itself, Arrow would compress what has `.gz` at the end of its name, once more.
+    def _reader(self) -> pa.NativeFile:
+        return _storage().open_input_stream(str(self.key), compression=None)
+
+    def _writer(self) -> pa.NativeFile:
+        return _storage().open_output_stream(str(self.key), compression=None)
 
     def _info(self) -> fs.FileInfo:
         return self.listed or _storage().get_file_info(str(self.key))

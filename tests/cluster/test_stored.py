@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -58,15 +59,15 @@ _LINE = b'{"click_id": "1"}\n'
 def test_an_accepted_file_is_in_storage_and_no_more_on_the_disk(
     home: Home, table: SourceTable
 ) -> None:
-    names = ["a.json", "name with ü.json"]
-    for number, name in enumerate(names):
-        path = _delivered(home, table, name, _LINE * (number + 1))
+    contents = {"a.json": _LINE, "name with ü.json": _LINE * 2, "b.json.gz": gzip.compress(_LINE)}
+    for name, content in contents.items():
+        path = _delivered(home, table, name, content)
         land(home, inspect(path, table, home.inbox / table.folder))
         assert not path.exists()
-    assert sorted(_objects().values()) == [_LINE, _LINE * 2]
+    assert sorted(_objects().values()) == sorted(contents.values())
     assert all(key.startswith("shared/landing/retail.clicks/") for key in _objects())
-    assert len(landed_files(home, table.folder)) == 2
-    assert archive_landed(home, table.folder) == 2
+    assert len(landed_files(home, table.folder)) == 3
+    assert archive_landed(home, table.folder) == 3
     assert all(key.startswith("shared/archive/retail.clicks/") for key in _objects())
     assert not landed_files(home, table.folder)
 
@@ -93,11 +94,11 @@ def test_a_file_that_changes_on_its_way_does_not_land(
 def test_a_landed_file_that_the_engine_cannot_read_comes_back_into_quarantine(
     home: Home, table: SourceTable
 ) -> None:
-    path = _delivered(home, table, "a.json", _LINE)
+    path = _delivered(home, table, "a.json.gz", content := gzip.compress(_LINE))
     land(home, inspect(path, table, home.inbox / table.folder))
     [landed] = landed_files(home, table.folder).values()
     refused = quarantine(home, withdrawn(home, table, landed, "it cannot be read"))
-    assert refused.read_bytes() == _LINE
+    assert refused.read_bytes() == content
     assert refused.is_relative_to(home.quarantine)
     assert _objects() == {}
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import boto3
+import psutil
 
 from lakehouse.engine.jars import fetch_jars, jars_of, spark_home
 from lakehouse.engine.java import require_java
@@ -24,10 +25,12 @@ from tests.support.postgres import Server, running_server
 HOST = "127.0.0.1"
 WORKERS = 2
 STORAGE = "s3a://lakehouse/shared"
+# Of the storage and of the catalog.
+SECRETS = ("secret-of-storage", "secret-of-catalog")
 _SECONDS = 60
 _KEYS = {
     "AWS_ACCESS_KEY_ID": "tests",
-    "AWS_SECRET_ACCESS_KEY": "tests-secret",
+    "AWS_SECRET_ACCESS_KEY": SECRETS[0],
     "AWS_REGION": "us-east-1",
 }
 _PROPERTIES = f"""\
@@ -46,19 +49,20 @@ class Cluster:
 
     Attributes:
         catalog: The server with the catalog's database.
+        folder: Where its processes write, with their logs.
     """
 
     def __init__(self, folder: Path, catalog: Server, storage: dict[str, str]) -> None:
         self.catalog = catalog
         self._storage = storage
-        self._folder = folder
+        self.folder = folder
         self._java = require_java()
         fetch_jars(self._java, jars_of("cluster"))
         self._processes: list[subprocess.Popen[bytes]] = []
         self._workers: list[subprocess.Popen[bytes]] = []
         self._master, web = _free_ports(2)
         with catalog.connect() as database:
-            database.execute("create role keeper login password 'keeps'")
+            database.execute(f"create role keeper login password '{SECRETS[1]}'")
             database.execute("create database catalog owner keeper")
         self._spark(
             "master", "master.Master", "--port", str(self._master), "--webui-port", str(web)
@@ -76,9 +80,10 @@ class Cluster:
             "LAKEHOUSE_CLUSTER_MASTER": f"spark://{HOST}:{self._master}",
             "LAKEHOUSE_CLUSTER_STORAGE": STORAGE,
             "LAKEHOUSE_CLUSTER_CATALOG": (
-                f"host={HOST} port={self.catalog.port} dbname=catalog user=keeper password=keeps"
+                f"host={HOST} port={self.catalog.port} dbname=catalog "
+                f"user=keeper password={SECRETS[1]}"
             ),
-            "LAKEHOUSE_CLUSTER_PROPERTIES": str(self._folder / "spark-defaults.conf"),
+            "LAKEHOUSE_CLUSTER_PROPERTIES": str(self.folder / "spark-defaults.conf"),
             "LAKEHOUSE_DRIVER_MEMORY": "2g",
         }
 
@@ -90,10 +95,20 @@ class Cluster:
                 f"worker-{number}",
                 "worker.Worker",
                 *("--webui-port", str(web), "--cores", "1", "--memory", "1g"),
-                *("--work-dir", str(self._folder / f"work-{number}")),
+                *("--work-dir", str(self.folder / f"work-{number}")),
                 f"spark://{HOST}:{self._master}",
             )
         )
+
+    def executors(self) -> list[psutil.Process]:
+        """What does the work: the executors of all workers."""
+        workers = [psutil.Process(worker.pid) for worker in self._workers]
+        return [process for worker in workers for process in worker.children(recursive=True)]
+
+    def add_properties(self, lines: str) -> None:
+        """Properties of the drivers that start from now on."""
+        with (self.folder / "spark-defaults.conf").open("a") as file:
+            file.write(lines)
 
     def kill_worker(self) -> None:
         """As a machine that is gone: a worker and its executors, without a word."""
@@ -112,10 +127,10 @@ class Cluster:
         return self._start(name, [*command, "--host", HOST, *arguments])
 
     def _start(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
-        with (self._folder / f"{name}.log").open("ab") as log:
+        with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 command,
-                cwd=self._folder,
+                cwd=self.folder,
                 env={
                     **{key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ},
                     "JAVA_HOME": str(self._java.home),
