@@ -378,6 +378,8 @@ def test_a_parquet_files_unknown_columns_as_text(home: Home) -> None:
         price=pa.array([Decimal("1.50"), None]),
         data=pa.array([b"\xff\0", None]),
         nested=pa.array([{"a": [1, None], "b": b"\xff", "at": at}, None]),
+        # Microseconds after 1970, of which 2**59 lie in 20237: Python's years end at 9999.
+        years=pa.array([[1_111_111_111_000_000, 2**59], None], pa.list_(pa.timestamp("us"))),
     )
     rows = pq.read_table(BytesIO(landed(home, PARQUET, content))).to_pylist()
     assert json.loads(rows[0]["_rescued"]) == {
@@ -392,6 +394,7 @@ def test_a_parquet_files_unknown_columns_as_text(home: Home) -> None:
         "price": "1.50",
         "data": "ff00",
         "nested": '{"a": [1, null], "b": "ff", "at": "2026-01-02 03:04:05+00:00"}',
+        "years": "[[2005-03-18 01:58:31.000000,20237-04-25 10:45:03.423488]]",
     }
     assert json.loads(rows[1]["_rescued"]) == {"text": ""}
     assert [row["id"] for row in rows] == [1, 2]
