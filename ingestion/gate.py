@@ -121,6 +121,7 @@ _CURE_OF_NANOSECONDS = (
 _ENCRYPTED = "it is encrypted; deliver it without encryption"
 _EMPTY = "it is empty; deliver it with content"
 _TOO_LONG = f"a line is longer than {MAX_LINE_BYTES} bytes; deliver shorter lines"
+_NO_OBJECT = "no line is a JSON object; deliver one object a line, without an array around them"
 _UTF_16_REASON = "it is UTF-16 or UTF-32; deliver it as UTF-8"
 _CURE_OF_MOVES = "Give the user that runs lakehouse the rights to write it, and free space."
 
@@ -589,7 +590,7 @@ def count_rows(chunks: Iterator[bytes], table: SourceTable) -> tuple[int, Drift]
     if not rows:
         raise _Refused(_EMPTY)
     if is_awaited:
-        raise _Refused(_UTF_16_REASON if b"\0" in head else "no line is a JSON object")
+        raise _Refused(_UTF_16_REASON if b"\0" in head else _NO_OBJECT)
     return rows - (table.format == "csv"), drift
 
 
