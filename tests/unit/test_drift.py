@@ -105,6 +105,33 @@ def test_the_header_of_a_csv_file(
 
 
 @pytest.mark.parametrize(
+    ("line", "is_held_raw"),
+    [
+        ('1,x,"5', True),
+        ('1,x,"5\n0"', True),
+        ('"1,x,5', True),
+        ('1,x"y,5', False),
+        ('1,"x""y",5"', False),
+    ],
+)
+def test_a_quote_that_no_line_closes_holds_the_line_raw(
+    home: Home, line: str, is_held_raw: bool
+) -> None:
+    content = f"id,name,size\n2,y,7\n{line}\n".encode()
+    inspection = check(home, CSV, content)
+    assert inspection.drift == Drift(is_transcribed=True)
+    rows = rows_of(gate.land(home, inspection).read_bytes())
+    assert len(rows) == inspection.num_rows
+    assert rows[0] == {"id": "2", "name": "y", "size": "7", "_rescued": "", "_raw": ""}
+    assert [row["_raw"] for row in rows[1:]] == (line.split("\n") if is_held_raw else [""])
+
+
+def test_quotes_that_are_closed_need_no_transcription(home: Home) -> None:
+    content = b'id,name,size\n"2","y, ""z""",7\n'
+    assert check(home, CSV, content).drift == NO_DRIFT
+
+
+@pytest.mark.parametrize(
     ("columns", "expected"),
     [
         ({"id": "int64", "name": "string", "size": "double"}, NO_DRIFT),
