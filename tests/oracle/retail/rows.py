@@ -433,8 +433,11 @@ def _judge_of_file(table: _Table, raw: Raw, clock: Clock, judged: Judged) -> Tol
     row = _Row(raw)
     judged.counts["events_in"] += 1
     try:
+        op = (raw.get("_op") or "").strip(" ").lower()
+        if op not in ("", "delete", "upsert"):
+            raise RejectError("_op is none of delete, upsert")
         key = tuple(row.needed(name) for name in table.key)
-        typed = None if raw.get("_op") == "delete" else table.judge(row, clock)
+        typed = None if op == "delete" else table.judge(row, clock)
         # Rows by hand are ordered by it.
         changed_at = clock.read(table.changed_at, raw.get(table.changed_at))
     except RejectError as reject:
