@@ -659,6 +659,8 @@ def query(
     style: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
 ) -> None:
     """Ask the lakehouse in SQL."""
+    if not sql.strip():
+        raise LakehouseError("The statement is empty. Write one.", exit_code=2)
     try:
         sql.encode()
     except UnicodeEncodeError:

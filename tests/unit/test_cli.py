@@ -97,6 +97,13 @@ def test_a_statement_that_is_not_utf_8_is_wrong_use() -> None:
     assert error.value.exit_code == 2
 
 
+@pytest.mark.parametrize("sql", ["", " \n"])
+def test_an_empty_statement_starts_no_engine(sql: str) -> None:
+    with pytest.raises(LakehouseError, match="The statement is empty") as error:
+        cli.app(["query", sql], standalone_mode=False)
+    assert error.value.exit_code == 2
+
+
 @pytest.fixture
 def inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path / "home"))
