@@ -267,11 +267,22 @@ def transcribed_batch(batch: pa.RecordBatch, table: SourceTable) -> pa.RecordBat
 
 
 def _texts(column: pa.Array) -> list[Any]:
-    """A column's values as text: JSON of what is nested, hexadecimal digits of bytes."""
+    """A column's values as text: JSON of what is nested, hexadecimal digits of bytes.
+
+    What Python has no value for, a date of the year 20000 in a list, is told as Arrow prints it.
+    """
     try:
         return list(column.cast(pa.string()).to_pylist())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        pass
+    try:
         return [None if value is None else _text(value) for value in column.to_pylist()]
+    except (ValueError, OverflowError):
+        whole = {"window": 10**9, "container_window": 10**9, "skip_new_lines": True}
+        return [
+            column[row : row + 1].to_string(**whole) if column[row].is_valid else None
+            for row in range(len(column))
+        ]
 
 
 def _text(value: Any) -> str:

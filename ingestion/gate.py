@@ -24,7 +24,7 @@ import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
@@ -122,6 +122,7 @@ _CURE_OF_NANOSECONDS = (
 _ENCRYPTED = "it is encrypted; deliver it without encryption"
 _EMPTY = "it is empty; deliver it with content"
 _TOO_LONG = f"a line is longer than {MAX_LINE_BYTES} bytes; deliver shorter lines"
+_NO_OBJECT = "no line is a JSON object; deliver one object a line, without an array around them"
 _UTF_16_REASON = "it is UTF-16 or UTF-32; deliver it as UTF-8"
 _CURE_OF_MOVES = "Give the user that runs lakehouse the rights to write it, and free space."
 
@@ -573,7 +574,7 @@ def count_rows(chunks: Iterator[bytes], table: SourceTable) -> tuple[int, Drift]
     with `\n`, `\r\n` or `\r`, as Hadoop's line reader has it. A CSV header is no row.
 
     Returns:
-        The number of rows, and how the header differs from the declared columns.
+        The number of rows, and how the columns differ from the declared ones.
 
     Raises:
         _Refused: The text may not enter; holds the reason.
@@ -607,13 +608,15 @@ def count_rows(chunks: Iterator[bytes], table: SourceTable) -> tuple[int, Drift]
             is_awaited = is_awaited and not any(_object(line) is not None for line in filled)
             if table.unknown_columns == "fail":
                 _check_objects(filled, table)
+        if table.format == "csv" and not drift.is_transcribed and _has_open_quote(block, filled):
+            drift = replace(drift, is_transcribed=True)
         rows += len(filled)
         line_ends += _line_ends(last, block)
         last = block[-1:]
     if not rows:
         raise _Refused(_EMPTY)
     if is_awaited:
-        raise _Refused(_UTF_16_REASON if b"\0" in head else "no line is a JSON object")
+        raise _Refused(_UTF_16_REASON if b"\0" in head else _NO_OBJECT)
     return rows - (table.format == "csv"), drift
 
 
@@ -709,6 +712,14 @@ def _check_other_format(head: bytes, table: SourceTable) -> None:
     for signature, reason in _SIGNATURES:
         if signature.match(head):
             raise _Refused(reason.format(format=table.format))
+
+
+def _has_open_quote(block: bytes, lines: list[bytes]) -> bool:
+    """Whether a line may end within quotes, as before a line end in a field: Spark closes them.
+
+    It would take a part of a value for all of it; the transcription does not.
+    """
+    return b'"' in block and any(line.count(b'"') % 2 for line in lines)
 
 
 def _check_fields(lines: list[bytes]) -> None:

@@ -61,7 +61,7 @@ class Load:
     def refusals(self) -> list[str]:
         """The files that went to quarantine, each with its reason, a line each."""
         return [
-            f"{source.source}: {name}: {reason}"
+            f"{source.source}: {name}: {reason}".replace("\n", "\\n")
             for source in self.sources
             for name, reason in source.quarantined
         ]

@@ -90,9 +90,9 @@ class Output:
         self._answers = Console(width=10_000, highlight=False, markup=False, emoji=False)
 
     def say(self, message: str) -> None:
-        """Tells people what happens; silent with `--quiet`."""
+        """Tells people what happens, in a line or several; silent with `--quiet`."""
         if not self.quiet:
-            self._people.print(message)
+            self._people.print(_lines_shown(message))
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[str], None]]:
@@ -118,7 +118,7 @@ class Output:
 
     def fail(self, message: str) -> None:
         """Tells people what went wrong, also with `--quiet`."""
-        self._people.print(f"Error: {message}", style="red")
+        self._people.print(_lines_shown(f"Error: {message}"), style="red")
 
     def rows(self, columns: list[str], rows: list[list[Any]], style: Format) -> None:
         """Prints an answer's rows, of values that JSON has; a table shows what is no letter."""
@@ -166,6 +166,11 @@ def _flat(value: object) -> object:
 def _shown(value: object) -> str:
     """A value in a table's cell, with what moves or colours a terminal's text as its escape."""
     return "" if value is None else _CONTROL.sub(_escape, str(value))
+
+
+def _lines_shown(text: str) -> str:
+    """Lines for people; a name in them may be a stranger's."""
+    return "\n".join(map(_shown, text.split("\n")))
 
 
 def _escape(character: re.Match[str]) -> str:
@@ -706,6 +711,8 @@ def query(
     style: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
 ) -> None:
     """Ask the lakehouse in SQL."""
+    if not sql.strip():
+        raise LakehouseError("The statement is empty. Write one.", exit_code=2)
     try:
         sql.encode()
     except UnicodeEncodeError:

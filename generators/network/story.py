@@ -97,7 +97,7 @@ BROKEN_VALUES: Final[Mapping[str, Sequence[tuple[str, object]]]] = {
         ("event_at", BEFORE_ALL),
         *(("asked_mbps", speed) for speed in (None, *NO_SPEEDS)),
         *(("received_mbps", speed) for speed in (None, *NO_SPEEDS)),
-        *(("bytes", size) for size in (None, -1, 10**15 + 1)),
+        *(("bytes", size) for size in (None, -1, 10**13 + 1)),
     ),
 }
 """Ways to break a row. One with a broken field loses against the whole row beside it."""

@@ -5,8 +5,9 @@
   times that cannot be.
 
   Files are ordered by the change column, so without one that is believed their row is refused; pulls are
-  ordered by their numbers, so such a row loses it alone. A row that is gone, or that a pull saw and that is
-  refused, tells of its key alone.
+  ordered by their numbers, so such a row loses it alone. What a file says under `_op`, in any case, is one of
+  two words, else its row is refused: taken for another, a row that is gone would count. A row that is gone, or
+  that a pull saw and that is refused, tells of its key alone.
 -#}
 {% macro table_rows(relation, key, content, changed_at) -%}
 {%- set columns = key + content.keys() | list + [changed_at] -%}
@@ -16,9 +17,13 @@ source as (
     select
         * except (_op),
         _pull_key is not null as is_pulled,
-        coalesce(
-            _op, if(get_json_object(_rescued, '$._op') = 'delete', 'delete', null)
-        ) as _op,
+        nullif(
+            lower(trim(coalesce({% for name in ['_op', '_OP'] -%}
+                get_json_object(_rescued, '$.{{ name }}'){{ ', ' if not loop.last }}
+            {%- endfor %}))),
+            ''
+        ) as told_op,
+        coalesce(_op, if(told_op = 'delete', 'delete', null)) as _op,
         to_json(struct({{ columns | join(', ') }}, _rescued)) as raw_text
     from {{ relation }}
 ),
@@ -57,6 +62,7 @@ decided as (
         case
             when is_pulled and _op = 'delete' then null
             when is_pulled then coalesce(key_fault, content_fault)
+            when told_op not in ('delete', 'upsert') then '_op is none of delete, upsert'
             when _op = 'delete' then coalesce(key_fault, clock_fault)
             else coalesce(key_fault, content_fault, clock_fault)
         end as reject_reason,

@@ -65,6 +65,19 @@ def test_a_table_shows_what_would_move_or_colour_a_terminals_text(
     assert lines == [shown, shown, "", r'["\u001b"]', ""]
 
 
+def test_what_people_are_told_moves_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output()
+    output.say("Refused: a\x1b[2J\rb\u202e.csv: é\nand more")
+    output.fail("a\x1b]0;x\x07 is no file \udcff")
+    told = capsys.readouterr().err.split("\n")
+    assert told == [
+        r"Refused: a\x1b[2J\rb\u202e.csv: é",
+        "and more",
+        r"Error: a\x1b]0;x\x07 is no file \udcff",
+        "",
+    ]
+
+
 @pytest.mark.parametrize("style", list(Format))
 def test_a_terminal_without_these_letters(monkeypatch: pytest.MonkeyPatch, style: Format) -> None:
     out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
@@ -81,6 +94,13 @@ def test_a_terminal_without_these_letters(monkeypatch: pytest.MonkeyPatch, style
 def test_a_statement_that_is_not_utf_8_is_wrong_use() -> None:
     with pytest.raises(LakehouseError, match="The statement is not UTF-8") as error:
         cli.app(["query", "select '\udcff'"], standalone_mode=False)
+    assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize("sql", ["", " \n"])
+def test_an_empty_statement_starts_no_engine(sql: str) -> None:
+    with pytest.raises(LakehouseError, match="The statement is empty") as error:
+        cli.app(["query", sql], standalone_mode=False)
     assert error.value.exit_code == 2
 
 

@@ -105,6 +105,33 @@ def test_the_header_of_a_csv_file(
 
 
 @pytest.mark.parametrize(
+    ("line", "is_held_raw"),
+    [
+        ('1,x,"5', True),
+        ('1,x,"5\n0"', True),
+        ('"1,x,5', True),
+        ('1,x"y,5', False),
+        ('1,"x""y",5"', False),
+    ],
+)
+def test_a_quote_that_no_line_closes_holds_the_line_raw(
+    home: Home, line: str, is_held_raw: bool
+) -> None:
+    content = f"id,name,size\n2,y,7\n{line}\n".encode()
+    inspection = check(home, CSV, content)
+    assert inspection.drift == Drift(is_transcribed=True)
+    rows = rows_of(gate.land(home, inspection).read_bytes())
+    assert len(rows) == inspection.num_rows
+    assert rows[0] == {"id": "2", "name": "y", "size": "7", "_rescued": "", "_raw": ""}
+    assert [row["_raw"] for row in rows[1:]] == (line.split("\n") if is_held_raw else [""])
+
+
+def test_quotes_that_are_closed_need_no_transcription(home: Home) -> None:
+    content = b'id,name,size\n"2","y, ""z""",7\n'
+    assert check(home, CSV, content).drift == NO_DRIFT
+
+
+@pytest.mark.parametrize(
     ("columns", "expected"),
     [
         ({"id": "int64", "name": "string", "size": "double"}, NO_DRIFT),
@@ -378,6 +405,8 @@ def test_a_parquet_files_unknown_columns_as_text(home: Home) -> None:
         price=pa.array([Decimal("1.50"), None]),
         data=pa.array([b"\xff\0", None]),
         nested=pa.array([{"a": [1, None], "b": b"\xff", "at": at}, None]),
+        # Microseconds after 1970, of which 2**59 lie in 20237: Python's years end at 9999.
+        years=pa.array([[1_111_111_111_000_000, 2**59], None], pa.list_(pa.timestamp("us"))),
     )
     rows = pq.read_table(BytesIO(landed(home, PARQUET, content))).to_pylist()
     assert json.loads(rows[0]["_rescued"]) == {
@@ -392,6 +421,7 @@ def test_a_parquet_files_unknown_columns_as_text(home: Home) -> None:
         "price": "1.50",
         "data": "ff00",
         "nested": '{"a": [1, null], "b": "ff", "at": "2026-01-02 03:04:05+00:00"}',
+        "years": "[[2005-03-18 01:58:31.000000,20237-04-25 10:45:03.423488]]",
     }
     assert json.loads(rows[1]["_rescued"]) == {"text": ""}
     assert [row["id"] for row in rows] == [1, 2]

@@ -194,7 +194,7 @@ def test_an_inbox_that_is_a_file(home: Home) -> None:
         (b"id,name\r1,a\r2,b\r", 2),
         (b"\xef\xbb\xbfid,name\n1,a\n", 1),
         (b'\n \t\n"id","name"\n1,a\n', 1),
-        (b'id,name\n1\n1,2,3\n"open\n', 3),
+        (b'id,name\n1\n1,2,3\n"a""b"\n', 3),
         (b"id,name\n1,\0\n\0\n", 1),
         ("id,name\n1,\u00a0\n\u2028\n".encode(), 2),
     ],

@@ -303,3 +303,9 @@ def test_an_engine_that_takes_no_settings_is_given_none(
     files.inbox["a.b"] = 3
     assert ingested.run() is not None
     assert bool(settings) is interprets
+
+
+def test_a_refusal_is_a_line_whatever_the_files_name() -> None:
+    load = SourceLoad("a.b")
+    load.quarantined.append(("x\nload 2: a.b.csv", "it is empty"))
+    assert Load(1, [load]).refusals == ["a.b: x\\nload 2: a.b.csv: it is empty"]

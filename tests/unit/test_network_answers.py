@@ -544,10 +544,10 @@ def test_a_sample_across_two_windows() -> None:
     assert column(found, "server_load", "bandwidth_used_mbps") == [0.4, 0.8]
 
 
-def test_sums_beyond_64_bits() -> None:
-    events = [usage("10:00:00", 1e9, session=n) for n in range(10_000)]
-    (row,) = work_out(events, servers=[server(1, 1e9)])["server_load"]
-    assert picked(row, "bandwidth_used_mbps", "usage_rate") == (1e13, 10_000.0)
+def test_sums_of_the_fastest_samples() -> None:
+    events = [usage("10:00:00", 1e6, session=n) for n in range(10_000)]
+    (row,) = work_out(events, servers=[server(1, 1e6)])["server_load"]
+    assert picked(row, "bandwidth_used_mbps", "usage_rate") == (1e10, 10_000.0)
 
 
 # --- server_status
@@ -1210,11 +1210,11 @@ def test_rows_are_the_same_when_they_are_typed_the_same() -> None:
         *(
             ({f"{name}_mbps": value}, f"{name}_mbps is not a speed")
             for name in ("asked", "received")
-            for value in (None, math.nan, -0.001, 1e9 + 1, math.inf)
+            for value in (None, math.nan, -0.001, 1e6 + 1, math.inf)
         ),
         ({"asked_mbps": None, "received_mbps": None}, "asked_mbps is not a speed"),
         ({"received_mbps": None, "bytes": None}, "received_mbps is not a speed"),
-        *(({"bytes": value}, "bytes is not a number of bytes") for value in (None, -1, 10**15 + 1)),
+        *(({"bytes": value}, "bytes is not a number of bytes") for value in (None, -1, 10**13 + 1)),
     ],
 )
 def test_rejects_of_connections(change: Row, reason: str) -> None:
@@ -1225,7 +1225,7 @@ def test_rejects_of_connections(change: Row, reason: str) -> None:
 
 def test_the_bounds_are_accepted() -> None:
     events = [
-        usage(INGESTED + timedelta(hours=1), 1e9, 0.0, 10**15),
+        usage(INGESTED + timedelta(hours=1), 1e6, 0.0, 10**13),
         usage(datetime(2000, 1, 1, tzinfo=UTC), -0.0, 1e-300, 0),
     ]
     early = datetime(2000, 1, 1, 0, 1, tzinfo=UTC)  # the years since are millions of windows

@@ -175,6 +175,11 @@ def gone(event: Event) -> Event:
     return Event(event.table, row | {"_op": "delete"})
 
 
+def said(event: Event, op: str | None) -> Event:
+    """The row by hand with a word in `_op`."""
+    return Event(event.table, event.row | {"_op": op})
+
+
 def saw(pull: int, event: Event, when: int, *, is_gone: bool = False) -> Event:
     """The row as a pull saw it."""
     row = event.row
@@ -288,6 +293,39 @@ def test_o2_a_line_that_is_deleted_is_out_with_its_refund() -> None:
     second = line(number=2, quantity=2)
     pulled = [saw(1, second, at("10:05")), saw(2, second, at("11:05"), is_gone=True)]
     assert sales(*events, *pulled) == left
+
+
+@pytest.mark.parametrize(
+    ("op", "orders", "rejects"),
+    [
+        (None, 1, {}),
+        ("upsert", 1, {}),
+        (" DELETE ", 0, {}),
+        ("d", 1, {"_op is none of delete, upsert": 1}),
+    ],
+)
+def test_the_word_of_a_row_by_hand(op: str | None, orders: int, rejects: dict[str, int]) -> None:
+    rows = found(*KNOWN, order(), line(), said(line(when=at("10:30")), op))
+    assert len(rows["sales_by_region_product"]) == orders
+    assert rows["reject_reasons"]["order_items"] == rejects
+
+
+@pytest.mark.parametrize(
+    ("quantity", "own", "of_product", "gross"),
+    [
+        (10, "1000000000.00", "1.00", "10000000000.00"),
+        (11, "1000000000.00", "1.00", "11.00"),
+        (10, None, "1000000000.00", "10000000000.00"),
+        (11, None, "1000000000.00", "0.00"),
+    ],
+)
+def test_a_line_is_worth_ten_billion_at_most(
+    quantity: int, own: str | None, of_product: str, gross: str
+) -> None:
+    rows = found(customer(), article(price=of_product), order(), line(price=own, quantity=quantity))
+    [sold] = rows["sales_by_region_product"]
+    assert str(sold["gross_sales"]) == gross
+    assert sold["lines_without_price"] == (gross == "0.00")
 
 
 def test_o2_refunds_count_on_their_own_day_and_two_of_a_line_both() -> None:

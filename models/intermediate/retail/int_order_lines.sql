@@ -47,7 +47,8 @@ priced as (
         coalesce(customers.region, 'unknown') as region,
         coalesce(products.category, 'unknown') as category,
         items.quantity,
-        coalesce(items.unit_price, products.unit_price) as unit_price
+        coalesce(items.unit_price, {{ price_of('products.unit_price', 'items.quantity') }})
+            as unit_price
     from items
     inner join orders on items.order_id = orders.order_id
     left join customers

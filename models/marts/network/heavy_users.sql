@@ -24,7 +24,7 @@ totals as (
     select
         server_id,
         date,
-        sum(bytes) as bytes,
+        sum(cast(bytes as decimal(20, 0))) as bytes,
         sum(wanting_micros) filter (where customer_id is not null) as wanting_micros,
         sum(short_micros) filter (where customer_id is not null) as short_micros
     from days

@@ -45,7 +45,7 @@ loads as (
         instants.devices_peak,
         instants.last_event_at,
         count(*) as num_instants,
-        sum(instants.bps) as sum_bps,
+        sum(cast(instants.bps as decimal(20, 0))) as sum_bps,
         {{ hundredfold_percentile('array_sort(collect_list(instants.bps))', 95) }}
             as p95_hundredfold,
         max_by(versions.location, instants.instant) as location,

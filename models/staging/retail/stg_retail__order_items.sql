@@ -8,7 +8,7 @@
             'refused': 'is not a number of pieces',
         },
         'unit_price': {
-            'read': 'if(unit_price between 0 and 1000000000, unit_price, null)',
+            'read': price_of('if(unit_price between 0 and 1000000000, unit_price, null)', 'quantity'),
             'lost': 'is not a price',
         },
     },

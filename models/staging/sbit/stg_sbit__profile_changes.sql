@@ -50,7 +50,7 @@ typed as (
         {{ integer_of('if(is_tombstone, message_key, fields.user_id)') }} as user_id,
         if(is_tombstone, 'delete', lower({{ trimmed('fields.update_type') }})) as change_type,
         if(
-            fields.dob rlike '^[0-9]{2}/[0-9]{2}/[0-9]{4}\\z',
+            fields.dob rlike '^[0-9]{2}/[0-9]{2}/(?!0000)[0-9]{4}\\z',
             cast(try_to_timestamp(fields.dob, 'MM/dd/yyyy') as date),
             null
         ) as born_on,

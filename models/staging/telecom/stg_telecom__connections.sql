@@ -36,12 +36,16 @@ typed as (
         server_id,
         lower(trim(event_type)) as event_type,
         event_at,
-        if(lower(trim(event_type)) = 'usage', {{ bits_per_second_of('asked_mbps') }}, null)
-            as asked_bps,
-        if(lower(trim(event_type)) = 'usage', {{ bits_per_second_of('received_mbps') }}, null)
-            as received_bps,
-        -- A petabyte between two samples is no measurement.
-        if(lower(trim(event_type)) = 'usage' and bytes between 0 and 1000000000000000, bytes, null)
+        -- No device has a line of more than a Tbit/s, and none brings more than 10 TB between two
+        -- samples: what tells of bits where megabits are meant is found, and sums do not overflow.
+        {% for name in ['asked', 'received'] -%}
+        if(
+            lower(trim(event_type)) = 'usage' and {{ name }}_mbps <= 1e6,
+            {{ bits_per_second_of(name ~ '_mbps') }},
+            null
+        ) as {{ name }}_bps,
+        {% endfor -%}
+        if(lower(trim(event_type)) = 'usage' and bytes between 0 and 10000000000000, bytes, null)
             as bytes,
         coalesce(
             raw_text,

@@ -28,10 +28,13 @@ loads as (
         instants.devices_peak,
         instants.last_event_at,
         count(*) as num_instants,
-        sum(instants.bps) as sum_bps,
+        sum(cast(instants.bps as decimal(20, 0))) as sum_bps,
         (
-        get(array_sort(collect_list(instants.bps)), cast(95 * (size(array_sort(collect_list(instants.bps))) - 1) div 100 as int)) * (100 - 95 * (size(array_sort(collect_list(instants.bps))) - 1) % 100)
-        + coalesce(get(array_sort(collect_list(instants.bps)), cast(95 * (size(array_sort(collect_list(instants.bps))) - 1) div 100 + 1 as int)), 0)
+        cast(get(array_sort(collect_list(instants.bps)), cast(95 * (size(array_sort(collect_list(instants.bps))) - 1) div 100 as int)) as decimal(20, 0))
+        * (100 - 95 * (size(array_sort(collect_list(instants.bps))) - 1) % 100)
+        + cast(
+            coalesce(get(array_sort(collect_list(instants.bps)), cast(95 * (size(array_sort(collect_list(instants.bps))) - 1) div 100 + 1 as int)), 0) as decimal(20, 0)
+        )
         * (95 * (size(array_sort(collect_list(instants.bps))) - 1) % 100)
     )
             as p95_hundredfold,
@@ -179,10 +182,13 @@ loads as (
         instants.devices_peak,
         instants.last_event_at,
         count(*) as num_instants,
-        sum(instants.bps) as sum_bps,
+        sum(cast(instants.bps as decimal(20, 0))) as sum_bps,
         (
-        get(array_sort(collect_list(instants.bps)), cast(95 * (size(array_sort(collect_list(instants.bps))) - 1) div 100 as int)) * (100 - 95 * (size(array_sort(collect_list(instants.bps))) - 1) % 100)
-        + coalesce(get(array_sort(collect_list(instants.bps)), cast(95 * (size(array_sort(collect_list(instants.bps))) - 1) div 100 + 1 as int)), 0)
+        cast(get(array_sort(collect_list(instants.bps)), cast(95 * (size(array_sort(collect_list(instants.bps))) - 1) div 100 as int)) as decimal(20, 0))
+        * (100 - 95 * (size(array_sort(collect_list(instants.bps))) - 1) % 100)
+        + cast(
+            coalesce(get(array_sort(collect_list(instants.bps)), cast(95 * (size(array_sort(collect_list(instants.bps))) - 1) div 100 + 1 as int)), 0) as decimal(20, 0)
+        )
         * (95 * (size(array_sort(collect_list(instants.bps))) - 1) % 100)
     )
             as p95_hundredfold,

@@ -57,7 +57,9 @@ UPGRADE_WINDOWS: Final = 8640
 CAPACITY_STEPS_MBPS: Final = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 40_000, 100_000)
 MAX_CLOCK_SKEW: Final = 3600 * SECOND
 MAX_MBPS: Final = 1e9
-MAX_BYTES: Final = 10**15
+# Of a sample.
+MAX_SAMPLE_MBPS: Final = 1e6
+MAX_BYTES: Final = 10**13
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """What is told of an earlier time, a clock told that was never set."""
 
@@ -462,7 +464,7 @@ def _ranks(event_types: pa.ChunkedArray) -> Ints:
 def _speeds(mbps: pa.ChunkedArray) -> Ints:
     values = mbps.fill_null(math.nan).to_numpy()
     speeds = np.full(len(values), _NONE, np.int64)
-    is_speed = (values >= 0) & (values <= MAX_MBPS)
+    is_speed = (values >= 0) & (values <= MAX_SAMPLE_MBPS)
     distinct, inverse = np.unique(values[is_speed], return_inverse=True)
     speeds[is_speed] = np.array([bits_per_second(x) for x in distinct.tolist()], np.int64)[inverse]
     return speeds

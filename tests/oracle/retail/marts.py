@@ -32,6 +32,7 @@ from generators.retail.tables import (
 )
 from tests.oracle.retail.rows import (
     MAX_CLOCK_SKEW,
+    MOST_WORTH,
     TABLES,
     Click,
     Clock,
@@ -111,6 +112,8 @@ class _Shop:
         if price is None:
             known = self.products.at(item.product, moment=order.ordered_at)
             price = known.price if known else None
+            if price is not None and item.quantity * price > MOST_WORTH:
+                return None
         return None if price is None else item.quantity * price
 
 

@@ -36,6 +36,8 @@ from tests.oracle.wearables.marts import UnreadableError, _integer, _object, _te
 MAX_CLOCK_SKEW: Final = timedelta(hours=1)
 MOST_PIECES: Final = 1_000_000
 MOST_MONEY: Final = Decimal(1_000_000_000)
+# Of a line of an order.
+MOST_WORTH: Final = Decimal(10_000_000_000)
 STATUSES: Final = ("placed", "paid", "shipped", "cancelled")
 REASONS: Final = ("sale", "return", "receipt", "transfer", "correction")
 ACTIONS: Final = ("view", "add", "buy")
@@ -350,7 +352,9 @@ def _item(row: _Row, clock: Clock) -> Item:
     quantity = row.pieces("quantity", 0)
     if quantity is None:
         raise RejectError("quantity is not a number of pieces")
-    price = row.or_null("unit_price", row.money("unit_price"), "unit_price is not a price")
+    money = row.money("unit_price")
+    is_price = money is not None and quantity * money <= MOST_WORTH
+    price = row.or_null("unit_price", money if is_price else None, "unit_price is not a price")
     return Item(order, line, product, quantity, price)
 
 
@@ -433,8 +437,11 @@ def _judge_of_file(table: _Table, raw: Raw, clock: Clock, judged: Judged) -> Tol
     row = _Row(raw)
     judged.counts["events_in"] += 1
     try:
+        op = (raw.get("_op") or "").strip(" ").lower()
+        if op not in ("", "delete", "upsert"):
+            raise RejectError("_op is none of delete, upsert")
         key = tuple(row.needed(name) for name in table.key)
-        typed = None if raw.get("_op") == "delete" else table.judge(row, clock)
+        typed = None if op == "delete" else table.judge(row, clock)
         # Rows by hand are ordered by it.
         changed_at = clock.read(table.changed_at, raw.get(table.changed_at))
     except RejectError as reject:

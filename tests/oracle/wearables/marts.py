@@ -318,7 +318,10 @@ def _csv_rows(table: str, files: Iterable[list[str]]) -> list[CsvRow]:
         if not lines or tuple(next(csv.reader(lines[:1]))) != columns:
             raise ValueError(f"{table}: the header must be {','.join(columns)}; got {lines[:1]}")
         for line in lines[1:]:
-            fields = next(csv.reader([line]))
+            try:  # one that ends within quotes has a part of a value
+                fields = next(csv.reader([line], strict=line.count('"') % 2 == 1))
+            except csv.Error:
+                fields = []
             broken = len(fields) != len(columns)
             rows.append(line if broken else dict(zip(columns, fields, strict=True)))
     return rows
