@@ -17,13 +17,15 @@ parsed as (
 ),
 
 -- Numbers cost half of what their text costs, and nearly every reading is plain: an object whose
--- only brace is its last, so that nothing follows it, of three numbers, of which the time is not
+-- only brace is its last, so that nothing follows it, of three numbers, none of them told twice
+-- (of a number and something else the number would count, not the last), of which the time is not
 -- rounded. Any other is read as text, in lambdas: what Spark compiles for the many has none of it.
 read as (
     select
         *,
         if(
             octet_length(substring_index(message, '}', 1)) = octet_length(message) - 1
+            and octet_length(substring_index(message, ',', 3)) = octet_length(message)
             and numbers.device_id is not null
             and numbers.time is not null
             and abs(numbers.heartrate) < double('Infinity')
