@@ -63,6 +63,7 @@ def test_a_seed_whose_load_was_killed_is_loaded_again(lakehouse: Lakehouse) -> N
         local.session(lakehouse.settings),
         "wearables",
         replace(told, number=told.number + 1, details=told.details | begun),
+        "a test",
     )
     lakehouse.rows("delete from silver.age_bands")
     lakehouse.build_untested("--select", "workout_bpm_summary")

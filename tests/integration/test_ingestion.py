@@ -204,9 +204,11 @@ def test_what_bronze_has_is_forgotten_and_known_all_the_same(lakehouse: Lakehous
     lakehouse.ingest()
     before = lakehouse.value("select count(*) from bronze.sbit_gym_logins")
     num_files = len(files_below(lakehouse.settings.paths.landing))
+    # What was transcribed as it landed is there already, as it was delivered.
+    archived = len(files_below(lakehouse.settings.paths.archive))
     assert lakehouse.forget_files() == num_files
     assert not files_below(lakehouse.settings.paths.landing)
-    assert len(files_below(lakehouse.settings.paths.archive)) == num_files
+    assert len(files_below(lakehouse.settings.paths.archive)) == archived + num_files
     lakehouse.deliver(source, "again.csv", content)
     lakehouse.deliver(source, "second.csv", logins("02:00:00:00:00:06,6,200,"))
     lakehouse.ingest()

@@ -16,7 +16,7 @@ from pyspark.errors import PySparkException
 
 from generators.network.story import messages_of
 from generators.network.tables import CONNECTIONS, SCHEMAS
-from lakehouse.domains import JOURNAL, append_state
+from lakehouse.domains import JOURNAL, UPKEEP, append_state
 from lakehouse.engine import local
 from lakehouse.maintenance import delta_tables, keep_up
 from tests.support.domains import DOMAINS, File
@@ -151,7 +151,7 @@ def test_the_change_feed_gives_the_last_change_of_each_key(told: tuple[Lakehouse
         feeds = before.versions("feeds") | ({} if version is None else {"fed": version})
         number = lakehouse.state("network").number + 1
         told = replace(before, number=number, details=before.details | {"feeds": feeds})
-        append_state(spark, "network", told)
+        append_state(spark, "network", told, UPKEEP)
         lakehouse.dbt(
             "compile",
             "--inline",

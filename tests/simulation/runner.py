@@ -18,7 +18,7 @@ from pyspark.errors import PySparkException
 from generators.kafka import Message
 from ingestion.faults import LoadError, first_line
 from lakehouse.build import BUILD_UNTESTED, TEST, Dbt
-from lakehouse.domains import JOURNAL, State, append_state
+from lakehouse.domains import JOURNAL, UPKEEP, State, append_state
 from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import PROJECT
@@ -169,7 +169,7 @@ class Play:
     def _note(self, state: State) -> None:
         """Writes down that the domain stands there."""
         spark = local.session(self._lakehouse.settings)
-        append_state(spark, self._scenario.domain, replace(state, number=state.number + 1))
+        append_state(spark, self._scenario.domain, replace(state, number=state.number + 1), UPKEEP)
 
     def steps(self) -> list[str]:
         """Plays the steps alone, up to one after which readers see something wrong; tells what."""
