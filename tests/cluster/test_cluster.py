@@ -185,7 +185,7 @@ def test_a_second_driver_refuses_before_it_writes(
 def test_upkeep_works_on_tables_in_storage(first: Lakehouse) -> None:
     before = _gold(first)
     spark = local.session(first.settings)
-    for table in ("bronze.retail_orders", "gold_build.inventory_daily"):
+    for table in ("bronze.sbit_kafka_multiplex", "gold_build.gym_visits"):
         old = {key for key in _objects() if key.endswith(".parquet") and _is_of(table, key)}
         done = maintenance.keep_up(spark, table, retain_hours=0)
         kept = {key for key in _objects() if key.endswith(".parquet") and _is_of(table, key)}
@@ -215,10 +215,10 @@ def test_another_machine_goes_on_when_the_drivers_lease_is_over(
         wait_until(lambda: run(second, "up", check=False).returncode == 0, 3 * lease.SECONDS)
         assert _gold(second) == before
         # What one driver has taken in, the other knows.
-        num_rows = second.value("select count(*) from bronze.retail_orders")
-        second.deliver_files(file for file in files if file.table == "retail.orders")
+        num_rows = second.value("select count(*) from bronze.sbit_gym_logins")
+        second.deliver_files(file for file in files if file.table == "sbit.gym_logins")
         run(second, "ingest", "--once")
-        assert second.value("select count(*) from bronze.retail_orders") == num_rows > 0
+        assert second.value("select count(*) from bronze.sbit_gym_logins") == num_rows > 0
 
 
 def test_gold_is_the_local_engines_row_for_row(

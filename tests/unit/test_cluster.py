@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse.engine import Engine, local
 from lakehouse.engine.cluster import PASSWORD, environment_of
 from lakehouse.engine.jars import CLUSTER_LOCK, LOCK, jars_of, locked_jars
 from lakehouse.engine.process import spark_conf
@@ -105,6 +106,14 @@ def test_a_catalog_that_is_no_address_is_told_without_its_password(
     with pytest.raises(LakehouseError, match="LAKEHOUSE_CLUSTER_CATALOG is no address") as error:
         _conf(load_settings(tmp_path))
     assert "hidden" not in str(error.value)
+
+
+def test_a_home_is_of_one_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings(tmp_path)
+    running = Engine(1, settings.port, settings.port + 1, "2026-11-30T21:00:00+00:00")
+    monkeypatch.setattr(local, "up", lambda _: running)
+    with pytest.raises(LakehouseError, match="is up for target local, and cluster is asked for"):
+        local.start(settings)
 
 
 def test_only_a_cluster_needs_its_jars() -> None:
