@@ -187,6 +187,9 @@ def main(base: str) -> None:
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
     check_out(PROJECT, commit, WORK / "main")
+    if is_local:  # from the first on, since dbt reads all anew for another profile
+        os.environ["LAKEHOUSE_HOME"] = str(WORK / "home")
+        os.environ["LAKEHOUSE_INTERPRETS"] = "1"  # what is made up are few rows
     head = run(PROJECT, "git", "rev-parse", "--short=12", "HEAD", is_read=True).strip()
     slim = Slim(PROJECT, WORK / "main", WORK / "dbt", f"slim_{head}_")
     modified = slim.modified()
@@ -197,8 +200,6 @@ def main(base: str) -> None:
     if not is_local:
         slim.build()
         return
-    os.environ["LAKEHOUSE_HOME"] = str(WORK / "home")
-    os.environ["LAKEHOUSE_INTERPRETS"] = "1"  # what is made up are few rows
     known = {path.name for path in (WORK / "main" / "generators").iterdir() if path.is_dir()}
     with tables_of_main(WORK / "main", known & set(modified.values()) or known):
         slim.build()
