@@ -18,14 +18,8 @@ from lakehouse.settings import Cluster
 
 # How the engine's JVM is told the catalog's password: in a file or an argument others could see it.
 PASSWORD = "LAKEHOUSE_CATALOG_PASSWORD"  # noqa: S105 - a variable's name
-# What the local engine is told of this machine and a cluster knows better.
-_OF_THIS_MACHINE = (
-    "spark.driver.host",
-    "spark.driver.bindAddress",
-    "spark.sql.shuffle.partitions",
-    "spark.databricks.delta.snapshotPartitions",
-    "spark.sql.sources.parallelPartitionDiscovery.parallelism",
-)
+# The local engine has them on the loopback address, where no worker of a cluster would find them.
+_OF_THIS_MACHINE = ("spark.driver.host", "spark.driver.bindAddress")
 
 
 def conf_of(

@@ -27,6 +27,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     }.items():
         monkeypatch.setenv(f"LAKEHOUSE_{name}", value)
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
 
 
 def _conf(settings: Settings) -> dict[str, str]:
@@ -75,6 +76,8 @@ def test_a_file_of_properties_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     conf = _conf(load_settings(tmp_path))
     assert conf["spark.driver.host"] == "10.0.0.1"
     assert conf["spark.sql.shuffle.partitions"] == "64"
+    # What it does not name is not Spark's own 10,000 tasks, with which VACUUM takes minutes.
+    assert conf["spark.sql.sources.parallelPartitionDiscovery.parallelism"] == "2"
     monkeypatch.setenv("LAKEHOUSE_CLUSTER_PROPERTIES", str(tmp_path / "none"))
     with pytest.raises(LakehouseError, match="Correct LAKEHOUSE_CLUSTER_PROPERTIES") as error:
         _conf(load_settings(tmp_path))
