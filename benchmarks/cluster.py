@@ -27,7 +27,9 @@ from tests.support.cluster import Cluster, environment, running_cluster
 from tests.support.domains import selected
 from tests.support.lakehouse import Lakehouse, home_of_its_own
 
-_EVENTS = "spark.eventLog.enabled true\nspark.eventLog.dir file:{folder}\n"
+_EVENTS = (
+    "spark.eventLog.enabled true\nspark.eventLog.compress false\nspark.eventLog.dir file:{folder}\n"
+)
 
 
 @dataclass

@@ -59,6 +59,7 @@ def _keeping(server: Server, log: Path) -> Iterator[tuple[psutil.Process, psutil
     keeper = psutil.Process(process.pid)
     try:
         wait_until(lambda: _rows(server, "expires_at") != [(taken_until,)])
+        wait_until(keeper.children)  # it renews before it starts anything
         [engine] = keeper.children()
         yield keeper, engine
     finally:
