@@ -7,6 +7,7 @@ A domain (wearables, network) is built, tested and published as a whole. dbt app
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ from pyspark.sql import Row, SparkSession
 JOURNAL = "audit.domains"
 # Who writes rows of it that show readers the same rows in other files.
 UPKEEP = "upkeep"
+# The moment in a literal of SQL.
+_MOMENT = re.compile(r"'(\d[^']*)'")
 # How dbt keeps what others can read.
 _RELATIONS = ("incremental", "table", "snapshot", "seed", "view")
 # Up to so many new rows, to compile the statements that work on them costs more than they do.
@@ -79,6 +82,12 @@ class State:
     def held(self) -> int | None:
         """The publication to which somebody went back, so that no other one follows it."""
         return self.details.get("held")
+
+    @property
+    def as_of(self) -> str | None:
+        """The report time up to which it is built, UTC."""
+        moment = _MOMENT.search(self.details.get("as_of") or "")
+        return moment[1] if moment else None
 
     def versions(self, of: str) -> dict[str, int]:
         """The versions of its `marts` as built, of those in `gold`, or read of its `feeds`."""

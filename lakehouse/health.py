@@ -12,7 +12,6 @@ Moments are text in UTC, as `lakehouse.reading.rows_of` has them.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,7 @@ from statistics import median
 
 import yaml
 
+from lakehouse.domains import State
 from lakehouse.maintenance import RESULTS, sizes_told
 from lakehouse.reading import Ask, Row
 
@@ -243,10 +243,10 @@ def where_domains_stand(ask: Ask) -> list[Row]:
         """,
     )
     for row in rows:
-        state = json.loads(row.pop("state") or "{}")
-        moment = re.search(r"'(\d[^']*)'", state.get("as_of") or "")
-        row["is_held"] = state.get("held") is not None
-        row["newest_event"] = f"{moment[1]}+00:00" if moment else None
+        details = json.loads(row.pop("state") or "{}")
+        state = State(0, row["built"], row["published"], details)
+        row["is_held"] = state.held is not None
+        row["newest_event"] = f"{state.as_of}+00:00" if state.as_of else None
         row["is_behind"] = (row["published"] or 0) < (row["built"] or 0)
     return rows
 

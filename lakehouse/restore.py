@@ -13,7 +13,6 @@ bring the mistake back.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -26,7 +25,6 @@ from lakehouse.errors import LakehouseError
 from lakehouse.maintenance import pin
 
 _NAME = "restore"
-_MOMENT = re.compile(r"'(\d[^']*)'")
 
 
 @dataclass(frozen=True)
@@ -84,12 +82,8 @@ def publications_in(rows: Iterable[tuple[State, str, str]]) -> list[Publication]
         elif shown not in found or (found[shown].marts != versions and writer != UPKEEP):
             shown = state.number
         if shown not in found:
-            moment = (
-                _MOMENT.search(state.details.get("as_of") or "") if state.is_published else None
-            )
-            found[shown] = Publication(
-                shown, state.published, recorded_at, moment[1] if moment else None
-            )
+            as_of = state.as_of if state.is_published else None
+            found[shown] = Publication(shown, state.published, recorded_at, as_of)
         found[shown] = replace(found[shown], load=state.published, marts=versions)
     return [
         replace(publication, is_shown=publication.number == shown)
