@@ -22,7 +22,7 @@ def test_history_into_a_new_environment_and_back_from_what_came_then(
     old, newer = WEARABLES.files(7, STORY), WEARABLES.files(8, STORY)
     for file in old:
         path = tmp_path / file.table / file.name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.content)
     for folder in sorted(tmp_path.iterdir()):
         run(lakehouse, "ingest", "--history", folder, "--into", folder.name)
