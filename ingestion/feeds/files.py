@@ -83,9 +83,12 @@ class Files(Feed):
         if not before:
             self._seen_since = now
         if files and (files == before or now - self._seen_since > _PATIENCE_SECONDS):
-            with suppress(FileNotFoundError):
-                # The rename into the inbox, not the writing before it.
-                return min(path.stat().st_ctime for path in files)
+            times = []
+            for path in files:
+                with suppress(OSError):  # it is gone, or the round tells of it
+                    # The rename into the inbox, not the writing before it; of a link its own.
+                    times.append(path.lstat().st_ctime)
+            return min(times, default=time.time())
         return None
 
     def news(self, but: Collection[str]) -> dict[str, str | None]:

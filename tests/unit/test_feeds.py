@@ -103,3 +103,13 @@ def test_files_that_never_end_are_not_waited_for_longer_than_a_second(inbox: Inb
         inbox.deliver(f"{number}.csv")
         inbox.now += 0.3
     assert looks == [None] * 4 + [came]
+
+
+def test_a_link_to_nowhere_is_news_and_hides_no_file(inbox: Inbox) -> None:
+    (inbox.folder / "gone.csv").symlink_to("nowhere")
+    (inbox.folder / "loop.csv").symlink_to("loop.csv")
+    came = inbox.deliver("old.csv")
+    assert inbox.feed.waits_since(()) is None
+    since = inbox.feed.waits_since(())
+    assert since is not None
+    assert since <= came
