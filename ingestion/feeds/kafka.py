@@ -33,7 +33,7 @@ from ingestion.bronze import append, end
 from ingestion.checkpoint import begin_anew, is_begun, note_of
 from ingestion.declaration import DeclarationError, SourceTable
 from ingestion.faults import LoadError, cause_of, first_line
-from ingestion.feed import Feed, SoFar, SourceLoad
+from ingestion.feed import Feed, SoFar, SourceLoad, settings_of_file
 from ingestion.home import Home
 from ingestion.stored import Place
 
@@ -114,10 +114,10 @@ def load_kafka_settings() -> KafkaSettings:
     """Reads the settings.
 
     Raises:
-        LoadError: One is no option, or has a value that it cannot have.
+        LoadError: One is no option, or has a value that it cannot have; or the file cannot be read.
     """
     known = {f"{_PREFIX}{name.upper()}" for name in KafkaSettings.model_fields}
-    for name in os.environ:
+    for name in [*os.environ, *settings_of_file()]:
         if name.startswith(_PREFIX) and name not in known:
             raise LoadError(f"{name} is no setting. Known: {', '.join(sorted(known))}")
     try:

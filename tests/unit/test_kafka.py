@@ -24,6 +24,7 @@ from ingestion.declaration import Column, DeclarationError, SourceTable
 from ingestion.faults import LoadError
 from ingestion.feeds import kafka
 from ingestion.feeds.kafka import Broker, Kafka, KafkaSettings, There, Topic, load_kafka_settings
+from ingestion.feeds.postgres import PulledTables
 from ingestion.home import Home
 from ingestion.loads import Load, Loads
 from lakehouse.engine import local
@@ -363,6 +364,25 @@ def test_a_topic_that_cannot_be_read_keeps_no_other_waiting(
     topics["gym"] = KafkaError._TRANSPORT
     with pytest.raises(LoadError, match="Kafka at broker:9092 does not answer"):
         broker.topics(topics.keys())
+
+
+def test_a_file_of_settings_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "secrets"
+    monkeypatch.setenv("LAKEHOUSE_ENV_FILE", str(file))
+    for feed in (Kafka, PulledTables):
+        with pytest.raises(LoadError, match=f"LAKEHOUSE_ENV_FILE={file}: No such file"):
+            feed.setting()
+    file.write_bytes(b"LAKEHOUSE_POSTGRES_SBIT='password=\xff'\n")
+    with pytest.raises(LoadError, match=r"it is not UTF-8\. Correct or unset it"):
+        PulledTables.setting()
+    file.write_text("LAKEHOUSE_KAFKA_BOOTSTRAP_SERVER=host:9092\n")
+    with pytest.raises(LoadError, match="LAKEHOUSE_KAFKA_BOOTSTRAP_SERVER is no setting"):
+        Kafka.setting()
+    file.write_text("LAKEHOUSE_POSTGRES_SBIT='host=${HERE}'\nexport OTHER=1\n")
+    monkeypatch.setenv("HERE", "db")
+    assert (PulledTables.setting() or "")[0] == "sbit"
 
 
 @pytest.mark.parametrize("said", [{}, {"topics": []}, {"topics": "bpm"}, {"topics": ["a"], "x": 1}])
