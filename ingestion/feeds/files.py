@@ -256,7 +256,9 @@ class Files(Feed):
         A crash may have kept a file from landing that is written down as landed; that is made good.
         """
         fates = self.spark.sql(
-            "select source, sha256, max(load_id) as load_id, max_by(status, recorded_at) as status "
+            "select source, sha256, max(load_id) as load_id, "
+            # By the order of the loads, not by a clock that may be set back.
+            "max_by(status, struct(load_id, status <> 'landed')) as status "
             "from audit.files where status in ('landed', 'left') group by source, sha256"
         ).collect()
         landed = [row for row in fates if row["status"] == "landed"]
