@@ -11,18 +11,22 @@ and version of a table's row.
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
+from dotenv import dotenv_values
 from pyspark.sql import SparkSession
 
 import ingestion.feeds
 from ingestion.declaration import SourceTable
 from ingestion.drift import Drift
+from ingestion.faults import LoadError
 from ingestion.home import Home
 
 
@@ -209,6 +213,23 @@ def with_parts(tables: Sequence[SourceTable]) -> list[SourceTable]:
     rows_of_parts = {part.full_name: f"not ({part.rows})" for part in parts}
     wholes = [replace(table, rows=rows_of_parts.get(table.full_name, "true")) for table in tables]
     return [*wholes, *parts]
+
+
+def settings_of_file() -> dict[str, str | None]:
+    """The settings in the file that LAKEHOUSE_ENV_FILE names; none where it names none.
+
+    Raises:
+        LoadError: It cannot be read. To go on would be to leave ways in out without a word.
+    """
+    file = os.environ.get("LAKEHOUSE_ENV_FILE")
+    if not file:
+        return {}
+    try:
+        with Path(file).open(encoding="utf-8") as lines:
+            return dotenv_values(stream=lines)
+    except (OSError, UnicodeDecodeError) as error:
+        why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise LoadError(f"LAKEHOUSE_ENV_FILE={file}: {why}. Correct or unset it.") from None
 
 
 @cache

@@ -326,7 +326,8 @@ def land(home: Home, inspection: Inspection) -> Place:
         elif inspection.drift.is_transcribed:
             _transcribe(home, inspection, target)
         else:
-            os.utime(str(inspection.path))  # Spark passes over files much older than the newest
+            with _explained(inspection.path, _CURE_OF_MOVES):
+                os.utime(str(inspection.path))  # Spark passes over files much older than the newest
             _move(inspection.path, target)
     return target
 

@@ -133,12 +133,13 @@ class Loads:
         self._await_earlier_queries()
         last = spark.sql(
             "select source, max(load_id) as load_id, "
-            "max_by(struct(status, message), recorded_at) as last, "
+            # By the order of the loads, not by a clock that may be set back.
+            "max_by(struct(status, message), struct(load_id, status <> 'begun')) as last, "
             "coalesce(max(if(status = 'finished', load_id, null)), 0) as finished from ("
-            "select source, load_id, status, message, recorded_at from audit.loads "
+            "select source, load_id, status, message from audit.loads "
             "where status <> 'accepted' union all "
             # A load with files is begun with their fates.
-            "select source, load_id, 'begun', null, recorded_at from audit.files) "
+            "select source, load_id, 'begun', null from audit.files) "
             "group by source"
         ).collect()
         self._so_far = SoFar(

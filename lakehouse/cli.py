@@ -355,6 +355,11 @@ def _names(name: str, max_bytes: int) -> Iterator[str]:
         yield stem + tail
 
 
+def _size(told: str, most: int = 1_000_000) -> Any:
+    """An option of how much is made up: bounded, since more would never be written."""
+    return typer.Option(min=1, max=most, help=told)
+
+
 class To(StrEnum):
     """Where made-up data goes."""
 
@@ -373,15 +378,11 @@ Every = Annotated[
 def generate(
     domain: Annotated[Domain, typer.Argument(help="Whose data.")],
     seed: Annotated[int, typer.Option(help="The same seed, the same bytes.")] = 1,
-    minutes: Annotated[
-        int, typer.Option(min=1, help="Length of the story; of retail its busy end.")
-    ] = 60,
-    days: Annotated[int | None, typer.Option(min=1, help="retail: days before that; 40.")] = None,
-    users: Annotated[int | None, typer.Option(min=1, help="wearables: people in it; 20.")] = None,
-    servers: Annotated[int | None, typer.Option(min=1, help="network: servers in it; 8.")] = None,
-    customers: Annotated[
-        int | None, typer.Option(min=1, help="network, retail: customers in it; 60, 200.")
-    ] = None,
+    minutes: Annotated[int, _size("Length of the story; of retail its busy end.")] = 60,
+    days: Annotated[int | None, _size("retail: days before that; 40.", 10_000)] = None,
+    users: Annotated[int | None, _size("wearables: people in it; 20.")] = None,
+    servers: Annotated[int | None, _size("network: servers in it; 8.")] = None,
+    customers: Annotated[int | None, _size("network, retail: customers in it; 60, 200.")] = None,
     late: Annotated[float, typer.Option(min=0, max=1, help="Share of late events.")] = 0,
     duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share that comes twice.")] = 0,
     corrupt: Annotated[float, typer.Option(min=0, max=1, help="Share of broken lines.")] = 0,
@@ -828,6 +829,8 @@ def told() -> Iterator[None]:
         message = f"{error.filename or 'the system'}: {error.strerror or error}"
         if error.filename and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             message += ". Give yourself the rights to it; of a home, another one will do, too."
+        elif error.filename and error.errno == errno.ENOENT:
+            message += ". Correct the path; of a home, another one will do, too."
         output.fail(message)
         sys.exit(1)
     except KeyboardInterrupt:

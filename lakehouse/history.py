@@ -98,11 +98,15 @@ class History:
             Each load.
         """
         done = self._fates().keys()
-        waiting = [file for name, file in self._files.items() if name not in done]
+        # What a stop has left in the inbox is whole, and comes first.
+        waiting = [
+            (name, path)
+            for known, (name, path) in self._files.items()
+            if known not in done and not (self._inbox / name).exists()
+        ]
         total = sum(path.stat().st_size for _, path in waiting) or 1
         began, num_bytes, num_rows = time.monotonic(), 0, 0
         failed: set[tuple[str, str]] = set()
-        # First what a stop has left in the inbox.
         for number, batch in enumerate([[], *_batches(waiting)]):
             self._deliver(batch)
             if load := loads.run(failed):
@@ -124,7 +128,9 @@ class History:
         for name, path in batch:
             target = self._inbox / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            copy = target.with_name(f".{target.name}.part"[-200:])
+            # The name may be as long as one can be.
+            hidden = hashlib.sha256(os.fsencode(target.name)).hexdigest()
+            copy = target.with_name(f".{hidden}.part")
             shutil.copyfile(path, copy)
             copy.replace(target)
 

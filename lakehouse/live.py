@@ -109,7 +109,10 @@ class Ingestion:
             return None
         if self._loads is None:
             return time.time()
-        return self._loads.waits_since(self._held_off())
+        try:
+            return self._loads.waits_since(self._held_off())
+        except _FAILURES:
+            return time.time()  # the round meets it again, and tells
 
     def _held_off(self) -> set[tuple[str, str]]:
         pairs = product(all_feeds(), (table.full_name for table in self._tables))

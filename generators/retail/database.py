@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import psycopg
 import pyarrow as pa
-from dotenv import dotenv_values
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
@@ -25,6 +24,7 @@ from generators.retail.tables import (
     STOCK_MOVEMENTS,
 )
 from ingestion.faults import LoadError
+from ingestion.feed import settings_of_file
 
 VARIABLE: Final = "LAKEHOUSE_GENERATE_POSTGRES"
 SCHEMA: Final = "shop"
@@ -68,10 +68,9 @@ class Database:
         """The one that LAKEHOUSE_GENERATE_POSTGRES names, or the file LAKEHOUSE_ENV_FILE.
 
         Raises:
-            LoadError: None does; or see above.
+            LoadError: None does, or the file cannot be read; or see above.
         """
-        file = os.environ.get("LAKEHOUSE_ENV_FILE")
-        conninfo = os.environ.get(VARIABLE) or (dotenv_values(file).get(VARIABLE) if file else None)
+        conninfo = os.environ.get(VARIABLE) or settings_of_file().get(VARIABLE)
         if not conninfo:
             raise LoadError(
                 f"No database is set. Set {VARIABLE}='host=... dbname=... user=...', of a role "

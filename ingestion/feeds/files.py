@@ -83,9 +83,12 @@ class Files(Feed):
         if not before:
             self._seen_since = now
         if files and (files == before or now - self._seen_since > _PATIENCE_SECONDS):
-            with suppress(FileNotFoundError):
-                # The rename into the inbox, not the writing before it.
-                return min(path.stat().st_ctime for path in files)
+            times = []
+            for path in files:
+                with suppress(OSError):  # it is gone, or the round tells of it
+                    # The rename into the inbox, not the writing before it; of a link its own.
+                    times.append(path.lstat().st_ctime)
+            return min(times, default=time.time())
         return None
 
     def news(self, but: Collection[str]) -> dict[str, str | None]:
@@ -253,7 +256,9 @@ class Files(Feed):
         A crash may have kept a file from landing that is written down as landed; that is made good.
         """
         fates = self.spark.sql(
-            "select source, sha256, max(load_id) as load_id, max_by(status, recorded_at) as status "
+            "select source, sha256, max(load_id) as load_id, "
+            # By the order of the loads, not by a clock that may be set back.
+            "max_by(status, struct(load_id, status <> 'landed')) as status "
             "from audit.files where status in ('landed', 'left') group by source, sha256"
         ).collect()
         landed = [row for row in fates if row["status"] == "landed"]

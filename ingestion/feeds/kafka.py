@@ -33,7 +33,7 @@ from ingestion.bronze import append, end
 from ingestion.checkpoint import begin_anew, is_begun, note_of
 from ingestion.declaration import DeclarationError, SourceTable
 from ingestion.faults import LoadError, cause_of, first_line
-from ingestion.feed import Feed, SoFar, SourceLoad
+from ingestion.feed import Feed, SoFar, SourceLoad, settings_of_file
 from ingestion.home import Home
 from ingestion.stored import Place
 
@@ -114,10 +114,10 @@ def load_kafka_settings() -> KafkaSettings:
     """Reads the settings.
 
     Raises:
-        LoadError: One is no option, or has a value that it cannot have.
+        LoadError: One is no option, or has a value that it cannot have; or the file cannot be read.
     """
     known = {f"{_PREFIX}{name.upper()}" for name in KafkaSettings.model_fields}
-    for name in os.environ:
+    for name in [*os.environ, *settings_of_file()]:
         if name.startswith(_PREFIX) and name not in known:
             raise LoadError(f"{name} is no setting. Known: {', '.join(sorted(known))}")
     try:
@@ -146,6 +146,10 @@ class Topic:
         """The topic's id and the offsets that the checkpoint began with."""
         note: dict[str, Any] = json.loads(note_of(self.checkpoint) or "{}")
         return note
+
+    def is_under_way(self) -> bool:
+        """Whether a batch has been planned: until then its stream may begin anywhere."""
+        return is_begun(self.checkpoint) and bool(_numbers(self.checkpoint / "offsets"))
 
     def read(self) -> Offsets:
         """The first offset of each partition that has not been read yet; none before the first."""
@@ -193,6 +197,13 @@ class There:
                 gone.append(f"partition {partition}: {offset} to {self.earliest[partition] - 1}")
             elif offset > self.end[partition]:
                 gone.append(f"partition {partition}: {self.end[partition]} to {offset - 1}")
+        # A partition is new where others have been read; all of it was to come.
+        new = sorted(self.earliest.keys() - read.keys()) if read else ()
+        gone += [
+            f"partition {partition}: 0 to {self.earliest[partition] - 1}"
+            for partition in new
+            if self.earliest[partition]
+        ]
         return f"topic {topic.name} has lost offsets, {'; '.join(gone)}" if gone else None
 
     def going_on(self, topic: Topic) -> str:
@@ -213,6 +224,9 @@ class Broker:
 
     Args:
         settings: Where it is.
+
+    Raises:
+        LoadError: The settings do not fit together.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -220,7 +234,12 @@ class Broker:
         quiet = logging.getLogger("librdkafka")
         quiet.addHandler(logging.NullHandler())
         quiet.propagate = False
-        self._client = AdminClient(settings.of_client(), logger=quiet)
+        try:
+            self._client = AdminClient(settings.of_client(), logger=quiet)
+        except KafkaException as error:
+            given = sorted(settings.model_fields_set)
+            names = ", ".join(f"{_PREFIX}{name.upper()}" for name in given)
+            raise LoadError(f"Kafka: {_cause(error)}. Correct {names}.") from None
 
     def topics(self, names: Collection[str]) -> dict[str, There | str]:
         """What there is of each topic, or why it cannot be told.
@@ -232,22 +251,31 @@ class Broker:
             described = self._client.describe_topics(
                 TopicCollection(sorted(names)), request_timeout=_ANSWER_SECONDS
             )
-            return {name: self._there(name, future) for name, future in described.items()}
+            return {name: self._looked_at(name, future) for name, future in described.items()}
         except (KafkaException, TimeoutError) as error:
             raise LoadError(
                 f"Kafka at {self.address} does not answer: {_cause(error)}. Nothing is lost; start "
                 f"it, or correct {_PREFIX}BOOTSTRAP_SERVERS. The next round tries again."
             ) from None
 
-    def _there(self, name: str, future: Future[Any]) -> There | str:
+    def _looked_at(self, name: str, future: Future[Any]) -> There | str:
         try:
-            topic = future.result(_ANSWER_SECONDS)
+            return self._there(name, future)
         except KafkaException as error:
-            if error.args[0].name() not in {"UNKNOWN_TOPIC_OR_PART", "TOPIC_AUTHORIZATION_FAILED"}:
+            if error.args[0].code() < 0:  # the client's own: nobody has answered
                 raise
             return (
                 f"topic {name} cannot be read at {self.address}: {_cause(error)}. Create it, or "
                 "give the right to read it; the next round tries again."
+            )
+
+    def _there(self, name: str, future: Future[Any]) -> There | str:
+        topic = future.result(_ANSWER_SECONDS)
+        # To ask for the offsets of such a one would wait for all the time there is.
+        if alone := [str(one.id) for one in topic.partitions if one.leader is None]:
+            return (
+                f"topic {name} cannot be read at {self.address}: no broker leads partition "
+                f"{', '.join(alone)}. Start the one that does; the next round tries again."
             )
         offsets = {}
         for edge, spec in _OFFSETS.items():
@@ -448,7 +476,7 @@ class Kafka(Feed):
 
     def _read(self, topic: Topic, found: There) -> DataFrame:
         """The messages that have not been read, as a stream of the table's rows."""
-        if not is_begun(topic.checkpoint):
+        if not topic.is_under_way():  # its first batch has to name all partitions that there are
             begin_anew(topic.checkpoint, found.going_on(topic))
         messages = (
             self.spark.readStream.format("kafka")

@@ -290,15 +290,21 @@ def test_what_is_no_folder_is_no_home(
     assert error.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (errno.EROFS, "Read-only file system. Give yourself the rights to it"),
+        (errno.ENOENT, "No such file or directory. Correct the path"),  # /proc/home is such a one
+    ],
+)
 def test_a_home_that_may_not_be_written_is_told_with_a_cure(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], code: int, told: str
 ) -> None:
     with pytest.raises(SystemExit) as end, cli.told():
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "/media/home")
+        raise OSError(code, os.strerror(code), "/media/home")
     assert end.value.code == 1
     assert capsys.readouterr().err == (
-        "Error: /media/home: Read-only file system. Give yourself the rights to it; of a "
-        "home, another one will do, too.\n"
+        f"Error: /media/home: {told}; of a home, another one will do, too.\n"
     )
 
 
@@ -348,6 +354,14 @@ def test_upkeep_makes_no_lakehouse_of_a_mistyped_home(
         (["run", "--every"], "Option '--every' requires an argument."),
         (["maintain", "--retain-hours", "x"], "Invalid value for '--retain-hours'"),
         (["generate", "wearables", "--late", "2"], "Invalid value for '--late'"),
+        (
+            ["generate", "network", "--minutes", f"{10**20}"],
+            "Invalid value for '--minutes': Input should",
+        ),
+        (
+            ["generate", "retail", "--days", "10001"],
+            "Invalid value for '--days': Input should be less",
+        ),
     ],
 )
 def test_what_the_command_line_does_not_know_is_a_line(

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import duckdb
 import pytest
 from pyspark.errors import PySparkException
 
+from ingestion import loads
 from ingestion.declaration import Column, SourceTable
 from ingestion.faults import cause_of, is_of_the_engine
 from ingestion.feed import SoFar
 from ingestion.feeds.files import Files
 from ingestion.home import Home
+from ingestion.loads import Loads
 
 OF_A_FILE = "[FAILED_READ_FILE.NO_HINT] Encountered error while reading file file:/home/landing/{}"
 
@@ -103,3 +108,68 @@ def test_files_that_never_end_are_not_waited_for_longer_than_a_second(inbox: Inb
         inbox.deliver(f"{number}.csv")
         inbox.now += 0.3
     assert looks == [None] * 4 + [came]
+
+
+def test_a_link_to_nowhere_is_news_and_hides_no_file(inbox: Inbox) -> None:
+    (inbox.folder / "gone.csv").symlink_to("nowhere")
+    (inbox.folder / "loop.csv").symlink_to("loop.csv")
+    came = inbox.deliver("old.csv")
+    assert inbox.feed.waits_since(()) is None
+    since = inbox.feed.waits_since(())
+    assert since is not None
+    assert since <= came
+
+
+class Audit:
+    """The audit tables in DuckDB, which knows of Spark's SQL what is asked here."""
+
+    def __init__(self, files: list[tuple[Any, ...]], loads: list[tuple[Any, ...]]) -> None:
+        self.streams = SimpleNamespace(active=[])
+        self.database = duckdb.connect()
+        self.database.execute("create macro struct(a, b) as struct_pack(status := a, message := b)")
+        self.database.execute("create schema audit")
+        for (name, columns), rows in zip(
+            {
+                "files": "source text, sha256 text, status text, reason text, load_id bigint",
+                "loads": "source text, load_id bigint, status text, message text",
+            }.items(),
+            (files, loads),
+            strict=True,
+        ):
+            self.database.execute(f"create table audit.{name} ({columns}, recorded_at timestamp)")
+            for row in rows:
+                marks = ", ".join("?" * len(row))
+                self.database.execute(f"insert into audit.{name} values ({marks})", row)
+
+    def sql(self, text: str) -> SimpleNamespace:
+        rows = self.database.execute(text).to_arrow_table().to_pylist()
+        return SimpleNamespace(collect=lambda: rows)
+
+
+# The clock is set back by an hour between the loads.
+FILES = [
+    ("a.b", "came", "left", None, 1, datetime(2026, 1, 1, 12)),
+    ("a.b", "came", "landed", None, 2, datetime(2026, 1, 1, 11)),
+    ("a.b", "went", "landed", None, 1, datetime(2026, 1, 1, 12)),
+    ("a.b", "went", "left", None, 2, datetime(2026, 1, 1, 11)),
+    ("a.b", "changed", "landed", None, 2, datetime(2026, 1, 1, 11)),
+    ("a.b", "changed", "left", None, 2, datetime(2026, 1, 1, 10)),
+]
+
+
+def test_what_a_later_load_did_counts_whatever_the_clock_said(tmp_path: Path) -> None:
+    table = SourceTable("a", "b", "a_b", (Column("x", "string"),), "csv", ("x",), "fail")
+    audit = Audit(FILES, [])
+    feed = Files(audit, Home(tmp_path), [table], SoFar(2, {"a.b": 2}, {}))  # type: ignore[arg-type]
+    assert feed._known == {("a.b", "came")}
+
+
+def test_a_load_that_was_broken_off_is_seen_whatever_the_clock_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loads, "all_feeds", dict)
+    before = [("a.b", 1, "finished", None, datetime(2026, 1, 1, 12))]
+    whole = [*before, ("a.b", 2, "finished", None, datetime(2026, 1, 1, 10))]
+    for rows, unfinished in ((before, {"a.b"}), (whole, set())):
+        found = Loads(Audit(FILES, rows), Home(tmp_path), [])  # type: ignore[arg-type]
+        assert found._so_far.unfinished.keys() == unfinished

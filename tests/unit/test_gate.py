@@ -1018,6 +1018,16 @@ def test_a_folder_that_cannot_be_written(
     assert inspection.path.read_bytes() == GOOD[CSV]
 
 
+def test_a_file_that_belongs_to_another_is_named(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspection = check(home, CSV, GOOD[CSV])
+    monkeypatch.setattr(os, "utime", failing(errno.EPERM))
+    with pytest.raises(GateError, match=r"inbox/s\.c/a\.file: Operation not permitted\. Give"):
+        gate.land(home, inspection)
+    assert inspection.path.read_bytes() == GOOD[CSV]
+
+
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[Path]:
     """A folder on another filesystem, in memory."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from pyspark.errors import PySparkException
 
 from generators.network import story as network
@@ -20,7 +23,8 @@ from ingestion.checkpoint import begin_anew, is_begun, note_of
 from ingestion.declaration import Column, DeclarationError, SourceTable
 from ingestion.faults import LoadError
 from ingestion.feeds import kafka
-from ingestion.feeds.kafka import Kafka, There, Topic, load_kafka_settings
+from ingestion.feeds.kafka import Broker, Kafka, KafkaSettings, There, Topic, load_kafka_settings
+from ingestion.feeds.postgres import PulledTables
 from ingestion.home import Home
 from ingestion.loads import Load, Loads
 from lakehouse.engine import local
@@ -88,6 +92,31 @@ def test_a_partition_that_is_gone_is_lost_and_a_new_one_waits(topic: Topic) -> N
     write(topic, 0, {0: 7, 2: 4})
     assert THERE.lost(topic, topic.read()) == "topic bpm has lost offsets, partition 2"
     assert THERE.waiting(topic.read()) == 2 + 3
+
+
+def test_a_new_partition_that_begins_later_has_lost_what_came_before(topic: Topic) -> None:
+    write(topic, 0, {1: 2})
+    assert THERE.lost(topic, topic.read()) == (
+        "topic bpm has lost offsets, partition 0: 0 to 4"  # Spark's source refuses it, too
+    )
+    begin_anew(topic.checkpoint, THERE.going_on(topic))
+    assert topic.read() == {0: 5, 1: 2}
+    assert THERE.lost(topic, topic.read()) is None
+
+
+def test_a_stream_that_has_planned_nothing_yet_may_begin_elsewhere(
+    topic: Topic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka, "_message_columns", list)
+    feed = Kafka(MagicMock(), Home(tmp_path), [], MagicMock())
+    first = There("id", earliest={0: 5}, end={0: 9})
+    feed._read(topic, first)
+    (topic.checkpoint / "metadata").write_text("{}")  # the stream began, and failed at once
+    feed._read(topic, THERE)
+    assert topic.read() == {0: 5, 1: 0}  # all partitions, as Spark's source wants it
+    write(topic, 0, {0: 9, 1: 3}, is_committed=False)
+    feed._read(topic, There("id", earliest={0: 9, 1: 3, 2: 0}, end={0: 9, 1: 3, 2: 1}))
+    assert topic.read() == {0: 5, 1: 0}
 
 
 def test_a_crash_while_a_checkpoint_is_emptied_is_made_up_for(topic: Topic) -> None:
@@ -266,6 +295,94 @@ def test_other_settings_are_refused(
     with pytest.raises(LoadError, match=told) as refused:
         load_kafka_settings()
     assert value not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"SECURITY_PROTOCOL": "SASL_SSL"}, "sasl.username and sasl.password must be set"),
+        ({"SECURITY_PROTOCOL": "SSL", "SSL_CA_LOCATION": "/none"}, "ssl.ca.location failed"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], told: str
+) -> None:
+    settings |= {"BOOTSTRAP_SERVERS": "127.0.0.1:9"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"LAKEHOUSE_KAFKA_{name}", value)
+    table = replace(TABLE, feeds={"kafka": ("bpm",)})
+    with pytest.raises(LoadError, match=rf"{told}.* Correct LAKEHOUSE_KAFKA_") as refused:
+        Kafka(MagicMock(), Home(tmp_path), [table], MagicMock())
+    assert "\n" not in str(refused.value)
+
+
+class Client:
+    """A broker's client: each topic's partitions and their leaders, or why it is refused."""
+
+    def __init__(self, topics: dict[str, dict[int, str | None] | int]) -> None:
+        self.described = topics
+
+    def describe_topics(self, names: object, **_: object) -> dict[str, Future[Any]]:
+        return {name: self.answer(what) for name, what in self.described.items()}
+
+    def answer(self, what: dict[int, str | None] | int) -> Future[Any]:
+        future: Future[Any] = Future()
+        if isinstance(what, int):
+            future.set_exception(KafkaException(KafkaError(what)))
+        else:
+            partitions = [SimpleNamespace(id=id_, leader=of) for id_, of in what.items()]
+            future.set_result(SimpleNamespace(topic_id="id", partitions=partitions))
+        return future
+
+    def list_offsets(self, asked: dict[Any, Any], **_: object) -> dict[Any, Future[Any]]:
+        answers: dict[Any, Future[Any]] = {}
+        for place in asked:
+            answers[place] = Future()
+            answers[place].set_result(SimpleNamespace(offset=3))
+        return answers
+
+
+def test_a_topic_that_cannot_be_read_keeps_no_other_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    topics: dict[str, dict[int, str | None] | int] = {
+        "bpm": {0: "one"},
+        "gym": {0: "one", 1: None},
+        "workout": KafkaError.TOPIC_EXCEPTION,
+        "user_info": KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+    monkeypatch.setattr(kafka, "AdminClient", lambda *_, **__: Client(topics))
+    broker = Broker(KafkaSettings(bootstrap_servers="broker:9092"))
+    found = broker.topics(topics.keys())
+    assert found["bpm"] == There("id", earliest={0: 3}, end={0: 3})
+    assert found["gym"] == (
+        "topic gym cannot be read at broker:9092: no broker leads partition 1. Start the one that "
+        "does; the next round tries again."
+    )
+    for name in ("workout", "user_info"):
+        assert str(found[name]).startswith(f"topic {name} cannot be read at broker:9092: Broker: ")
+    topics["gym"] = KafkaError._TRANSPORT
+    with pytest.raises(LoadError, match="Kafka at broker:9092 does not answer"):
+        broker.topics(topics.keys())
+
+
+def test_a_file_of_settings_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "secrets"
+    monkeypatch.setenv("LAKEHOUSE_ENV_FILE", str(file))
+    for feed in (Kafka, PulledTables):
+        with pytest.raises(LoadError, match=f"LAKEHOUSE_ENV_FILE={file}: No such file"):
+            feed.setting()
+    file.write_bytes(b"LAKEHOUSE_POSTGRES_SBIT='password=\xff'\n")
+    with pytest.raises(LoadError, match=r"it is not UTF-8\. Correct or unset it"):
+        PulledTables.setting()
+    file.write_text("LAKEHOUSE_KAFKA_BOOTSTRAP_SERVER=host:9092\n")
+    with pytest.raises(LoadError, match="LAKEHOUSE_KAFKA_BOOTSTRAP_SERVER is no setting"):
+        Kafka.setting()
+    file.write_text("LAKEHOUSE_POSTGRES_SBIT='host=${HERE}'\nexport OTHER=1\n")
+    monkeypatch.setenv("HERE", "db")
+    assert (PulledTables.setting() or "")[0] == "sbit"
 
 
 @pytest.mark.parametrize("said", [{}, {"topics": []}, {"topics": "bpm"}, {"topics": ["a"], "x": 1}])

@@ -160,6 +160,16 @@ def test_loads_are_made_anew_for_another_session(loop: Loop) -> None:
     assert loop.loads.made == 2
 
 
+def test_a_look_that_fails_is_left_to_the_round(loop: Loop) -> None:
+    loop.ingestion.take_in(0)
+
+    def broken(*_: object) -> None:
+        raise OSError("the storage does not answer")
+
+    loop.loads.waits_since = broken  # type: ignore[method-assign]
+    assert loop.ingestion.due_since() is not None
+
+
 def wait(ingestion: object, sign: int = 0) -> float | None:
     return live._wait(
         ingestion,  # type: ignore[arg-type]

@@ -7,11 +7,10 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
-from dotenv import dotenv_values
 from pyspark.sql import SparkSession
 
 from ingestion.declaration import SourceTable
-from ingestion.feed import Feed, SoFar
+from ingestion.feed import Feed, SoFar, settings_of_file
 from ingestion.feeds.postgres.connection import PREFIX
 from ingestion.feeds.postgres.declared import Postgres, pulled_part, read_declared
 from ingestion.feeds.postgres.pulls import Pulls
@@ -89,8 +88,7 @@ class PulledTables(Feed):
 
 def _connections() -> dict[str, str]:
     """By source, the connection that the environment or the file LAKEHOUSE_ENV_FILE sets."""
-    file = os.environ.get("LAKEHOUSE_ENV_FILE")
-    values = (dotenv_values(file) if file else {}) | dict(os.environ)
+    values = settings_of_file() | dict(os.environ)
     return {
         name.removeprefix(PREFIX).lower(): value
         for name, value in values.items()
