@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import pytest
 import yaml
+from jinja2 import Environment
 from typer.main import get_command
 
 from lakehouse import cli
@@ -112,10 +113,28 @@ def test_the_catalog_of_production_is_production(monkeypatch: pytest.MonkeyPatch
     for name, target in TARGETS.items():
         monkeypatch.setenv("DATABRICKS_CATALOG", target["catalog"])
         if name == "prod":
-            with pytest.raises(LakehouseError, match="dbt build would write to production"):
-                check_may_write("dbt build")
+            for catalog in (target["catalog"], target["catalog"].upper()):  # Databricks has no case
+                monkeypatch.setenv("DATABRICKS_CATALOG", catalog)
+                with pytest.raises(LakehouseError, match="dbt build would write to production"):
+                    check_may_write("dbt build")
         else:
             check_may_write("dbt build")
+
+
+@pytest.mark.parametrize(
+    ("set_", "catalog"),
+    [
+        ({}, "lakehouse_dev"),
+        ({"LAKEHOUSE_ENVIRONMENT": ""}, "lakehouse_dev"),
+        ({"LAKEHOUSE_ENVIRONMENT": "test"}, "lakehouse_test"),
+        ({"LAKEHOUSE_ENVIRONMENT": "test", "DATABRICKS_CATALOG": "mine"}, "mine"),
+    ],
+)
+def test_dbt_builds_in_the_catalog_of_the_environment(set_: dict[str, str], catalog: str) -> None:
+    profiles = yaml.safe_load((PROJECT / "profiles.yml").read_text(encoding="utf-8"))
+    text = profiles["lakehouse"]["outputs"]["databricks"]["catalog"]
+    written = Environment(autoescape=True).from_string(text)
+    assert written.render(env_var=set_.get) == catalog
 
 
 def test_an_unknown_environment_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
