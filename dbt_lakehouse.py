@@ -49,7 +49,8 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
         _refuse_prod_by_hand(flags)
         if os.environ.get("DBT_LINT"):  # the macros that ask the database answer constants then
             return
-        target = getattr(flags, "TARGET", None) or os.environ.get("LAKEHOUSE_TARGET") or "local"
+        # As the profile has it, which in a job on Databricks is not ours, nor is its target's name.
+        target: str = click.get_current_context().obj["profile"].target_name
         if target not in ("local", "cluster"):  # whose environment has nothing of the engine
             return
         os.environ["LAKEHOUSE_TARGET"] = target  # by `--target` it is known here alone

@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from enum import StrEnum
+from functools import wraps
 from inspect import signature
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TextIO
+from typing import Annotated, Any, NoReturn, ParamSpec, TextIO
 
 import typer
 from pyspark.errors import PySparkException
@@ -52,6 +53,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+P = ParamSpec("P")
 
 
 class Format(StrEnum):
@@ -187,9 +191,6 @@ def _is_utf_8(file: TextIO) -> bool:
     return (file.encoding or "").lower().replace("-", "") == "utf8"
 
 
-# What may be asked of production by anybody: all other commands change its data.
-_READS = ("doctor", "up", "down", "status", "query", "alerts", "report")
-
 output = Output()
 _home: Path | None = None
 
@@ -198,22 +199,30 @@ def _settings() -> Settings:
     return load_settings(_home)
 
 
+def _writes(command: Callable[P, None]) -> Callable[P, None]:
+    """Has a command refuse to change production's data, once it is known to be asked rightly."""
+
+    @wraps(command)
+    def refusing(*arguments: P.args, **options: P.kwargs) -> None:
+        check_may_write(f"lakehouse {command.__name__}")
+        command(*arguments, **options)
+
+    return refusing
+
+
 @app.callback()
 def options(
-    context: typer.Context,
     home: Annotated[
         Path | None, typer.Option(help="The folder with all state; also LAKEHOUSE_HOME.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print answers as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print answers and errors only.")] = False,
 ) -> None:
-    """Reads the options that every command has, and refuses what production would not forgive."""
+    """Reads the options that every command has."""
     global _home  # noqa: PLW0603 - a command line has one home
     _home = home
     output.as_json = as_json
     output.quiet = quiet
-    if context.invoked_subcommand not in _READS:
-        check_may_write(f"lakehouse {context.invoked_subcommand}")
 
 
 @app.command()
@@ -279,6 +288,7 @@ def status() -> None:
 
 
 @app.command()
+@_writes
 def land(
     table: Annotated[str, typer.Argument(help="SOURCE.TABLE, for example sbit.gym_logins.")],
     files: Annotated[list[Path], typer.Argument(help="The files to deliver.")],
@@ -375,6 +385,7 @@ Every = Annotated[
 
 
 @app.command()
+@_writes
 def generate(
     domain: Annotated[Domain, typer.Argument(help="Whose data.")],
     seed: Annotated[int, typer.Option(help="The same seed, the same bytes.")] = 1,
@@ -440,6 +451,7 @@ def generate(
 
 
 @app.command()
+@_writes
 def ingest(
     once: Annotated[bool, typer.Option("--once", help="One round; the default.")] = False,
     every: Every = None,
@@ -586,6 +598,7 @@ def _session(settings: Settings) -> SparkSession:
 
 
 @app.command()
+@_writes
 def run(
     once: Annotated[bool, typer.Option("--once", help="One round; the default.")] = False,
     every: Every = None,
@@ -619,6 +632,7 @@ def run(
 
 
 @app.command()
+@_writes
 def accept(
     table: Annotated[str, typer.Argument(help="SOURCE.TABLE, as the error names it.")],
 ) -> None:
@@ -632,6 +646,7 @@ def accept(
 
 
 @app.command()
+@_writes
 def maintain(
     retain_hours: Annotated[
         int,
@@ -678,9 +693,11 @@ def restore(
     """
     from lakehouse import restore as publications  # noqa: PLC0415 - the command has its name
 
-    settings = _settings()
     if to is not None and release:
         raise LakehouseError("--to and --release exclude each other.", exit_code=2)
+    if to is not None or release:
+        check_may_write("lakehouse restore")
+    settings = _settings()
     session = _session(settings)
     if to is None and not release:
         found = publications.publications_of(session, domain)[:10]

@@ -91,8 +91,9 @@ def _mark_of(root: Path) -> Path:
 
 
 def _owner_of_catalog() -> str | None:
-    """The environment whose catalog on Databricks `DATABRICKS_CATALOG` names."""
+    """The environment whose catalog on Databricks `DATABRICKS_CATALOG` names, in whatever case."""
     if catalog := os.environ.get("DATABRICKS_CATALOG"):
         targets = yaml.safe_load(_TARGETS.read_text(encoding="utf-8"))["targets"]
-        return next((name for name, of in targets.items() if of["catalog"] == catalog), None)
+        found = (name for name, of in targets.items() if of["catalog"] == catalog.lower())
+        return next(found, None)
     return None

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -180,9 +181,11 @@ def main(base: str) -> None:
     Raises:
         LakehouseError: It is red, or cannot be compared or built.
     """
+    # As Ctrl-C does it: a job that is called off ends so, and would leave schemas and an engine.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     is_local = os.environ.get("LAKEHOUSE_TARGET", "local") == "local"
     commit = commit_of_main(PROJECT, base)
-    if (WORK / "home").exists():  # of a run that was killed
+    if is_local and (WORK / "home").exists():  # of a run that was killed
         run(PROJECT, "lakehouse", "--home", str(WORK / "home"), "down")
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)

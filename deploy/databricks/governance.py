@@ -19,6 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+# Databricks runs a file without telling it where it lies, in its folder.
+sys.path.insert(0, str(Path(globals().get("__file__") or Path.cwd() / "x").resolve().parent))
+
 from targets import LAYERS, PIPELINE, PROJECT, SettingError, Target, read_access, read_target
 
 EVERYBODY = "account users"
@@ -155,11 +159,14 @@ def storage_statements(target: Target, access: dict[str, dict[str, str]]) -> Ite
 
 def _grant_statements(target: Target, group: str, layers: dict[str, str]) -> Iterator[str]:
     who = f"`{_principal(target, group)}`"
-    more = ", create schema" if group == PIPELINE else ""
-    yield f"grant use catalog{more} on catalog {target.catalog} to {who}"
+    if group != PIPELINE:  # which may be at work
+        yield f"revoke all privileges on catalog {target.catalog} from {who}"
+    if layers:
+        more = ", create schema" if group == PIPELINE else ""
+        yield f"grant use catalog{more} on catalog {target.catalog} to {who}"
     for layer in LAYERS:
         schema = f"schema {target.catalog}.{layer}"
-        if group != PIPELINE:  # which may be at work
+        if group != PIPELINE:
             yield f"revoke all privileges on {schema} from {who}"
         match layers.get(layer), layer:
             case "write", "files":

@@ -24,7 +24,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
+from lakehouse.environment import environment
 from lakehouse.errors import LakehouseError
 
 ADDRESS, TOKEN = "LAKEHOUSE_CLUSTER_CATALOG", "LAKEHOUSE_LEASE_TOKEN"
@@ -37,6 +39,12 @@ create table if not exists lakehouse_lease (
     name text primary key, token text not null, holder text not null,
     since timestamptz not null, expires_at timestamptz not null
 )
+"""
+# Whose catalog this is; a home's mark is of the driver's disk, which another driver does not see.
+_OWNER = """
+create table if not exists lakehouse_environment (name text primary key);
+insert into lakehouse_environment
+select {} where not exists (select from lakehouse_environment)
 """
 _TAKE = """
 insert into lakehouse_lease as held
@@ -74,7 +82,8 @@ def take(address: str) -> str:
         The token, with which the lease is renewed and given back.
 
     Raises:
-        LakehouseError: Another driver holds it, or the database cannot be asked.
+        LakehouseError: Another driver holds it, the catalog is another environment's, or the
+            database cannot be asked.
     """
     token = str(uuid.uuid4())
     try:
@@ -82,6 +91,8 @@ def take(address: str) -> str:
             database.execute("select pg_advisory_xact_lock(hashtext('lakehouse_lease'))")
             database.execute(_TABLE)
             taken = database.execute(_TAKE, _row(token)).rowcount
+            if taken:
+                _mark(database)
             held = None if taken else _holder(database)
     except psycopg.Error as error:
         raise LakehouseError(_told(error)) from None
@@ -99,6 +110,24 @@ def give_back(address: str, token: str) -> None:
     """Lets the next driver start at once; what cannot be told now, time will tell."""
     with suppress(psycopg.Error), _connect(address) as database:
         database.execute("delete from lakehouse_lease where token = %s", [token])
+
+
+def _mark(database: psycopg.Connection[Any]) -> None:
+    """Writes down whose catalog this is, unless it is written.
+
+    Raises:
+        LakehouseError: It is another environment's; the lease is not taken then.
+    """
+    name = environment()
+    database.execute(sql.SQL(_OWNER).format(name))
+    [(owner,)] = database.execute("select name from lakehouse_environment").fetchall()
+    if owner != name:
+        raise LakehouseError(
+            f"{ADDRESS} names the catalog of {owner}, and LAKEHOUSE_ENVIRONMENT is {name}. Set it "
+            f"to {owner}, or choose another catalog and storage; should the catalog's table "
+            "lakehouse_environment be wrong, correct it.",
+            exit_code=2,
+        )
 
 
 def _holder(database: psycopg.Connection[Any]) -> Holder | None:
@@ -143,7 +172,7 @@ class Keeper:
         self._address = address
         self._token = token
         self._engine: subprocess.Popen[bytes] | None = None
-        # Until when no other driver can have begun, on the clock `time.monotonic`.
+        # Until when no other driver can have begun, on the clock of `_now`.
         self._sure_until = 0.0
 
     def run(self, command: list[str], lock: int | None = None) -> int:
@@ -159,7 +188,7 @@ class Keeper:
         signal.signal(signal.SIGTERM, lambda *_: self._end(signal.SIGTERM))
         keeper = os.getpid()
         self._renew()  # nobody knows how long ago it was taken
-        if time.monotonic() > self._sure_until:
+        if _now() > self._sure_until:
             return 1
         self._engine = subprocess.Popen(
             command,
@@ -170,7 +199,7 @@ class Keeper:
         # database.
         threading.Thread(target=self._renew_for_ever, daemon=True).start()
         while (code := self._engine.poll()) is None:
-            if time.monotonic() > self._sure_until:
+            if _now() > self._sure_until:
                 _log("The lease could not be renewed: the engine ends.")
                 self._end(signal.SIGKILL)
             with suppress(subprocess.TimeoutExpired):
@@ -184,7 +213,7 @@ class Keeper:
             self._renew()
 
     def _renew(self) -> None:
-        asked = time.monotonic()
+        asked = _now()
         try:
             with _connect(self._address) as database:
                 is_ours = database.execute(_RENEW, _row(self._token)).rowcount == 1
@@ -196,6 +225,12 @@ class Keeper:
     def _end(self, sign: signal.Signals) -> None:
         if self._engine:
             self._engine.send_signal(sign)
+
+
+def _now() -> float:
+    """Seconds of a clock that nobody sets and that goes on while the machine sleeps."""
+    # Python's own stops then on Linux: a machine that wakes up would go on to write for seconds.
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _log(line: str) -> None:

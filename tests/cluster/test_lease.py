@@ -38,7 +38,7 @@ def _server() -> Iterator[Server]:
 def server(_server: Server) -> Iterator[Server]:
     yield _server
     with _server.connect() as database:
-        database.execute("drop table if exists lakehouse_lease")
+        database.execute("drop table if exists lakehouse_lease, lakehouse_environment")
 
 
 @pytest.fixture
@@ -91,6 +91,21 @@ def test_a_second_driver_is_told_who_holds_it_and_has_written_nothing(server: Se
     assert error.value.exit_code == 1
     assert _rows(server, "*") == before
     lease.give_back(server.owner, token)
+    lease.take(server.owner)
+
+
+def test_a_catalog_is_of_the_environment_that_first_drove_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A home that is new knows of nothing, and the catalog's variables are soon copied."""
+    monkeypatch.setenv("LAKEHOUSE_ENVIRONMENT", "prod")
+    lease.give_back(server.owner, lease.take(server.owner))
+    monkeypatch.delenv("LAKEHOUSE_ENVIRONMENT")
+    with pytest.raises(LakehouseError, match="the catalog of prod, and LAKEHOUSE_ENV") as error:
+        lease.take(server.owner)
+    assert error.value.exit_code == 2
+    assert _rows(server, "token") == []
+    monkeypatch.setenv("LAKEHOUSE_ENVIRONMENT", "prod")
     lease.take(server.owner)
 
 

@@ -379,6 +379,26 @@ def test_rights_that_access_takes_away_are_taken_back(of_dbt: list[Any], there: 
     assert leaks(script, there) == set()
 
 
+def test_a_group_that_stays_without_a_layer_has_nothing_any_more(
+    of_dbt: list[Any], there: Relations
+) -> None:
+    access = targets.read_access()
+    none = access | {ANALYSTS: {}}
+    script = governance.script_of(
+        [
+            *governance.storage_statements(TARGET, access),
+            *governance.table_statements(TARGET, access, of_dbt),
+            f"grant select on catalog {CATALOG} to `{ANALYSTS}`",  # by hand
+            *governance.storage_statements(TARGET, none),
+            *governance.table_statements(TARGET, none, of_dbt),
+        ]
+    )
+    unity = Unity().run(script)
+    assert unity.sees({ANALYSTS}, there) == {}
+    left = {(one, on.split()[0]) for who, one, on in unity.grants if who == ANALYSTS}
+    assert left == {("select", "table")}  # which without the catalog and the schema are nothing
+
+
 def test_nobody_can_lay_anything_into_the_metastores_root(script: str) -> None:
     """All data lie in locations of their own, and only admins make new ones."""
     unity = Unity().run(

@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lakehouse.settings import PROJECT
 from tests.oracle.network import marts as network
 from tests.oracle.wearables import marts as wearables
 from tests.support.domains import DOMAINS
 from tests.support.lakehouse import Lakehouse, plain, run
+from tests.support.set_1 import SHARED
 
 WEARABLES, NETWORK = DOMAINS["wearables"], DOMAINS["network"]
-CASES = PROJECT.parent / "shared" / "cases"
+CASES = SHARED / "cases"
 FILES = {
     "sbit.registered_users": ["base-registered.csv"],
     "sbit.gym_logins": [
@@ -61,8 +61,6 @@ REJECTS = {
     ("epoch-zero.csv", "field", "logout is in the future"): 1,
     ("excel-rounded.csv", "row", "login has too few digits"): 2,
 }
-
-pytestmark = pytest.mark.skipif(not CASES.exists(), reason=f"the cases are not in {CASES}")
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,15 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import yaml
 
 from lakehouse.settings import PROJECT
+from tests.integration import conftest
 
 WORKFLOWS = PROJECT / ".github" / "workflows"
 AZURE = PROJECT / "azure-pipelines.yml"
@@ -129,3 +132,19 @@ def test_prod_gets_the_commit_that_was_tested() -> None:
         "make test-deployed TARGET=test",
         "make deploy TARGET=prod",
     ]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_reads_the_real_data_set_is_skipped_where_nothing_of_it_is_alone(
+    *, is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hosted runner does not have it, and says so; the project's own has, and skips nothing."""
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setattr(conftest, "SHARED", tmp_path if is_there else tmp_path / "none")
+    tests = sorted((PROJECT / "tests" / "integration").glob("test_*.py"))
+    reads = {path.name for path in tests if "tests.support.set_1" in path.read_text()}
+    items = [mock.Mock(path=path) for path in tests]
+    conftest.pytest_collection_modifyitems(items)  # type: ignore[arg-type]
+    skipped = {item.path.name for item in items if item.add_marker.called}
+    assert skipped == (set() if is_there else reads)
+    assert len(reads) == 4

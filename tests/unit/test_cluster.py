@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -125,3 +127,21 @@ def test_only_a_cluster_needs_its_jars() -> None:
     assert jars_of("cluster") == locked_jars(LOCK) + more
     # What Spark ships in another version would come before its own.
     assert not {jar.group for jar in more} & {"io.netty", "org.slf4j", "commons-codec"}
+
+
+def test_an_engine_ends_that_wakes_up_when_its_lease_is_over() -> None:
+    """Two minutes passed while the machine slept, which the clock of the process does not tell."""
+    code = """
+import itertools, sys, time
+from unittest import mock
+from lakehouse.engine import lease
+database = mock.MagicMock()
+database.__enter__.return_value.execute.return_value.rowcount = 1
+lease._connect = lambda _: database
+seconds = itertools.chain([0.0, 0.0], itertools.repeat(120.0))
+time.clock_gettime = lambda _: next(seconds)
+sys.exit(lease.Keeper("", "").run(["sleep", "5"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == "The lease could not be renewed: the engine ends.\n"
+    assert done.returncode

@@ -130,6 +130,19 @@ def test_it_finds_the_project_without_being_told_where_it_lies(
         exec(code, {"__name__": "of Databricks"})  # noqa: S102
 
 
+@pytest.mark.parametrize("name", ["governance.py", "report.py"])
+def test_the_others_find_what_lies_beside_them(name: str) -> None:
+    # Nobody promises that the folder one is in is searched.
+    code = (
+        "import sys\n"
+        "sys.path = [path for path in sys.path if path]\n"
+        f"exec(compile(open({name!r}).read(), '<string>', 'exec'), {{'__name__': '__main__'}})"
+    )
+    asked = [sys.executable, "-c", code, "--help"]
+    told = subprocess.run(asked, capture_output=True, text=True, check=True, cwd=FILE.parent)
+    assert told.stdout.startswith("usage: ")
+
+
 def test_the_pages_go_into_a_volume(
     databricks: Databricks,
     ingest: ModuleType,

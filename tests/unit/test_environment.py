@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import yaml
+from jinja2 import Environment
 from typer.main import get_command
 
 from lakehouse import cli
@@ -18,8 +20,16 @@ from lakehouse.settings import PROJECT, load_settings
 TARGETS = yaml.safe_load((PROJECT / "deploy/databricks/targets.yml").read_text())["targets"]
 SETTINGS = ("LAKEHOUSE_ENVIRONMENT", "LAKEHOUSE_PROD", "DATABRICKS_CATALOG")
 # What changes nothing that production's readers would see.
-READS = {"doctor", "up", "down", "status", "query", "alerts", "report"}
-WRITES = {"land", "generate", "ingest", "run", "accept", "maintain", "restore"}
+READS = [
+    *(["doctor"], ["up"], ["down"], ["status"], ["query", "select 1"], ["alerts"], ["report"]),
+    ["restore", "network"],
+]
+WRITES = [
+    *(["land", "sbit.gym_logins", "visits.csv"], ["generate", "network"], ["ingest"], ["run"]),
+    *(["accept", "sbit.gym_logins"], ["maintain"]),
+    *(["restore", "network", "--to", "12"], ["restore", "network", "--release"]),
+]
+COMMANDS = sorted({told[0] for told in (*READS, *WRITES)})
 _SCHEMAS = "bronze|silver|snapshots|gold_build|gold|audit"
 # `catalog.schema.table`, unless the catalog is a value (`{catalog}.gold.x`) or a package's module.
 IN_A_CATALOG = re.compile(
@@ -34,60 +44,97 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAKEHOUSE_HOME", "/as/it/was")  # put back after the test
 
 
-def refusal(*arguments: str) -> str:
+class LetThroughError(Exception):
+    """The command has begun."""
+
+
+@pytest.fixture
+def _ends_where_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command asks first where it is to work."""
+
+    def begins() -> NoReturn:
+        raise LetThroughError
+
+    monkeypatch.setattr(cli, "_settings", begins)
+
+
+def refusal(told: list[str]) -> str:
     """The line with which a command ends that is asked in a wrong way."""
     with pytest.raises(LakehouseError) as error:
-        cli.app([*arguments], standalone_mode=False)
+        cli.app(told, standalone_mode=False)
     assert error.value.exit_code == 2
     assert len(str(error.value).splitlines()) == 1
     return str(error.value)
 
 
 def test_every_command_reads_or_writes() -> None:
-    assert set(get_command(cli.app).commands) == READS | WRITES  # type: ignore[attr-defined]
-    assert set(cli._READS) == READS
+    assert sorted(get_command(cli.app).commands) == COMMANDS  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("command", sorted(WRITES))
+@pytest.mark.usefixtures("_ends_where_it_begins")
+@pytest.mark.parametrize("told", WRITES, ids=" ".join)
 def test_production_is_written_to_by_who_says_so_alone(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The arguments that follow are wrong, so that what is let through ends there."""
-    told = ("--home", str(tmp_path), command, "--no-such-option")
     monkeypatch.setenv("LAKEHOUSE_ENVIRONMENT", "prod")
-    assert refusal(*told).startswith(
-        f"lakehouse {command} would write to production. If that is meant, say so: "
-        f"LAKEHOUSE_PROD=yes lakehouse {command}"
+    assert refusal(told).startswith(
+        f"lakehouse {told[0]} would write to production. If that is meant, say so: "
+        f"LAKEHOUSE_PROD=yes lakehouse {told[0]}"
     )
     monkeypatch.setenv("LAKEHOUSE_PROD", "no")
-    assert "LAKEHOUSE_PROD=yes" in refusal(*told)
+    assert "LAKEHOUSE_PROD=yes" in refusal(told)
     for name, word in (("prod", "yes"), ("test", ""), ("dev", ""), ("", "")):
         monkeypatch.setenv("LAKEHOUSE_ENVIRONMENT", name)
         monkeypatch.setenv("LAKEHOUSE_PROD", word)
-        with pytest.raises(Exception, match="no-such-option"):
-            cli.app([*told], standalone_mode=False)
+        with pytest.raises(LetThroughError):
+            cli.app(told, standalone_mode=False)
 
 
-@pytest.mark.parametrize("command", sorted(READS))
+@pytest.mark.usefixtures("_ends_where_it_begins")
+@pytest.mark.parametrize("told", READS, ids=" ".join)
 def test_production_may_be_asked_by_anybody(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAKEHOUSE_ENVIRONMENT", "prod")
-    # Of `query`, which takes any option for SQL, two statements.
-    told = ["--home", str(tmp_path), command, "--no-such-option", "--no-such-option"]
-    with pytest.raises(Exception, match=r"no-such-option"):
+    with pytest.raises(LetThroughError):
         cli.app(told, standalone_mode=False)
-    assert not (tmp_path / "engine").exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_how_a_command_is_asked_is_told_in_production_too(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_ENVIRONMENT", "prod")
+    cli.app([command, "--help"], standalone_mode=False)
+    assert f"{command} [" in capsys.readouterr().out
 
 
 def test_the_catalog_of_production_is_production(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, target in TARGETS.items():
         monkeypatch.setenv("DATABRICKS_CATALOG", target["catalog"])
         if name == "prod":
-            with pytest.raises(LakehouseError, match="dbt build would write to production"):
-                check_may_write("dbt build")
+            for catalog in (target["catalog"], target["catalog"].upper()):  # Databricks has no case
+                monkeypatch.setenv("DATABRICKS_CATALOG", catalog)
+                with pytest.raises(LakehouseError, match="dbt build would write to production"):
+                    check_may_write("dbt build")
         else:
             check_may_write("dbt build")
+
+
+@pytest.mark.parametrize(
+    ("set_", "catalog"),
+    [
+        ({}, "lakehouse_dev"),
+        ({"LAKEHOUSE_ENVIRONMENT": ""}, "lakehouse_dev"),
+        ({"LAKEHOUSE_ENVIRONMENT": "test"}, "lakehouse_test"),
+        ({"LAKEHOUSE_ENVIRONMENT": "test", "DATABRICKS_CATALOG": "mine"}, "mine"),
+    ],
+)
+def test_dbt_builds_in_the_catalog_of_the_environment(set_: dict[str, str], catalog: str) -> None:
+    profiles = yaml.safe_load((PROJECT / "profiles.yml").read_text(encoding="utf-8"))
+    text = profiles["lakehouse"]["outputs"]["databricks"]["catalog"]
+    written = Environment(autoescape=True).from_string(text)
+    assert written.render(env_var=set_.get) == catalog
 
 
 def test_an_unknown_environment_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

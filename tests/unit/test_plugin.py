@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 from dbt.cli.main import dbtRunner
 
 from dbt_lakehouse import reason
@@ -30,8 +31,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def refusal(home: Path, *arguments: str) -> str:
-    """The line with which dbt ends before it has started the engine."""
+def fault(home: Path, *arguments: str) -> list[str]:
+    """The lines with which dbt ends before it has started the engine."""
     target = home.parent / "target"
     result = dbtRunner().invoke(
         [
@@ -41,7 +42,12 @@ def refusal(home: Path, *arguments: str) -> str:
     )
     assert not result.success
     assert not home.exists()
-    [head, line] = str(result.exception).splitlines()
+    return str(result.exception).splitlines()
+
+
+def refusal(home: Path, *arguments: str) -> str:
+    """The one line of the plugin with which dbt ends."""
+    [head, line] = fault(home, *arguments)
     assert head == "Runtime Error"
     return line.strip()
 
@@ -71,6 +77,20 @@ def test_so_is_what_the_environment_asks_for(
     monkeypatch.setenv(variable, value)
     option = "--" + variable.rsplit("_", 1)[1].lower()
     assert refusal(home, "run").startswith(f"{option} would leave tables without rows")
+
+
+def test_a_profile_of_somebody_else_starts_no_engine(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a job's on Databricks, which dbt is given without a word of the target."""
+    there = {"type": "spark", "method": "thrift", "host": "127.0.0.1", "port": 1}
+    there |= {"schema": "s", "connect_retries": 0}
+    profile = {"lakehouse": {"target": "elsewhere", "outputs": {"elsewhere": there}}}
+    folder = home.parent / "profiles"
+    folder.mkdir()
+    (folder / "profiles.yml").write_text(yaml.safe_dump(profile))
+    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
+    assert "failed to connect" in " ".join(fault(home, "build"))
 
 
 @pytest.mark.parametrize("command", ["list", "ls"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,14 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(
         ["git", *person, *arguments], cwd=folder, capture_output=True, text=True, check=True
     ).stdout.strip()
+
+
+@pytest.fixture(autouse=True)
+def _not_called_off() -> Iterator[None]:
+    """Of the signal that ends others these tests hear nothing, unless they ask for it."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
@@ -117,11 +127,23 @@ def test_a_change_of_nothing_that_dbt_builds_ends_with_a_line(
     assert not (shop / ".lakehouse" / "slim" / "home").exists()
 
 
-@pytest.mark.parametrize("target", ["local", "databricks"])
-def test_a_red_change_leaves_no_schema_and_no_engine_behind(
-    shop: Path, monkeypatch: pytest.MonkeyPatch, target: str
-) -> None:
-    monkeypatch.setenv("LAKEHOUSE_TARGET", target)
+STORY = "--late 0.05 --duplicates 0.05 --corrupt 0.001"
+BUILT = ["dbt build", "dbt --quiet run-operation drop_slim"]
+ALL_LOCAL = [
+    *(f"lakehouse generate sales {STORY}", "lakehouse run --once", *BUILT, "lakehouse down")
+]
+
+
+def commands(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[], None] = lambda: None
+) -> list[str]:
+    """The commands that are run of a change of `orders`, whose build is red; none does anything.
+
+    Args:
+        shop: The project.
+        monkeypatch: Of the test.
+        end: What comes in the middle of the build.
+    """
     commit(shop, "models/sales/orders.sql", "select 2 as amount")
     ran: list[str] = []
 
@@ -132,15 +154,42 @@ def test_a_red_change_leaves_no_schema_and_no_engine_behind(
         ran.append(words.split(" --state")[0].split(" --vars")[0])
         if words.startswith("dbt build"):
             assert "--defer --favor-state" in words
+            end()
             raise LakehouseError("red")
         return ""
 
     real = slim.run
     monkeypatch.setattr(slim, "run", run)
     monkeypatch.setattr(Slim, "modified", lambda _: {"model.shop.orders": "sales"})
+    return ran
+
+
+@pytest.mark.parametrize("target", ["local", "databricks"])
+def test_a_red_change_leaves_no_schema_and_no_engine_behind(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_TARGET", target)
+    ran = commands(shop, monkeypatch)
     with pytest.raises(LakehouseError, match="The change is red"):
         slim.main("main")
-    story = "--late 0.05 --duplicates 0.05 --corrupt 0.001"
-    built = ["dbt build", "dbt --quiet run-operation drop_slim"]
-    of_main = [f"lakehouse generate sales {story}", "lakehouse run --once"]
-    assert ran == (built if target == "databricks" else [*of_main, *built, "lakehouse down"])
+    assert ran == (BUILT if target == "databricks" else ALL_LOCAL)
+
+
+def test_neither_does_one_that_is_called_off(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = commands(shop, monkeypatch, lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as end:
+        slim.main("main")
+    assert end.value.code == 143
+    assert ran == ALL_LOCAL
+
+
+def test_what_a_run_on_this_machine_has_left_is_nothing_to_databricks(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its environment has no command `lakehouse` that works."""
+    (shop / ".lakehouse" / "slim" / "home").mkdir(parents=True)
+    monkeypatch.setenv("LAKEHOUSE_TARGET", "databricks")
+    ran = commands(shop, monkeypatch)
+    with pytest.raises(LakehouseError, match="The change is red"):
+        slim.main("main")
+    assert ran == BUILT

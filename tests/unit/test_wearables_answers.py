@@ -146,8 +146,8 @@ def refused(found: Answers, entity: str) -> tuple[int, int]:
 
 @pytest.fixture(scope="module")
 def set_1() -> Answers:
-    if not SET_1.is_dir():
-        pytest.skip(f"set 1 is not at {SET_1}")
+    if not SHARED.exists():
+        pytest.skip(f"what it reads is not in {SHARED}")
     messages = ["2-user_info_1.json", "3-bpm_1.json.gz", "4-workout_1.json"]
     return answers(
         read_deliveries(
