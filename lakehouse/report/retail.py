@@ -72,7 +72,8 @@ def _low(ask: Ask) -> tuple[Block | None, str | None]:
                 coalesce(status.reorder_point, alerts.reorder_point) as reorder_point,
                 coalesce(status.days_of_cover, alerts.days_of_cover) as days_of_cover,
                 alerts.opened_at,
-                count(status.reorder_point) over () as stocks,
+                count(status.reorder_point) over () as points,
+                count(status.is_low) over () as stocks,
                 max(status.as_of) over () as now
             from gold.stock_status as status
             full outer join open_alerts as alerts
@@ -92,7 +93,7 @@ def _low(ask: Ask) -> tuple[Block | None, str | None]:
         select
             concat('product ', product_id) as product, warehouse,
             concat('product ', product_id, ', ', warehouse) as stock,
-            on_hand, reorder_point, days_of_cover, opened_at, stocks, now
+            on_hand, reorder_point, days_of_cover, opened_at, points, stocks, now
         from ordered
         where opened_at is not null or place = 1
         order by place
@@ -100,13 +101,13 @@ def _low(ask: Ask) -> tuple[Block | None, str | None]:
     )
     if not found:
         return None, None
-    stocks, now = found[0]["stocks"], found[0]["now"]
+    points, stocks, now = (found[0][name] for name in ("points", "stocks", "now"))
     rows = [
-        {name: value for name, value in row.items() if name not in ("stocks", "now")}
+        {name: value for name, value in row.items() if name not in ("points", "stocks", "now")}
         for row in found
         if row["opened_at"]
     ]
-    if not (rows or stocks):
+    if not (rows or points):
         return None, now
     stock = Column("stock", "product and warehouse")
     on_hand = Column("on_hand", "on hand", "count", "pieces")
@@ -136,8 +137,10 @@ def low_sentence(rows: list[Row], stocks: int) -> str:
 
     Args:
         rows: Stocks that are low.
-        stocks: How many have a reorder point.
+        stocks: Of how many it is known whether they are.
     """
+    if not (rows or stocks):
+        return "What runs out is not known: no stock has both a movement and a reorder point."
     if not rows:
         return f"Nothing runs out: none of {words.count(stocks, 'stock')} is low."
     is_are = "is" if len(rows) == 1 else "are"
@@ -166,7 +169,7 @@ def _sales(ask: Ask) -> Block | None:
 
         named as (
             select
-                {period} as period,
+                {period} as period, date,
                 case when place <= {_REGIONS} then sales.region else '{_REST}' end as area,
                 least(place, {_REGIONS + 1}) as place,
                 units, gross_sales, refunds, net_sales
@@ -174,7 +177,8 @@ def _sales(ask: Ask) -> Block | None:
             inner join ranked on sales.region = ranked.region
         )
 
-        select area as region, place, period, {_SUMS}
+        select
+            area as region, place, period, min(date) as first_date, max(date) as last_date, {_SUMS}
         from named
         group by area, place, period
         order by period, place
@@ -210,7 +214,7 @@ def _place(row: Row) -> int:
 
 def sales_sentence(rows: list[Row]) -> str:
     """What was sold in all, and where most of it."""
-    when = words.days(min(row["period"] for row in rows), max(row["period"] for row in rows))
+    when = words.days(min(row["first_date"] for row in rows), max(row["last_date"] for row in rows))
     net = sum(row["net_sales"] for row in rows)
     gross = sum(row["gross_sales"] for row in rows)
     given_back = sum(row["refunds"] for row in rows)
@@ -496,8 +500,10 @@ def conversion_sentence(rows: list[Row]) -> str:
     busy = rated[:_TOP]
     best = max(busy, key=lambda row: row["conversion_rate"])
     worst = min(busy, key=lambda row: row["conversion_rate"])
+    high, low = (words.share(row["conversion_rate"], 1) for row in (best, worst))
+    if high == low:
+        return f"{said}; the {len(busy)} products most looked at do not differ."
     return (
         f"{said}; of the {len(busy)} products most looked at {best['product']} does best "
-        f"({words.share(best['conversion_rate'], 1)}), {worst['product']} worst "
-        f"({words.share(worst['conversion_rate'], 1)})."
+        f"({high}), {worst['product']} worst ({low})."
     )

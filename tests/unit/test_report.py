@@ -257,6 +257,11 @@ def stock(number: int, on_hand: int, days: float | None) -> Row:
 @pytest.mark.parametrize(
     ("rows", "stocks", "sentence"),
     [
+        (
+            [],
+            0,
+            "What runs out is not known: no stock has both a movement and a reorder point.",
+        ),
         ([], 1, "Nothing runs out: none of 1 stock is low."),
         ([], 84, "Nothing runs out: none of 84 stocks is low."),
         (
@@ -296,8 +301,8 @@ def test_what_sells() -> None:
 def test_sales_of_regions() -> None:
     def region(name: str, net: float) -> Row:
         return {
-            "region": name, "period": "2026-03-02", "net_sales": net, "gross_sales": net + 10,
-            "refunds": 10,
+            "region": name, "first_date": "2026-03-02", "last_date": "2026-03-02",
+            "net_sales": net, "gross_sales": net + 10, "refunds": 10,
         }  # fmt: skip
 
     assert retail.sales_sentence([region("north", 90)]) == (
@@ -305,6 +310,21 @@ def test_sales_of_regions() -> None:
     )
     rows = [region("north", 30), region("south", 20), region("other regions", 50)]
     assert retail.sales_sentence(rows).endswith("; most in north (30%).")
+
+
+def test_sales_that_are_summed_up_by_week_are_of_their_days() -> None:
+    marts = Marts()
+    # 2025-01-01 is a Wednesday; the 200th day after it is Sunday, 20 July.
+    marts.fill(
+        "gold.sales_by_region_product",
+        "select cast(date '2025-01-01' + cast(day as integer) as date) as date, "
+        "'north' as region, 1 as product_id, 'books' as category, 1 as orders, 1 as units, "
+        "2 as gross_sales, 0 as refunds, 2 as net_sales, 0 as lines_without_price "
+        "from range(201) as days(day)",
+    )
+    [sales] = [block for block in retail.page(marts.ask).blocks if block.key == "sales"]
+    assert sales.sentence == "From 1 Jan to 20 Jul 2025, sales came to 402.00 net."
+    assert [sales.rows[0]["period"], sales.rows[-1]["period"]] == ["2024-12-30", "2025-07-14"]
 
 
 @pytest.mark.parametrize(
@@ -413,7 +433,10 @@ def test_marts_without_a_row_are_no_data(module: Any) -> None:
         ("gold.server_upgrade_candidates", {"server_id": 1, "reason": "no traffic"},
          network, "No server needs an upgrade: none has any traffic."),
         ("gold.stock_status", {"product_id": 1, "warehouse": "w", "reorder_point": 5},
-         retail, "Nothing runs out: none of 1 stock is low."),
+         retail,
+         "What runs out is not known: no stock has both a movement and a reorder point."),
+        ("gold.stock_status", {"product_id": 1, "warehouse": "w", "reorder_point": 5},
+         now, "What runs out is not known: no stock has both a movement and a reorder point."),
         ("gold.server_status", {"server_id": 1, "devices_connected": 0},
          now, "No server's use of its capacity is known; no devices connected."),
     ],
@@ -498,6 +521,10 @@ def test_how_customers_stock_and_conversion_are_told() -> None:
     assert retail.conversion_sentence([looked, other]) == (
         f"{start}20.0% of those who looked bought; of the 2 products most looked at product 2 does "
         "best (50.0%), product 1 worst (10.0%)."
+    )
+    none = [row | {"conversion_rate": 0.0} for row in (looked, other)]
+    assert retail.conversion_sentence(none) == (
+        f"{start}0.0% of those who looked bought; the 2 products most looked at do not differ."
     )
 
 
