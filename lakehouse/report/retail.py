@@ -369,7 +369,7 @@ def _stock(ask: Ask) -> Block | None:
 
         ranked as (
             select
-                recent.product_id, recent.warehouse, count(*) over () as num_all,
+                recent.product_id, recent.warehouse,
                 row_number() over (
                     order by
                         count(low.product_id) = 0, sum(recent.sold) desc,
@@ -383,8 +383,7 @@ def _stock(ask: Ask) -> Block | None:
 
         select
             concat('product ', recent.product_id, ', ', recent.warehouse) as stock, recent.date,
-            recent.opening, recent.received, recent.issued, recent.sold, recent.closing,
-            ranked.num_all
+            recent.opening, recent.received, recent.issued, recent.sold, recent.closing
         from recent
         inner join ranked
             on recent.product_id = ranked.product_id and recent.warehouse = ranked.warehouse
@@ -395,6 +394,15 @@ def _stock(ask: Ask) -> Block | None:
     )
     if not rows:
         return None
+    [all_] = rows_of(
+        ask,
+        """
+        select
+            count(distinct concat(product_id, ', ', warehouse)) as stocks,
+            min(date) as first_date, max(date) as last_date
+        from gold.inventory_daily
+        """,
+    )
     totals = rows_of(
         ask,
         """
@@ -419,12 +427,14 @@ def _stock(ask: Ask) -> Block | None:
         choice=choice, step=True,
     )  # fmt: skip
     left_out = ""
-    if len(choice.options) < rows[0]["num_all"]:
+    if len(choice.options) < all_["stocks"]:
         left_out = (
-            f"To choose from are {len(choice.options)} of {words.number(rows[0]['num_all'])} "
+            f"To choose from are {len(choice.options)} of {words.number(all_['stocks'])} "
             "stocks, the low ones first, then those that sell most, of the last "
             f"{_STOCK_DAYS} days; gold.inventory_daily has all."
         )
+    elif days_between(all_["first_date"], all_["last_date"]) >= _STOCK_DAYS:
+        left_out = f"These are the last {_STOCK_DAYS} days; gold.inventory_daily has all."
     return Block(
         "stock", "Stock by day", stock_sentence(totals[0]), (when, stock, *flows, closing),
         rows, (chart,), choice, left_out,

@@ -676,6 +676,43 @@ def test_a_large_mart_is_summed_up_and_says_what_is_left_out() -> None:
     assert len(render.html(page, [])) < 3_000_000
 
 
+@pytest.mark.parametrize(
+    ("stocks", "days", "said"),
+    [
+        (40, 120, ""),
+        (40, 121, "These are the last 120 days; gold.inventory_daily has all."),
+        (41, 1, "To choose from are 40 of 41 stocks, the low ones first, then those that sell "
+         "most, of the last 120 days; gold.inventory_daily has all."),
+    ],
+)  # fmt: skip
+def test_days_and_stocks_that_a_page_leaves_out_are_said(stocks: int, days: int, said: str) -> None:
+    marts = Marts()
+    marts.make("gold.inventory_alerts")
+    marts.fill(
+        "gold.inventory_daily",
+        "select product_id, 'w' as warehouse, "
+        "cast(date '2025-01-01' + cast(day as integer) as date) as date, "
+        "5 as opening, 1 as received, 1 as issued, 1 as sold, 5 as closing "
+        f"from range({stocks}) as products(product_id), range({days}) as days(day)",
+    )
+    [block] = [block for block in retail.page(marts.ask).blocks if block.key == "stock"]
+    assert block.left_out == said
+    assert len(block.rows) == 40 * min(days, 120)
+
+
+def test_a_stock_that_has_not_moved_for_months_is_said_to_be_left_out() -> None:
+    marts = Marts()
+    marts.make("gold.inventory_alerts")
+    moved = {"warehouse": "w", "opening": 0, "received": 5, "issued": 0, "sold": 0, "closing": 5}
+    marts.make(
+        "gold.inventory_daily",
+        moved | {"product_id": 1, "date": "2025-01-01"},
+        moved | {"product_id": 2, "date": "2025-12-31"},
+    )
+    [block] = [block for block in retail.page(marts.ask).blocks if block.key == "stock"]
+    assert block.left_out.startswith("To choose from are 1 of 2 stocks, ")
+
+
 @pytest.mark.parametrize("module", [retail, now])
 def test_a_live_view_is_asked_once(module: Any) -> None:
     asked: list[str] = []
