@@ -40,7 +40,7 @@ _SUMS = """
 
 def page(ask: Ask) -> Page:
     """The page, from the marts of the shop."""
-    (low, newest), sales, products = _low(ask), _sales(ask), _products(ask)
+    (low, now), sales, products = _low(ask), _sales(ask), _products(ask)
     segments, conversion, stock = _segments(ask), _conversion(ask), _stock(ask)
     if not any((low, sales, segments, conversion, stock)):
         return Page(KEY, TITLE, ("There is no data of the shop yet.",), hint=HINT)
@@ -52,9 +52,14 @@ def page(ask: Ask) -> Page:
         tuple(block.sentence for block in (low, products) if block),
         bool(low and low.rows),
         tuple(block for block in found if block),
-        f"{freshness(ask, KEY, newest)} Amounts are in the shop's own currency.",
+        f"{freshness(ask, KEY)}{_live(now)} Amounts are in the shop's own currency.",
         said,
     )
+
+
+def _live(now: str | None) -> str:
+    """How fresh the stock is, which comes from a live view and runs ahead of what is published."""
+    return f" Stock as of {words.moment(now)}, accepted, not yet tested." if now else ""
 
 
 def _low(ask: Ask) -> tuple[Block | None, str | None]:

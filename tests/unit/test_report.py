@@ -736,6 +736,37 @@ def test_a_live_view_is_asked_once(module: Any) -> None:
     assert sum("gold.stock_status" in sql for sql in asked) == 1
 
 
+def test_a_page_is_as_fresh_as_what_is_published_whatever_the_live_stock_says() -> None:
+    marts = Marts()
+    marts.make("gold.inventory_alerts")
+    marts.make(
+        "gold.stock_status",
+        {"product_id": 1, "warehouse": "w", "on_hand": 9, "reorder_point": 5, "is_low": False,
+         "as_of": "2026-03-05 12:00:00+00"},
+    )  # fmt: skip
+    amounts = " Amounts are in the shop's own currency."
+    live = " Stock as of 5 Mar 2026, 12:00 UTC, accepted, not yet tested."
+    assert retail.page(marts.ask).freshness == f"No event yet.{live}{amounts}"
+
+    def step(number: int, built: int, published: int | None, as_of: str, hour: int) -> Row:
+        state = json.dumps({"as_of": f"cast('{as_of}' as timestamp)"})
+        return {
+            "domain": "retail", "number": number, "built": built, "published": published,
+            "state": state, "recorded_at": f"2026-03-04 {hour}:00:00+00",
+        }  # fmt: skip
+
+    marts.make(
+        "audit.domains",
+        step(1, 3, None, "2026-03-02 10:00:00", 10),
+        step(2, 3, 3, "2026-03-02 10:00:00", 11),
+        step(3, 4, 3, "2026-03-05 11:59:00", 12),  # its tests are red
+    )
+    assert retail.page(marts.ask).freshness == (
+        "Data up to 2 Mar 2026, 10:00 UTC; tested and published 4 Mar 2026, 11:00 UTC (load 3)."
+        f"{live}{amounts}"
+    )
+
+
 def test_what_needs_somebody_now_is_said_first() -> None:
     marts = Marts()
     marts.make("gold.server_status", {"server_id": 1, "devices_connected": 3, "usage_rate": 0.1})
