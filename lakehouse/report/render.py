@@ -75,7 +75,6 @@ def data_of(block: Block) -> dict[str, Any]:
     names = list(dict.fromkeys(name for row in drawn for name in row))
     times = {column.name for column in block.columns if column.kind == "time"}
     return {
-        "sentence": block.sentence,
         "columns": names,
         "rows": [
             [
