@@ -116,7 +116,8 @@ def upgrade_sentence(rows: list[Row]) -> str:
             return f"No server's use of its capacity is known: {unknown[0]['reason']}."
         known = [row for row in rows if row["usage_rate_p95"] is not None]
         if not known:
-            return "No server needs an upgrade: none has any traffic."
+            of_those = "of those that can be judged, " if unknown else ""
+            return f"No server needs an upgrade: {of_those}none has any traffic."
         first = max(known, key=lambda row: row["usage_rate_p95"])
         return (
             f"No server needs an upgrade; the busiest, {first['server']}, uses "

@@ -61,6 +61,10 @@ def server(number: int, use: float | None, reason: str, goal: float | None = Non
             "No server's use of its capacity is known: the capacity is unknown.",
         ),
         ([server(5, None, "no traffic")], "No server needs an upgrade: none has any traffic."),
+        (
+            [server(5, None, "no traffic"), server(6, None, "the capacity is unknown")],
+            "No server needs an upgrade: of those that can be judged, none has any traffic.",
+        ),
     ],
 )  # fmt: skip
 def test_servers_to_upgrade(rows: list[Row], sentence: str) -> None:
