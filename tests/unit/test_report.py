@@ -569,7 +569,8 @@ def test_the_start_says_who_needs_somebody() -> None:
 
 
 def test_a_csv_holds_all_rows_and_no_formula(tmp_path: Path) -> None:
-    names = ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", " =1", 'a"b,c', "x=1", None]
+    names = ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", " =1", 'a"b,c', "x=1", "a; b", None]
+    names += ["x;=1", "x; @y;-z", "x\n+1", "x\r\n\uff1d1"]
     rows = [{"name": name, "value": -1.5} for name in names]
     columns = (Column("name", "name"), Column("value", "value", "number"))
     file = tmp_path / "file.csv"
@@ -578,7 +579,8 @@ def test_a_csv_holds_all_rows_and_no_formula(tmp_path: Path) -> None:
         read = list(csv.reader(lines))
     assert read[0] == ["name", "value"]
     assert [name for name, _ in read[1:]] == [
-        *("'=1+1", "'+1", "'-1", "'@x", "'\t=1", "'\r=1", "' =1", 'a"b,c', "x=1", "")
+        *("'=1+1", "'+1", "'-1", "'@x", "'\t=1", "'\r'=1", "' =1", 'a"b,c', "x=1", "a; b", ""),
+        *("x;'=1", "x; '@y;'-z", "x\n'+1", "x\r\n'\uff1d1"),
     ]
     assert {value for _, value in read[1:]} == {"-1.5"}  # a number is none
 
