@@ -706,6 +706,35 @@ def test_days_and_stocks_that_a_page_leaves_out_are_said(stocks: int, days: int,
     assert len(block.rows) == 40 * min(days, 120)
 
 
+@pytest.mark.parametrize(
+    ("servers", "weeks", "stopped", "said"),
+    [
+        (6, 53, 0, ""),
+        (6, 54, 0, "These are the weeks of the last year; gold.server_weekly has all."),
+        (7, 1, 0, "To see: 6 servers, the fullest in the last week, of 7; gold.server_weekly has "
+         "all, and weeks older than a year."),
+        (2, 2, 1, "To see: 1 server, the fullest in the last week, of 2; gold.server_weekly has "
+         "all, and weeks older than a year."),
+    ],
+)  # fmt: skip
+def test_servers_and_weeks_that_a_page_leaves_out_are_said(
+    servers: int, weeks: int, stopped: int, said: str
+) -> None:
+    """Of some servers there is no last week."""
+    marts = Marts()
+    marts.make("gold.server_upgrade_candidates", {"server_id": 0, "reason": "no traffic"})
+    marts.make("gold.server_load")
+    marts.fill(
+        "gold.server_weekly",
+        "select server_id, cast(date '2025-01-06' + cast(7 * week as integer) as date) as "
+        "week_start, 1 as devices_peak, 1 as devices, 0.5 as usage_rate_p95 "
+        f"from range({servers}) as servers(server_id), range({weeks}) as weeks(week) "
+        f"where week < {weeks} - 1 or server_id >= {stopped}",
+    )
+    [block] = [block for block in network.page(marts.ask).blocks if block.key == "weekly"]
+    assert block.left_out == said
+
+
 def test_a_stock_that_has_not_moved_for_months_is_said_to_be_left_out() -> None:
     marts = Marts()
     marts.make("gold.inventory_alerts")
