@@ -22,10 +22,11 @@ together with none, what closes it came late: it is the last that opened before.
 by the view's `as_of`, as a reorder point went up and down: if that row is another's, it is the
 first that opened after and is no other's. Every other row has been missed. Of those the closed ones
 are told, by the moment they opened at; the open one only in place of a told one that has closed
-meanwhile, since else the view tells of it. The history is read of what closed since the first look,
-from a week before the last moment in it on, however long it has not been published. So late data of
-a week that makes an alert of the past is told as the history has it, and what it takes out is not
-taken back.
+meanwhile, since else the view tells of it. What closed the view tells of, too, unless it knows
+nothing of the row any more, as of a stock that has lost its reorder point: that the history closes,
+if the two were open together. The history is read of what closed since the first look, from a week
+before the last moment in it on, however long it has not been published. So late data of a week that
+makes an alert of the past is told as the history has it, and what it takes out is not taken back.
 """
 
 from __future__ import annotations
@@ -194,6 +195,7 @@ class Watch:
         self._kind = kind
         self._standing = standing
         self._as_of: datetime | None = None
+        self._unknown: set[Keys] = set()
 
     def look(self, rows: list[Row]) -> list[Event]:
         """What a look at the view, all rows of it, tells.
@@ -206,7 +208,7 @@ class Watch:
             raise LakehouseError(
                 f"{self._kind.view} knows no now. It does with the first event of its source."
             )
-        standing = self._standing
+        standing, condition = self._standing, self._kind.condition
         alerts = {alert.keys: alert for alert in standing.alerts if not alert.closed_at}
         earliest = self._earliest()
         if rows:
@@ -215,12 +217,13 @@ class Watch:
                 standing.since = standing.since or self._as_of
         for keys in alerts.keys() - rows_by_key.keys():
             row = self._row(keys, self._as_of or earliest[keys])
-            rows_by_key[keys] = row | {self._kind.condition: False}
+            rows_by_key[keys] = row | {condition: False}
         # Where all is gone no time passes any more.
         lasts = self._kind.lasts if rows else timedelta()
+        self._unknown = {keys for keys, row in rows_by_key.items() if row[condition] is None}
         events = []
         for keys, row in sorted(rows_by_key.items()):
-            is_so = row[self._kind.condition]
+            is_so = row[condition]
             if is_so is not None:
                 as_of = max(row["as_of"], earliest.get(keys, row["as_of"]))
                 events += self._judge(alerts.get(keys), is_so, row | {"as_of": as_of}, lasts)
@@ -312,6 +315,10 @@ class Watch:
             events.append(self._opened(alert, row | {"as_of": row["opened_at"]}))
             if closed_at := row["closed_at"]:
                 events.append(self._closed(alert, self._row(alert.keys, closed_at)))
+        for last, closed_at in closed_meanwhile:
+            # What closed before it opened is another, whose row has not come yet.
+            if last.is_open and last.keys in self._unknown and closed_at > last.as_of:
+                events.append(self._closed(last, self._row(last.keys, closed_at)))
         return sorted(events, key=lambda event: event.record["as_of"])
 
     def _row(self, keys: Keys, as_of: datetime) -> Row:

@@ -5,8 +5,10 @@ A question is plain SQL that Spark and DuckDB both run. Whatever is large is sum
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
 
+from lakehouse.domains import State
 from lakehouse.reading import Ask, Row
 from lakehouse.report import words
 from lakehouse.report.parts import Block, Column
@@ -30,13 +32,14 @@ def rows_of(ask: Ask, sql: str) -> list[Row]:
     return ask(sql) or []
 
 
-def freshness(ask: Ask, domain: str, newest: str | None) -> str:
+def freshness(ask: Ask, domain: str, newest: str | None = None) -> str:
     """How fresh a domain's answers are, in a sentence.
 
     Args:
         ask: Asks.
         domain: The domain.
-        newest: The latest moment that its data tells of, in the form of an answer's rows.
+        newest: The latest moment that its marts tell of, in the form of an answer's rows; by
+            default the report time up to which they were built.
     """
     steps = rows_of(
         ask,
@@ -45,16 +48,19 @@ def freshness(ask: Ask, domain: str, newest: str | None) -> str:
             select published from audit.domains
             where domain = '{domain}' order by number desc limit 1
         )
-        select present.published as load_id, min(steps.recorded_at) as published_at
+        select
+            present.published as load_id, min(steps.recorded_at) as published_at,
+            min_by(steps.state, steps.number) as state
         from present inner join audit.domains as steps on present.published = steps.published
         where steps.domain = '{domain}'
         group by present.published
         """,
     )
+    step = steps[0] if steps else {}
+    newest = newest or State(0, None, None, json.loads(step.get("state") or "{}")).as_of
     data = f"Data up to {words.moment(newest)}" if newest else "No event yet"
     if not steps:
         return f"{data}."
-    [step] = steps
     return (
         f"{data}; tested and published {words.moment(step['published_at'])} "
         f"(load {step['load_id']})."

@@ -23,8 +23,8 @@ from pyspark.errors import PySparkException
 from ingestion.faults import first_line
 from lakehouse.errors import LakehouseError
 from lakehouse.reading import Ask
-from lakehouse.report import now, render
-from lakehouse.report.parts import Page
+from lakehouse.report import now, render, words
+from lakehouse.report.parts import Block, Page
 
 HOST, PORT = "127.0.0.1", 8090
 EVERY_SECONDS = 3.0
@@ -69,7 +69,7 @@ class Now:
 
 def answer_of(page: Page) -> dict[str, Any]:
     """What an open page needs to show the page of now as it is, in values that JSON has."""
-    blocks = {block.key: render.data_of(block) for block in page.blocks}
+    blocks = {block.key: render.data_of(block) | {"said": _said(block)} for block in page.blocks}
     for data in blocks.values():
         del data["specs"]
     return {
@@ -78,6 +78,15 @@ def answer_of(page: Page) -> dict[str, Any]:
         "freshness": page.freshness,
         "every_seconds": EVERY_SECONDS,
         "blocks": blocks,
+    }
+
+
+def _said(block: Block) -> dict[str, str]:
+    """What a block says of its rows, by the names under which its places are marked."""
+    return {
+        "sentence": block.sentence,
+        "left-out": block.left_out,
+        "many": words.count(len(block.rows), "row"),
     }
 
 

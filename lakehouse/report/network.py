@@ -8,7 +8,7 @@ import yaml
 
 from lakehouse.reading import Ask, Row
 from lakehouse.report import charts, words
-from lakehouse.report.data import freshness, of_first, periods, refused, rows_of
+from lakehouse.report.data import days_between, freshness, of_first, periods, refused, rows_of
 from lakehouse.report.parts import SHOWN, Block, Column, Page
 from lakehouse.settings import PROJECT
 
@@ -16,6 +16,8 @@ KEY, TITLE = "network", "Network"
 HINT = ("lakehouse generate network", "lakehouse run", "lakehouse report")
 # How many servers lines are drawn of, and days of customers are summed up.
 _LINES, _DAYS = 6, 7
+# Weeks are told that begin fewer days before the last one: a year and a week.
+_WEEKLY_DAYS = 371
 # How many customers charts show.
 _TOP = 15
 # What the mart says of a server whose capacity is more than it was when it was overloaded.
@@ -116,7 +118,8 @@ def upgrade_sentence(rows: list[Row]) -> str:
             return f"No server's use of its capacity is known: {unknown[0]['reason']}."
         known = [row for row in rows if row["usage_rate_p95"] is not None]
         if not known:
-            return "No server needs an upgrade: none has any traffic."
+            of_those = "of those that can be judged, " if unknown else ""
+            return f"No server needs an upgrade: {of_those}none has any traffic."
         first = max(known, key=lambda row: row["usage_rate_p95"])
         return (
             f"No server needs an upgrade; the busiest, {first['server']}, uses "
@@ -225,14 +228,22 @@ def _weekly(ask: Ask) -> Block | None:
             weekly.share_of_time_short_change, week_start = last_week as is_last
         from gold.server_weekly as weekly cross join latest
         inner join ranked on weekly.server_id = ranked.server_id
-        where ranked.place <= {_LINES} and week_start > last_week - interval 371 days
+        where ranked.place <= {_LINES} and week_start > last_week - interval {_WEEKLY_DAYS} days
         order by weekly.week_start desc, ranked.place
         """,
     )
     if not rows:
         return None
-    [known] = rows_of(ask, "select count(distinct server_id) as servers from gold.server_weekly")
-    servers = known["servers"]
+    [known] = rows_of(
+        ask,
+        """
+        select
+            count(distinct server_id) as servers,
+            min(week_start) as first_week, max(week_start) as last_week
+        from gold.server_weekly
+        """,
+    )
+    shown, servers = len({row["server"] for row in rows}), known["servers"]
     week = Column("period", "week from", "date")
     peak = Column("devices_peak", "devices at most", "count")
     short = Column("share_of_time_short", "customers' time short", "share")
@@ -258,11 +269,13 @@ def _weekly(ask: Ask) -> Block | None:
         ),
     )  # fmt: skip
     left_out = ""
-    if servers > _LINES:
+    if shown < servers:
         left_out = (
-            f"These are the {_LINES} servers that are fullest in the last week, of "
+            f"To see: {words.count(shown, 'server')}, the fullest in the last week, of "
             f"{words.number(servers)}; gold.server_weekly has all, and weeks older than a year."
         )
+    elif days_between(known["first_week"], known["last_week"]) >= _WEEKLY_DAYS:
+        left_out = "These are the weeks of the last year; gold.server_weekly has all."
     return Block(
         "weekly",
         "Growth by week",

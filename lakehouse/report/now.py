@@ -116,7 +116,8 @@ def _stock(ask: Ask) -> tuple[Block, str | None] | None:
         with ordered as (
             select
                 *,
-                count(reorder_point) over () as stocks,
+                count(reorder_point) over () as points,
+                count(is_low) over () as stocks,
                 max(as_of) over () as now,
                 row_number() over (
                     order by
@@ -129,17 +130,18 @@ def _stock(ask: Ask) -> tuple[Block, str | None] | None:
         select
             concat('product ', product_id) as product, warehouse,
             concat('product ', product_id, ', ', warehouse) as stock,
-            on_hand, reorder_point, days_of_cover, is_low as is_urgent, stocks, now
+            on_hand, reorder_point, days_of_cover, is_low as is_urgent,
+            points, stocks, now
         from ordered
         where is_low or place = 1
         order by place
         """,
     )
-    if not found or not found[0]["stocks"]:
+    if not found or not found[0]["points"]:
         return None
     stocks, now = found[0]["stocks"], found[0]["now"]
     rows = [
-        {name: value for name, value in row.items() if name not in ("stocks", "now")}
+        {name: value for name, value in row.items() if name not in ("points", "stocks", "now")}
         for row in found
         if row["is_urgent"]
     ]

@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -27,7 +28,11 @@ from lakehouse.report.parts import EMBEDDED, SHOWN, Block, Column, Page
 _TEMPLATES = Path(__file__).parent / "templates"
 _RIGHT = ("count", "share", "number")
 # What a spreadsheet takes for the beginning of a formula, in letters of full width too.
-_FORMULA = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
+_SIGNS = "=+-@\uff1d\uff0b\uff0d\uff20"
+_FORMULA = (*_SIGNS, *"\t\r\n")
+# Where a spreadsheet begins a cell whose countries have semicolons between cells: quotes that begin
+# within a cell are none to it.
+_CELL_WITHIN = re.compile(rf"([;\r\n]\s*)(?=[{re.escape(_SIGNS)}])")
 
 
 def html(page: Page, links: Sequence[tuple[str, str]], *, cards: Sequence[Page] = ()) -> str:
@@ -53,7 +58,7 @@ def html(page: Page, links: Sequence[tuple[str, str]], *, cards: Sequence[Page] 
 
 
 def csv_of(block: Block) -> str:
-    """All rows of a block; a cell that a spreadsheet would take for a formula begins with `'`."""
+    """All rows of a block; what a spreadsheet would take for a formula begins with `'`."""
     file = io.StringIO()
     # So it quotes what holds either.
     writer = csv.writer(file, lineterminator="\r\n")
@@ -64,9 +69,10 @@ def csv_of(block: Block) -> str:
 
 
 def _harmless(value: object) -> object:
-    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    begins = "'" if value.lstrip(" ").startswith(_FORMULA) else ""
+    return begins + _CELL_WITHIN.sub(r"\1'", value)
 
 
 def data_of(block: Block) -> dict[str, Any]:
@@ -75,7 +81,6 @@ def data_of(block: Block) -> dict[str, Any]:
     names = list(dict.fromkeys(name for row in drawn for name in row))
     times = {column.name for column in block.columns if column.kind == "time"}
     return {
-        "sentence": block.sentence,
         "columns": names,
         "rows": [
             [

@@ -40,7 +40,7 @@ _SUMS = """
 
 def page(ask: Ask) -> Page:
     """The page, from the marts of the shop."""
-    (low, newest), sales, products = _low(ask), _sales(ask), _products(ask)
+    (low, now), sales, products = _low(ask), _sales(ask), _products(ask)
     segments, conversion, stock = _segments(ask), _conversion(ask), _stock(ask)
     if not any((low, sales, segments, conversion, stock)):
         return Page(KEY, TITLE, ("There is no data of the shop yet.",), hint=HINT)
@@ -52,9 +52,14 @@ def page(ask: Ask) -> Page:
         tuple(block.sentence for block in (low, products) if block),
         bool(low and low.rows),
         tuple(block for block in found if block),
-        f"{freshness(ask, KEY, newest)} Amounts are in the shop's own currency.",
+        f"{freshness(ask, KEY)}{_live(now)} Amounts are in the shop's own currency.",
         said,
     )
+
+
+def _live(now: str | None) -> str:
+    """How fresh the stock is, which comes from a live view and runs ahead of what is published."""
+    return f" Stock as of {words.moment(now)}, accepted, not yet tested." if now else ""
 
 
 def _low(ask: Ask) -> tuple[Block | None, str | None]:
@@ -72,7 +77,8 @@ def _low(ask: Ask) -> tuple[Block | None, str | None]:
                 coalesce(status.reorder_point, alerts.reorder_point) as reorder_point,
                 coalesce(status.days_of_cover, alerts.days_of_cover) as days_of_cover,
                 alerts.opened_at,
-                count(status.reorder_point) over () as stocks,
+                count(status.reorder_point) over () as points,
+                count(status.is_low) over () as stocks,
                 max(status.as_of) over () as now
             from gold.stock_status as status
             full outer join open_alerts as alerts
@@ -92,7 +98,7 @@ def _low(ask: Ask) -> tuple[Block | None, str | None]:
         select
             concat('product ', product_id) as product, warehouse,
             concat('product ', product_id, ', ', warehouse) as stock,
-            on_hand, reorder_point, days_of_cover, opened_at, stocks, now
+            on_hand, reorder_point, days_of_cover, opened_at, points, stocks, now
         from ordered
         where opened_at is not null or place = 1
         order by place
@@ -100,13 +106,13 @@ def _low(ask: Ask) -> tuple[Block | None, str | None]:
     )
     if not found:
         return None, None
-    stocks, now = found[0]["stocks"], found[0]["now"]
+    points, stocks, now = (found[0][name] for name in ("points", "stocks", "now"))
     rows = [
-        {name: value for name, value in row.items() if name not in ("stocks", "now")}
+        {name: value for name, value in row.items() if name not in ("points", "stocks", "now")}
         for row in found
         if row["opened_at"]
     ]
-    if not (rows or stocks):
+    if not (rows or points):
         return None, now
     stock = Column("stock", "product and warehouse")
     on_hand = Column("on_hand", "on hand", "count", "pieces")
@@ -136,8 +142,10 @@ def low_sentence(rows: list[Row], stocks: int) -> str:
 
     Args:
         rows: Stocks that are low.
-        stocks: How many have a reorder point.
+        stocks: Of how many it is known whether they are.
     """
+    if not (rows or stocks):
+        return "What runs out is not known: no stock has both a movement and a reorder point."
     if not rows:
         return f"Nothing runs out: none of {words.count(stocks, 'stock')} is low."
     is_are = "is" if len(rows) == 1 else "are"
@@ -166,7 +174,7 @@ def _sales(ask: Ask) -> Block | None:
 
         named as (
             select
-                {period} as period,
+                {period} as period, date,
                 case when place <= {_REGIONS} then sales.region else '{_REST}' end as area,
                 least(place, {_REGIONS + 1}) as place,
                 units, gross_sales, refunds, net_sales
@@ -174,7 +182,8 @@ def _sales(ask: Ask) -> Block | None:
             inner join ranked on sales.region = ranked.region
         )
 
-        select area as region, place, period, {_SUMS}
+        select
+            area as region, place, period, min(date) as first_date, max(date) as last_date, {_SUMS}
         from named
         group by area, place, period
         order by period, place
@@ -210,7 +219,7 @@ def _place(row: Row) -> int:
 
 def sales_sentence(rows: list[Row]) -> str:
     """What was sold in all, and where most of it."""
-    when = words.days(min(row["period"] for row in rows), max(row["period"] for row in rows))
+    when = words.days(min(row["first_date"] for row in rows), max(row["last_date"] for row in rows))
     net = sum(row["net_sales"] for row in rows)
     gross = sum(row["gross_sales"] for row in rows)
     given_back = sum(row["refunds"] for row in rows)
@@ -365,7 +374,7 @@ def _stock(ask: Ask) -> Block | None:
 
         ranked as (
             select
-                recent.product_id, recent.warehouse, count(*) over () as num_all,
+                recent.product_id, recent.warehouse,
                 row_number() over (
                     order by
                         count(low.product_id) = 0, sum(recent.sold) desc,
@@ -379,8 +388,7 @@ def _stock(ask: Ask) -> Block | None:
 
         select
             concat('product ', recent.product_id, ', ', recent.warehouse) as stock, recent.date,
-            recent.opening, recent.received, recent.issued, recent.sold, recent.closing,
-            ranked.num_all
+            recent.opening, recent.received, recent.issued, recent.sold, recent.closing
         from recent
         inner join ranked
             on recent.product_id = ranked.product_id and recent.warehouse = ranked.warehouse
@@ -391,6 +399,15 @@ def _stock(ask: Ask) -> Block | None:
     )
     if not rows:
         return None
+    [all_] = rows_of(
+        ask,
+        """
+        select
+            count(distinct concat(product_id, ', ', warehouse)) as stocks,
+            min(date) as first_date, max(date) as last_date
+        from gold.inventory_daily
+        """,
+    )
     totals = rows_of(
         ask,
         """
@@ -415,12 +432,14 @@ def _stock(ask: Ask) -> Block | None:
         choice=choice, step=True,
     )  # fmt: skip
     left_out = ""
-    if len(choice.options) < rows[0]["num_all"]:
+    if len(choice.options) < all_["stocks"]:
         left_out = (
-            f"To choose from are {len(choice.options)} of {words.number(rows[0]['num_all'])} "
+            f"To choose from are {len(choice.options)} of {words.number(all_['stocks'])} "
             "stocks, the low ones first, then those that sell most, of the last "
             f"{_STOCK_DAYS} days; gold.inventory_daily has all."
         )
+    elif days_between(all_["first_date"], all_["last_date"]) >= _STOCK_DAYS:
+        left_out = f"These are the last {_STOCK_DAYS} days; gold.inventory_daily has all."
     return Block(
         "stock", "Stock by day", stock_sentence(totals[0]), (when, stock, *flows, closing),
         rows, (chart,), choice, left_out,
@@ -496,8 +515,10 @@ def conversion_sentence(rows: list[Row]) -> str:
     busy = rated[:_TOP]
     best = max(busy, key=lambda row: row["conversion_rate"])
     worst = min(busy, key=lambda row: row["conversion_rate"])
+    high, low = (words.share(row["conversion_rate"], 1) for row in (best, worst))
+    if high == low:
+        return f"{said}; the {len(busy)} products most looked at do not differ."
     return (
         f"{said}; of the {len(busy)} products most looked at {best['product']} does best "
-        f"({words.share(best['conversion_rate'], 1)}), {worst['product']} worst "
-        f"({words.share(worst['conversion_rate'], 1)})."
+        f"({high}), {worst['product']} worst ({low})."
     )

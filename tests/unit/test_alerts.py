@@ -333,6 +333,32 @@ def test_what_closed_and_opened_again_between_two_looks_is_told_so(shop: Shop) -
     assert shop.look(stock(60, False)) == [("closed", id_of(40))]
 
 
+def test_what_the_view_no_longer_knows_is_closed_by_the_history(shop: Shop) -> None:
+    """A reorder point is deleted: the view is null from then on, and the alert has ended."""
+    shop.look(stock(0, False))
+    shop.look(stock(10, True))
+    shop.views[STOCK.history or ""] = [low(10, None)]
+    assert shop.look(stock(20, None)) == []
+    shop.views[STOCK.history or ""] = [low(10, 15)]
+    assert shop.look(stock(20, None)) == [("closed", id_of(10))]
+    assert shop.told[-1].record["as_of"] == iso(15)
+    shop.restart()
+    assert shop.look(stock(30, None)) == []
+    assert shop.look(stock(40, True)) == [("opened", id_of(40))]
+    assert shop.look(stock(50, False)) == [("closed", id_of(40))]
+
+
+def test_an_earlier_alert_of_the_history_closes_none_of_which_nothing_is_known(shop: Shop) -> None:
+    shop.look(stock(0, False))
+    shop.look(stock(100, True))
+    shop.views[STOCK.history or ""] = [low(10, 50)]  # it has not come to the second one yet
+    assert shop.look(stock(110, None)) == []
+    shop.views[STOCK.history or ""] = [low(10, 50), low(90, 105)]
+    assert shop.look(stock(110, None)) == [
+        *[("opened", id_of(10)), ("closed", id_of(10)), ("closed", id_of(100))],
+    ]
+
+
 def test_late_data_opens_an_alert_of_the_past_and_takes_none_back(shop: Shop) -> None:
     shop.look(stock(0, False))
     shop.look(stock(10, True))

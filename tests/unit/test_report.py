@@ -61,6 +61,10 @@ def server(number: int, use: float | None, reason: str, goal: float | None = Non
             "No server's use of its capacity is known: the capacity is unknown.",
         ),
         ([server(5, None, "no traffic")], "No server needs an upgrade: none has any traffic."),
+        (
+            [server(5, None, "no traffic"), server(6, None, "the capacity is unknown")],
+            "No server needs an upgrade: of those that can be judged, none has any traffic.",
+        ),
     ],
 )  # fmt: skip
 def test_servers_to_upgrade(rows: list[Row], sentence: str) -> None:
@@ -257,6 +261,11 @@ def stock(number: int, on_hand: int, days: float | None) -> Row:
 @pytest.mark.parametrize(
     ("rows", "stocks", "sentence"),
     [
+        (
+            [],
+            0,
+            "What runs out is not known: no stock has both a movement and a reorder point.",
+        ),
         ([], 1, "Nothing runs out: none of 1 stock is low."),
         ([], 84, "Nothing runs out: none of 84 stocks is low."),
         (
@@ -296,8 +305,8 @@ def test_what_sells() -> None:
 def test_sales_of_regions() -> None:
     def region(name: str, net: float) -> Row:
         return {
-            "region": name, "period": "2026-03-02", "net_sales": net, "gross_sales": net + 10,
-            "refunds": 10,
+            "region": name, "first_date": "2026-03-02", "last_date": "2026-03-02",
+            "net_sales": net, "gross_sales": net + 10, "refunds": 10,
         }  # fmt: skip
 
     assert retail.sales_sentence([region("north", 90)]) == (
@@ -305,6 +314,21 @@ def test_sales_of_regions() -> None:
     )
     rows = [region("north", 30), region("south", 20), region("other regions", 50)]
     assert retail.sales_sentence(rows).endswith("; most in north (30%).")
+
+
+def test_sales_that_are_summed_up_by_week_are_of_their_days() -> None:
+    marts = Marts()
+    # 2025-01-01 is a Wednesday; the 200th day after it is Sunday, 20 July.
+    marts.fill(
+        "gold.sales_by_region_product",
+        "select cast(date '2025-01-01' + cast(day as integer) as date) as date, "
+        "'north' as region, 1 as product_id, 'books' as category, 1 as orders, 1 as units, "
+        "2 as gross_sales, 0 as refunds, 2 as net_sales, 0 as lines_without_price "
+        "from range(201) as days(day)",
+    )
+    [sales] = [block for block in retail.page(marts.ask).blocks if block.key == "sales"]
+    assert sales.sentence == "From 1 Jan to 20 Jul 2025, sales came to 402.00 net."
+    assert [sales.rows[0]["period"], sales.rows[-1]["period"]] == ["2024-12-30", "2025-07-14"]
 
 
 @pytest.mark.parametrize(
@@ -413,7 +437,10 @@ def test_marts_without_a_row_are_no_data(module: Any) -> None:
         ("gold.server_upgrade_candidates", {"server_id": 1, "reason": "no traffic"},
          network, "No server needs an upgrade: none has any traffic."),
         ("gold.stock_status", {"product_id": 1, "warehouse": "w", "reorder_point": 5},
-         retail, "Nothing runs out: none of 1 stock is low."),
+         retail,
+         "What runs out is not known: no stock has both a movement and a reorder point."),
+        ("gold.stock_status", {"product_id": 1, "warehouse": "w", "reorder_point": 5},
+         now, "What runs out is not known: no stock has both a movement and a reorder point."),
         ("gold.server_status", {"server_id": 1, "devices_connected": 0},
          now, "No server's use of its capacity is known; no devices connected."),
     ],
@@ -499,6 +526,10 @@ def test_how_customers_stock_and_conversion_are_told() -> None:
         f"{start}20.0% of those who looked bought; of the 2 products most looked at product 2 does "
         "best (50.0%), product 1 worst (10.0%)."
     )
+    none = [row | {"conversion_rate": 0.0} for row in (looked, other)]
+    assert retail.conversion_sentence(none) == (
+        f"{start}0.0% of those who looked bought; the 2 products most looked at do not differ."
+    )
 
 
 def test_the_day_is_told_by_its_busiest_moments() -> None:
@@ -538,7 +569,8 @@ def test_the_start_says_who_needs_somebody() -> None:
 
 
 def test_a_csv_holds_all_rows_and_no_formula(tmp_path: Path) -> None:
-    names = ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", " =1", 'a"b,c', "x=1", None]
+    names = ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", " =1", 'a"b,c', "x=1", "a; b", None]
+    names += ["x;=1", "x; @y;-z", "x\n+1", "x\r\n\uff1d1"]
     rows = [{"name": name, "value": -1.5} for name in names]
     columns = (Column("name", "name"), Column("value", "value", "number"))
     file = tmp_path / "file.csv"
@@ -547,7 +579,8 @@ def test_a_csv_holds_all_rows_and_no_formula(tmp_path: Path) -> None:
         read = list(csv.reader(lines))
     assert read[0] == ["name", "value"]
     assert [name for name, _ in read[1:]] == [
-        *("'=1+1", "'+1", "'-1", "'@x", "'\t=1", "'\r=1", "' =1", 'a"b,c', "x=1", "")
+        *("'=1+1", "'+1", "'-1", "'@x", "'\t=1", "'\r'=1", "' =1", 'a"b,c', "x=1", "a; b", ""),
+        *("x;'=1", "x; '@y;'-z", "x\n'+1", "x\r\n'\uff1d1"),
     ]
     assert {value for _, value in read[1:]} == {"-1.5"}  # a number is none
 
@@ -649,6 +682,72 @@ def test_a_large_mart_is_summed_up_and_says_what_is_left_out() -> None:
     assert len(render.html(page, [])) < 3_000_000
 
 
+@pytest.mark.parametrize(
+    ("stocks", "days", "said"),
+    [
+        (40, 120, ""),
+        (40, 121, "These are the last 120 days; gold.inventory_daily has all."),
+        (41, 1, "To choose from are 40 of 41 stocks, the low ones first, then those that sell "
+         "most, of the last 120 days; gold.inventory_daily has all."),
+    ],
+)  # fmt: skip
+def test_days_and_stocks_that_a_page_leaves_out_are_said(stocks: int, days: int, said: str) -> None:
+    marts = Marts()
+    marts.make("gold.inventory_alerts")
+    marts.fill(
+        "gold.inventory_daily",
+        "select product_id, 'w' as warehouse, "
+        "cast(date '2025-01-01' + cast(day as integer) as date) as date, "
+        "5 as opening, 1 as received, 1 as issued, 1 as sold, 5 as closing "
+        f"from range({stocks}) as products(product_id), range({days}) as days(day)",
+    )
+    [block] = [block for block in retail.page(marts.ask).blocks if block.key == "stock"]
+    assert block.left_out == said
+    assert len(block.rows) == 40 * min(days, 120)
+
+
+@pytest.mark.parametrize(
+    ("servers", "weeks", "stopped", "said"),
+    [
+        (6, 53, 0, ""),
+        (6, 54, 0, "These are the weeks of the last year; gold.server_weekly has all."),
+        (7, 1, 0, "To see: 6 servers, the fullest in the last week, of 7; gold.server_weekly has "
+         "all, and weeks older than a year."),
+        (2, 2, 1, "To see: 1 server, the fullest in the last week, of 2; gold.server_weekly has "
+         "all, and weeks older than a year."),
+    ],
+)  # fmt: skip
+def test_servers_and_weeks_that_a_page_leaves_out_are_said(
+    servers: int, weeks: int, stopped: int, said: str
+) -> None:
+    """Of some servers there is no last week."""
+    marts = Marts()
+    marts.make("gold.server_upgrade_candidates", {"server_id": 0, "reason": "no traffic"})
+    marts.make("gold.server_load")
+    marts.fill(
+        "gold.server_weekly",
+        "select server_id, cast(date '2025-01-06' + cast(7 * week as integer) as date) as "
+        "week_start, 1 as devices_peak, 1 as devices, 0.5 as usage_rate_p95 "
+        f"from range({servers}) as servers(server_id), range({weeks}) as weeks(week) "
+        f"where week < {weeks} - 1 or server_id >= {stopped}",
+    )
+    [block] = [block for block in network.page(marts.ask).blocks if block.key == "weekly"]
+    assert block.left_out == said
+
+
+def test_a_stock_that_has_not_moved_for_months_is_said_to_be_left_out() -> None:
+    marts = Marts()
+    marts.make("gold.inventory_alerts")
+    moved = {"warehouse": "w", "opening": 0, "received": 5, "issued": 0, "sold": 0, "closing": 5}
+    marts.make(
+        "gold.inventory_daily",
+        moved | {"product_id": 1, "date": "2025-01-01"},
+        moved | {"product_id": 2, "date": "2025-12-31"},
+    )
+    [block] = [block for block in retail.page(marts.ask).blocks if block.key == "stock"]
+    assert block.left_out.startswith("To choose from are 1 of 2 stocks, ")
+
+
 @pytest.mark.parametrize("module", [retail, now])
 def test_a_live_view_is_asked_once(module: Any) -> None:
     asked: list[str] = []
@@ -670,6 +769,37 @@ def test_a_live_view_is_asked_once(module: Any) -> None:
     assert page.answer[0] == "1 of 2 stocks is low: product 2 in w (3 left)."
     assert "2 Mar 2026, 12:00" in page.freshness
     assert sum("gold.stock_status" in sql for sql in asked) == 1
+
+
+def test_a_page_is_as_fresh_as_what_is_published_whatever_the_live_stock_says() -> None:
+    marts = Marts()
+    marts.make("gold.inventory_alerts")
+    marts.make(
+        "gold.stock_status",
+        {"product_id": 1, "warehouse": "w", "on_hand": 9, "reorder_point": 5, "is_low": False,
+         "as_of": "2026-03-05 12:00:00+00"},
+    )  # fmt: skip
+    amounts = " Amounts are in the shop's own currency."
+    live = " Stock as of 5 Mar 2026, 12:00 UTC, accepted, not yet tested."
+    assert retail.page(marts.ask).freshness == f"No event yet.{live}{amounts}"
+
+    def step(number: int, built: int, published: int | None, as_of: str, hour: int) -> Row:
+        state = json.dumps({"as_of": f"cast('{as_of}' as timestamp)"})
+        return {
+            "domain": "retail", "number": number, "built": built, "published": published,
+            "state": state, "recorded_at": f"2026-03-04 {hour}:00:00+00",
+        }  # fmt: skip
+
+    marts.make(
+        "audit.domains",
+        step(1, 3, None, "2026-03-02 10:00:00", 10),
+        step(2, 3, 3, "2026-03-02 10:00:00", 11),
+        step(3, 4, 3, "2026-03-05 11:59:00", 12),  # its tests are red
+    )
+    assert retail.page(marts.ask).freshness == (
+        "Data up to 2 Mar 2026, 10:00 UTC; tested and published 4 Mar 2026, 11:00 UTC (load 3)."
+        f"{live}{amounts}"
+    )
 
 
 def test_what_needs_somebody_now_is_said_first() -> None:

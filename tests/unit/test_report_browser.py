@@ -450,6 +450,40 @@ def test_the_keyboard_goes_through_a_page_in_its_order(
         )
 
 
+def test_a_table_of_now_comes_and_goes_with_its_rows(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "EVERY_SECONDS", 0.2)
+    marts = Marts()
+    marts.fill(
+        "gold.stock_status",
+        "select product_id, 'w' as warehouse, timestamptz '2026-03-02 12:00:00+00' as as_of, "
+        "3 as on_hand, 2 as reorder_point, false as is_low from range(30) as products(product_id)",
+    )
+    with live.server(tmp_path, marts.ask, site.links_there(tmp_path)) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        with Opened(browser, f"http://127.0.0.1:{serving.server_address[1]}/live.html") as opened:
+            rows, left_out = (
+                opened.page.locator(f"#stock {it}") for it in ("tr", "[data-left-out]")
+            )
+            assert rows.count() == 0
+            assert left_out.is_hidden()
+            for low, said in ((2, ""), (23, "The chart shows the first 20 of 23 stocks.")):
+                marts.change(f"update gold.stock_status set is_low = product_id < {low}")
+                opened.page.get_by_text(f"{low} of 30 stocks are low").wait_for()
+                opened.page.locator("#stock [data-many]").get_by_text(f"{low} rows").wait_for(
+                    state="attached"
+                )
+                assert rows.count() == 1 + min(low, 20)
+                assert left_out.text_content() == said
+                assert left_out.is_hidden() == (not said)
+            marts.change("update gold.stock_status set is_low = false")
+            opened.page.get_by_text("Nothing runs out").wait_for()
+            opened.page.locator("#stock table").wait_for(state="detached")
+            assert left_out.is_hidden()
+        serving.shutdown()
+
+
 def test_the_page_of_now_follows_the_live_views(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

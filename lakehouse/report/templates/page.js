@@ -109,8 +109,17 @@
       if (!block) continue;
       Object.assign(block.data, { columns: data.columns, rows: data.rows });
       block.rows = records(data);
-      const sentence = block.section.querySelector("[data-sentence]");
-      if (sentence) sentence.textContent = data.sentence;
+      // A table comes with its first row, and goes with its last.
+      if (!block.section.querySelector("table") !== !data.rows.length) {
+        location.reload();
+        return;
+      }
+      for (const [name, text] of Object.entries(data.said)) {
+        for (const place of block.section.querySelectorAll(`[data-${name}]`)) {
+          place.textContent = text;
+          place.hidden = !text;
+        }
+      }
       for (const view of block.views) {
         if (view.step) view.height(height(view.step, block.rows));
         view.data("rows", block.rows).runAsync();
