@@ -141,30 +141,34 @@ def _days(ask: Ask) -> Block | None:
         union all
         select concat('gym ', gym) as gym, period, {_SUMS}, place
         from periods
-        where place <= {_GYMS}
+        where place <= {_GYMS + 1}
         group by gym, place, period
         order by place, period
         """,
     )
     if not rows:
         return None
+    days = periods(unit, rows)
+    # Of each all days, so of many years fewer gyms.
+    gyms = min(_GYMS, EMBEDDED // len(days) - 1)
+    shown = [row for row in rows if row["place"] <= gyms]
     when = Column("period", "day" if unit == "day" else "week from", "date")
-    choice = Choice("gym", "Gym", tuple(dict.fromkeys(row["gym"] for row in rows)))
+    choice = Choice("gym", "Gym", tuple(dict.fromkeys(row["gym"] for row in shown)))
     chart = charts.columns_over_time(
         f"Minutes in the gym by {unit}; strong: exercising",
         when, IN_GYM, inside=EXERCISING, more=(VISITS,), choice=choice,
-        days=periods(unit, rows),
+        days=days,
     )  # fmt: skip
     return Block(
         "days",
         f"By {unit} and gym",
         days_sentence([row for row in rows if row["gym"] == _ALL], unit),
         (when, GYM, VISITS, OPEN, IN_GYM, EXERCISING),
-        rows,
+        shown,
         (chart,),
         choice,
-        left_out=f"To choose from are the {_GYMS} busiest gyms; gold.gym_summary has all."
-        if len(choice.options) > _GYMS
+        left_out=f"To choose from are the {gyms} busiest gyms; gold.gym_summary has all."
+        if len(shown) < len(rows)
         else "",
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -680,6 +681,28 @@ def test_a_large_mart_is_summed_up_and_says_what_is_left_out() -> None:
     assert "first 20 of 160,000 rows. The CSV has the first 5,000" in blocks["members"].left_out
     assert blocks["curve"].left_out.startswith("To choose from are the latest 160 of 1,000 ")
     assert len(render.html(page, [])) < 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("gyms", "weeks", "shown"),
+    [(30, 20, 30), (31, 20, 30), (31, 300, 25)],  # 26 times 300 weeks are 7,800 rows of 8,000
+)
+def test_of_each_gym_to_choose_from_all_weeks_are_drawn(gyms: int, weeks: int, shown: int) -> None:
+    marts = Marts()
+    marts.fill(
+        "gold.gym_summary",
+        "select gym, 'm' as mac_address, "
+        "cast(date '2015-01-05' + cast(7 * week as integer) as date) as date, "
+        "100 - gym as minutes_in_gym, 1 as visits, 0 as open_visits, 0 as workouts "
+        f"from range({gyms}) as gyms(gym), range({weeks}) as weeks(week)",
+    )
+    [block] = [block for block in wearables.page(marts.ask).blocks if block.key == "days"]
+    drawn = Counter(row[0] for row in render.data_of(block)["rows"])
+    assert block.choice
+    assert [*drawn] == [*block.choice.options]
+    assert [*drawn.values()] == [weeks] * (shown + 1)
+    said = f"To choose from are the {shown} busiest gyms; gold.gym_summary has all."
+    assert block.left_out == (said if shown < gyms else "")
 
 
 @pytest.mark.parametrize(
