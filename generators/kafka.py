@@ -36,7 +36,9 @@ def sender() -> Send:
     if not settings.bootstrap_servers:
         raise LoadError("No broker is set. Set LAKEHOUSE_KAFKA_BOOTSTRAP_SERVERS=host:port.")
     limits = {"message.timeout.ms": _SECONDS * 1000, "linger.ms": 5, "log_level": 0}
-    producer = Producer(settings.of_client() | limits)
+    # Or what a slow broker has taken, but not acknowledged in time, is sent once more.
+    once = {"enable.idempotence": True}
+    producer = Producer(settings.of_client() | limits | once)
     refused: list[str] = []
 
     def note(error: KafkaError | None, _: Any) -> None:

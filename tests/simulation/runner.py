@@ -280,12 +280,12 @@ class Play:
 
     def _load_inside(self, step: Step) -> None:
         """A load that is closed between the begin and the end of a build is none of its own."""
-        numbers = list(step.files)
+        first = iter([True])  # dbt tells of several nodes at once, from threads of its own
 
         def hear(event: Any) -> None:
-            if event.info.name == "LogStartLine" and numbers:
-                while numbers:
-                    self._deliver(numbers.pop(), is_again=False)
+            if event.info.name == "LogStartLine" and next(first, False):
+                for number in step.files:
+                    self._deliver(number, is_again=False)
                 self._ingest()
                 self._seen_inside = [f"inside it, {line}" for line in self._from_live()]
 

@@ -210,8 +210,8 @@ class Broker:
         assert producer.flush(_SECONDS) == 0
 
     def producer(self, **options: Any) -> Producer:
-        """A producer, for transactions."""
-        return Producer(self._client | {"log_level": 0} | options)
+        """A producer, for transactions, too; what is sent to a slow broker again counts once."""
+        return Producer(self._client | {"log_level": 0, "enable.idempotence": True} | options)
 
     def _run(self, *arguments: str) -> None:
         subprocess.run(self._command(*arguments), cwd=self._folder, check=True, capture_output=True)
