@@ -463,7 +463,7 @@ def ingest(
         str | None, typer.Option(metavar="SOURCE.TABLE", help="Whose files these are.")
     ] = None,
 ) -> None:
-    """Take what waits into bronze: files of the inbox, messages of Kafka."""
+    """Take what waits into bronze: files of the inbox, messages of Kafka, rows of PostgreSQL."""
     settings = _settings()
     if history is not None or into is not None:
         _take_in_history(settings, history, into, is_alone=every is None and not once)
