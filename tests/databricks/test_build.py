@@ -150,3 +150,15 @@ def test_a_full_refresh_forgets_the_report_time_that_was(builds: Builds, dbt: Db
     assert len(asked) == 1
     assert "greatest(" not in asked[0]
     assert "_load_id >" not in asked[0]
+
+
+def test_a_view_that_a_kill_has_left_out_has_the_columns_of_its_version(
+    builds: Builds, dbt: Dbt
+) -> None:
+    """The mart may have got others since; the warehouse tells of one, `outcome`."""
+    warehouse = copy.deepcopy(builds.warehouse)
+    del warehouse.shown["server_load"]
+    dbt.run("seed", "--select", "config.meta.domain:network", warehouse=warehouse)
+    assert warehouse.shown["server_load"] == (
+        "select outcome from `main_test`.`gold_build`.`server_load` version as of 2"
+    )
