@@ -63,6 +63,12 @@ def test_a_young_checkpoint_removes_nothing(log: Path) -> None:
     assert not (log / f"{9:020}.json").exists()
 
 
+def view_of(mart: str, version: int) -> str:
+    """What Spark tells of the view in which readers see a mart."""
+    text = f"select x from gold_build.{mart} version as of {version}"
+    return f"Type: VIEW\nView Text: {text}\nView Original Text: {text}\nView Schema Mode: BINDING\n"
+
+
 class Mart:
     """The engine's mart `m`, of two files, its view in `gold` and its domain's row."""
 
@@ -72,7 +78,7 @@ class Mart:
         self.newest, self.pinned = 7, 7
         self.details: dict[str, Any] = {"marts": {"m": 7, "n": 1}, "gold": {"m": 7, "n": 1}}
         self.done: list[str] = []
-        self.catalog = SimpleNamespace(tableExists=lambda name: name == "gold.m")
+        self.catalog = SimpleNamespace(databaseExists=lambda name: name == "gold")
         monkeypatch.setattr(
             maintenance, "states_of", lambda _: {"network": State(4, 9, 8, self.details)}
         )
@@ -89,9 +95,8 @@ class Mart:
             rows = [{"location": f"file:{self.folder}", "numFiles": 2}]
         elif statement.startswith("describe history"):
             rows = [{"version": self.newest}]
-        elif statement.startswith("describe table extended"):
-            text = f"select x from gold_build.m version as of {self.pinned}"
-            rows = [{"col_name": "View Text", "data_type": text}]
+        elif statement == "show table extended in gold like '*'":
+            rows = [{"tableName": "m", "information": view_of("m", self.pinned)}]
         elif statement.startswith("optimize"):
             self.newest += 1
             self.done.append("compacted")
