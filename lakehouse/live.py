@@ -19,19 +19,16 @@ from contextlib import suppress
 from itertools import product
 from types import FrameType
 
-from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from ingestion.declaration import SourceTable
-from ingestion.faults import LoadError, first_line
+from ingestion.faults import first_line
 from ingestion.feed import all_feeds
-from ingestion.gate import GateError
 from ingestion.loads import Loads, only_ingestion
 from ingestion.lock import LockedError
 from lakehouse.build import Builds, Retries
 from lakehouse.engine import local
-from lakehouse.errors import LakehouseError
-from lakehouse.maintenance import TablesKeptUp
+from lakehouse.maintenance import FAILURES, TablesKeptUp
 from lakehouse.settings import PROJECT, Settings, load_settings
 
 # How often it is looked for news.
@@ -49,8 +46,6 @@ _ASK_SECONDS = 60.0
 _REFUSED_SECONDS = 5.0
 # How long a build may take to end in order.
 _END_SECONDS = 30.0
-# What may fail while the loop goes on.
-_FAILURES = (PySparkException, LoadError, GateError, LakehouseError, OSError)
 
 
 class Stop:
@@ -111,7 +106,7 @@ class Ingestion:
             return time.time()
         try:
             return self._loads.waits_since(self._held_off())
-        except _FAILURES:
+        except FAILURES:
             return time.time()  # the round meets it again, and tells
 
     def _held_off(self) -> set[tuple[str, str]]:
@@ -135,7 +130,7 @@ class Ingestion:
         began = time.monotonic()
         try:
             load = self.loads().run(self._held_off())
-        except _FAILURES:
+        except FAILURES:
             self._loads = None  # what stands in the tables counts
             self._retries.note("ingestion", is_done=False)
             raise
@@ -245,7 +240,7 @@ def run_rounds(
                 due = max(due, time.monotonic() - _LOOKS_SECONDS) + every
                 try:
                     lines = ingestion.take_in(oldest)
-                except _FAILURES as error:
+                except FAILURES as error:
                     lines = [f"The round failed: {first_line(error)}"]
                 for line in lines:
                     say(line)
@@ -308,7 +303,7 @@ def _build_beside(every: float) -> None:
                 print(error, flush=True)
             time.sleep(_REFUSED_SECONDS)
             continue
-        except _FAILURES as error:
+        except FAILURES as error:
             is_idle = False
             print(f"The builds failed: {first_line(error)}", flush=True)
         if is_idle:

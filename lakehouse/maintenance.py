@@ -44,6 +44,8 @@ RETAIN_HOURS = 168
 # How long it is kept how each run went: a loop that builds all day writes some 300,000 rows a day.
 RESULTS = "audit.run_results"
 RETAIN_RESULTS_DAYS = 90
+# What may fail while the rest has its turn.
+FAILURES = (PySparkException, LoadError, GateError, LakehouseError, OSError)
 # How often a table has its turn in a loop.
 _TURN_SECONDS = 60.0
 _OF_VERSION = re.compile(r"\.?(\d{20})\.")
@@ -92,12 +94,12 @@ def maintain(
         for table in delta_tables(spark):
             try:
                 done.append(keep_up(spark, table, retain_hours))
-            except (PySparkException, OSError) as error:
+            except FAILURES as error:
                 failures.append(f"{table}: {first_line(error)}")
         try:
             archived = Loads(spark, settings.paths, local.declared_tables()).forget()
-        except (LoadError, GateError) as error:
-            failures.append(str(error))
+        except FAILURES as error:
+            failures.append(first_line(error))
     return done, archived, failures
 
 
@@ -197,7 +199,7 @@ class TablesKeptUp:
                     self._forget_files()
             except LockedError:
                 pass  # its turn comes again
-            except (PySparkException, GateError, LoadError, LakehouseError, OSError) as error:
+            except FAILURES as error:
                 self._say(f"The upkeep of {name} failed: {first_line(error)}")
 
 

@@ -9,8 +9,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from pyspark.errors import PySparkException
 
 from ingestion.lock import LockedError
 from lakehouse import maintenance
@@ -150,6 +152,24 @@ def test_the_view_follows_what_is_written_down(mart: Mart) -> None:
     mart.pinned = 6
     align_views(mart)  # type: ignore[arg-type]
     assert mart.done == ["readers see 7"]
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), PySparkException("b")])
+def test_landed_files_that_cannot_be_archived_hide_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def broken(*_: object) -> None:
+        raise PySparkException("silver.b is broken\nand a stack")
+
+    monkeypatch.setattr(local, "session", lambda _: None)
+    monkeypatch.setattr(maintenance, "align_views", lambda _: None)
+    monkeypatch.setattr(maintenance, "delta_tables", lambda _: ["silver.b"])
+    monkeypatch.setattr(maintenance, "keep_up", broken)
+    loads = SimpleNamespace(forget=Mock(side_effect=fault))
+    monkeypatch.setattr(maintenance, "Loads", lambda *_: loads)
+    done, archived, failures = maintenance.maintain(Settings(home=tmp_path))
+    assert (done, archived) == ([], 0)
+    assert failures == ["silver.b: silver.b is broken", str(fault)]
 
 
 class Minutes:
