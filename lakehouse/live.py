@@ -44,6 +44,8 @@ _ASK_SECONDS = 60.0
 # How soon the builds are tried again that another process is in the way of; after twelve times it
 # is told.
 _REFUSED_SECONDS = 5.0
+# How long the builds have to go on for their end not to be one more of the same failure.
+_LONG_SECONDS = 3600.0
 # How long a build may take to end in order.
 _END_SECONDS = 30.0
 
@@ -166,6 +168,7 @@ class BuildsBeside:
         self._every = every
         self._say = say
         self._child: subprocess.Popen[str] | None = None
+        self._began = 0.0
         self._retries = Retries()
 
     def look_after(self) -> None:
@@ -173,6 +176,8 @@ class BuildsBeside:
         if self._child and self._child.poll() is not None:
             self._say(f"The builds have ended, status {self._child.returncode}; they begin anew.")
             self._child = None
+            if time.monotonic() - self._began > _LONG_SECONDS:
+                self._retries.note("builds", is_done=True)
             self._retries.note("builds", is_done=False)
         if self._child is None and self._retries.is_due("builds"):
             self._child = subprocess.Popen(
@@ -186,6 +191,7 @@ class BuildsBeside:
                 cwd=PROJECT,
                 process_group=0,  # Ctrl-C is the loop's to handle
             )
+            self._began = time.monotonic()
             threading.Thread(target=self._pass_on, args=[self._child], daemon=True).start()
 
     def tell(self) -> None:
