@@ -19,7 +19,7 @@ JOURNAL = "audit.domains"
 # Who writes rows of it that show readers the same rows in other files.
 UPKEEP = "upkeep"
 # What a view of a mart shows, as Spark tells it.
-_PINNED = re.compile(r"^View Text: .* version as of (\d+)$", re.IGNORECASE | re.MULTILINE)
+_PINNED = re.compile(r"^View Text: .* version as of (\d+)", re.IGNORECASE | re.MULTILINE)
 # The moment in a literal of SQL.
 _MOMENT = re.compile(r"'(\d[^']*)'")
 # How dbt keeps what others can read.
