@@ -621,13 +621,16 @@ def run(
     with only_ingestion(settings.paths):
         load = _take_in(settings)
         failures = []
-        with output.progress() as show:
-            for done in Builds(settings, show).bring_up_to_date():
-                if done.did or not done.failure:
-                    idle = "; ".join(filter(None, ["nothing new", done.held]))
-                    output.say(f"{done.domain}: {', '.join(done.did) or idle}")
-                if done.failure:
-                    failures.append(f"{done.domain}: {done.failure}")
+        try:
+            with output.progress() as show:
+                for done in Builds(settings, show).bring_up_to_date():
+                    if done.did or not done.failure:
+                        idle = "; ".join(filter(None, ["nothing new", done.held]))
+                        output.say(f"{done.domain}: {', '.join(done.did) or idle}")
+                    if done.failure:
+                        failures.append(f"{done.domain}: {done.failure}")
+        except (LakehouseError, LockedError, PySparkException) as error:
+            failures.append(first_line(error))
         _end(load, failures)
 
 

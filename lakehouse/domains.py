@@ -18,6 +18,8 @@ from pyspark.sql import Row, SparkSession
 JOURNAL = "audit.domains"
 # Who writes rows of it that show readers the same rows in other files.
 UPKEEP = "upkeep"
+# What a view of a mart shows, as Spark tells it.
+_PINNED = re.compile(r"^View Text: .* version as of (\d+)", re.IGNORECASE | re.MULTILINE)
 # The moment in a literal of SQL.
 _MOMENT = re.compile(r"'(\d[^']*)'")
 # How dbt keeps what others can read.
@@ -179,13 +181,23 @@ def _names_in(spark: SparkSession, schema: str) -> set[str]:
     return {row["tableName"] for row in spark.sql(f"show tables in {schema}").collect()}
 
 
+def shown_versions(spark: SparkSession) -> dict[str, int]:
+    """The version of each mart that readers see, by the views of `gold`."""
+    if not spark.catalog.databaseExists("gold"):
+        return {}
+    rows = spark.sql("show table extended in gold like '*'").collect()
+    found = {row["tableName"]: _PINNED.search(row["information"]) for row in rows}
+    return {name: int(pinned[1]) for name, pinned in found.items() if pinned}
+
+
 def news_of(
     spark: SparkSession, domains: Collection[Domain], states: Mapping[str, State]
 ) -> dict[str, News]:
     """What there is to do, for the domains for which there is anything.
 
     A domain of which nothing has ever come has no news, nor has one that a build has left as it
-    should be, published or held.
+    should be, published or held. One whose views fell behind by a kill has some: a build begins
+    with putting them right.
 
     Args:
         spark: A session on the engine.
@@ -221,11 +233,24 @@ def _news_of(spark: SparkSession, domain: Domain, state: State | None) -> News |
             reasons.append(f"to be built anew: {', '.join(state.pending)}")
         elif state.is_being_written:
             reasons.append("written since it was last built whole")
+        if not reasons and (behind := _behind(spark, domain, state)):
+            reasons.append(f"readers do not see what is published: {', '.join(behind)}")
     if not reasons:
         return None if state and (state.is_published or state.held is not None) else News()
     is_small = not is_anew and num_rows is not None and num_rows <= _SMALL_WORK_ROWS
     is_first = state is None or state.built is None
     return News("; ".join(reasons), is_small, is_first)
+
+
+def _behind(spark: SparkSession, domain: Domain, state: State) -> list[str]:
+    """The marts of which readers see another version than is written down as published."""
+    gold = state.versions("gold")
+    shown = shown_versions(spark) if gold else {}
+    return sorted(
+        mart
+        for mart, version in gold.items()
+        if f"gold_build.{mart}" in domain.tables and shown.get(mart) != version
+    )
 
 
 def _arrived(spark: SparkSession, domain: Domain, built: int) -> tuple[str, int | None]:

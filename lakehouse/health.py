@@ -60,8 +60,8 @@ class Health:
             `late_after_hours`, `is_late`, `num_rows`, `failure` (what its last load said if it
             failed).
         domains: Per domain: `domain`, `built` and `published` (loads), `recorded_at`, `is_held`
-            (somebody went back to older answers), `newest_event`, `is_behind` (readers see less
-            than is built).
+            (somebody went back to older answers), `newest_event`, `is_behind` (readers do not see
+            what is built).
         rejects: `source`, `entity`, `level`, `reason`, `num_rows`, `last_at`, most first.
         unmatched: `source`, `entity`, `reason`, `num_events`, `num_keys`, most first.
         runs: The last runs of each domain, newest first: `domain`, `command`, `started_at`,
@@ -247,7 +247,7 @@ def where_domains_stand(ask: Ask) -> list[Row]:
         state = State(0, row["built"], row["published"], details)
         row["is_held"] = state.held is not None
         row["newest_event"] = f"{state.as_of}+00:00" if state.as_of else None
-        row["is_behind"] = (row["published"] or 0) < (row["built"] or 0)
+        row["is_behind"] = not state.is_published
     return rows
 
 
@@ -520,11 +520,16 @@ def is_published(domains: Collection[Row]) -> str:
         whole = "the only domain" if len(built) == 1 else f"{len(built)} domains"
         return f"Readers see all that is built, of {whole}."
     names = _named(
-        f"{row['domain']} (built up to load {row['built']}, "
-        + (f"readers see load {row['published']})" if row["published"] else "never published)")
-        for row in behind
+        f"{row['domain']} (built up to load {row['built']}, {_seen(row)})" for row in behind
     )
-    return f"Of {_counted(len(behind), 'domain')} readers see less than is built: {names}."
+    return f"Of {_counted(len(behind), 'domain')} readers do not see what is built: {names}."
+
+
+def _seen(domain: Row) -> str:
+    if domain["published"] is None:
+        return "never published"
+    anew = " as it was before" if domain["published"] == domain["built"] else ""
+    return f"readers see load {domain['published']}{anew}"
 
 
 def is_slower(nodes: Collection[Row]) -> str:

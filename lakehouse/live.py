@@ -19,19 +19,16 @@ from contextlib import suppress
 from itertools import product
 from types import FrameType
 
-from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from ingestion.declaration import SourceTable
-from ingestion.faults import LoadError, first_line
+from ingestion.faults import first_line
 from ingestion.feed import all_feeds
-from ingestion.gate import GateError
 from ingestion.loads import Loads, only_ingestion
 from ingestion.lock import LockedError
 from lakehouse.build import Builds, Retries
 from lakehouse.engine import local
-from lakehouse.errors import LakehouseError
-from lakehouse.maintenance import TablesKeptUp
+from lakehouse.maintenance import FAILURES, TablesKeptUp
 from lakehouse.settings import PROJECT, Settings, load_settings
 
 # How often it is looked for news.
@@ -47,10 +44,10 @@ _ASK_SECONDS = 60.0
 # How soon the builds are tried again that another process is in the way of; after twelve times it
 # is told.
 _REFUSED_SECONDS = 5.0
+# How long the builds have to go on for their end not to be one more of the same failure.
+_LONG_SECONDS = 3600.0
 # How long a build may take to end in order.
 _END_SECONDS = 30.0
-# What may fail while the loop goes on.
-_FAILURES = (PySparkException, LoadError, GateError, LakehouseError, OSError)
 
 
 class Stop:
@@ -111,7 +108,7 @@ class Ingestion:
             return time.time()
         try:
             return self._loads.waits_since(self._held_off())
-        except _FAILURES:
+        except FAILURES:
             return time.time()  # the round meets it again, and tells
 
     def _held_off(self) -> set[tuple[str, str]]:
@@ -135,7 +132,7 @@ class Ingestion:
         began = time.monotonic()
         try:
             load = self.loads().run(self._held_off())
-        except _FAILURES:
+        except FAILURES:
             self._loads = None  # what stands in the tables counts
             self._retries.note("ingestion", is_done=False)
             raise
@@ -171,6 +168,7 @@ class BuildsBeside:
         self._every = every
         self._say = say
         self._child: subprocess.Popen[str] | None = None
+        self._began = 0.0
         self._retries = Retries()
 
     def look_after(self) -> None:
@@ -178,6 +176,8 @@ class BuildsBeside:
         if self._child and self._child.poll() is not None:
             self._say(f"The builds have ended, status {self._child.returncode}; they begin anew.")
             self._child = None
+            if time.monotonic() - self._began > _LONG_SECONDS:
+                self._retries.note("builds", is_done=True)
             self._retries.note("builds", is_done=False)
         if self._child is None and self._retries.is_due("builds"):
             self._child = subprocess.Popen(
@@ -191,6 +191,7 @@ class BuildsBeside:
                 cwd=PROJECT,
                 process_group=0,  # Ctrl-C is the loop's to handle
             )
+            self._began = time.monotonic()
             threading.Thread(target=self._pass_on, args=[self._child], daemon=True).start()
 
     def tell(self) -> None:
@@ -245,7 +246,7 @@ def run_rounds(
                 due = max(due, time.monotonic() - _LOOKS_SECONDS) + every
                 try:
                     lines = ingestion.take_in(oldest)
-                except _FAILURES as error:
+                except FAILURES as error:
                     lines = [f"The round failed: {first_line(error)}"]
                 for line in lines:
                     say(line)
@@ -308,7 +309,7 @@ def _build_beside(every: float) -> None:
                 print(error, flush=True)
             time.sleep(_REFUSED_SECONDS)
             continue
-        except _FAILURES as error:
+        except FAILURES as error:
             is_idle = False
             print(f"The builds failed: {first_line(error)}", flush=True)
         if is_idle:

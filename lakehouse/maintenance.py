@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -26,7 +26,14 @@ from ingestion.gate import GateError
 from ingestion.loads import Loads, only_ingestion
 from ingestion.lock import LockedError
 from ingestion.stored import Place, place_of
-from lakehouse.domains import JOURNAL, UPKEEP, append_state, states_of, tables_of
+from lakehouse.domains import (
+    JOURNAL,
+    UPKEEP,
+    append_state,
+    shown_versions,
+    states_of,
+    tables_of,
+)
 from lakehouse.engine import local
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings
@@ -37,9 +44,10 @@ RETAIN_HOURS = 168
 # How long it is kept how each run went: a loop that builds all day writes some 300,000 rows a day.
 RESULTS = "audit.run_results"
 RETAIN_RESULTS_DAYS = 90
+# What may fail while the rest has its turn.
+FAILURES = (PySparkException, LoadError, GateError, LakehouseError, OSError)
 # How often a table has its turn in a loop.
 _TURN_SECONDS = 60.0
-_PINNED = re.compile(r"version as of (\d+)", re.IGNORECASE)
 _OF_VERSION = re.compile(r"\.?(\d{20})\.")
 
 
@@ -86,12 +94,12 @@ def maintain(
         for table in delta_tables(spark):
             try:
                 done.append(keep_up(spark, table, retain_hours))
-            except (PySparkException, OSError) as error:
+            except FAILURES as error:
                 failures.append(f"{table}: {first_line(error)}")
         try:
             archived = Loads(spark, settings.paths, local.declared_tables()).forget()
-        except (LoadError, GateError) as error:
-            failures.append(str(error))
+        except FAILURES as error:
+            failures.append(first_line(error))
     return done, archived, failures
 
 
@@ -191,7 +199,7 @@ class TablesKeptUp:
                     self._forget_files()
             except LockedError:
                 pass  # its turn comes again
-            except (PySparkException, GateError, LoadError, LakehouseError, OSError) as error:
+            except FAILURES as error:
                 self._say(f"The upkeep of {name} failed: {first_line(error)}")
 
 
@@ -262,8 +270,8 @@ def _versions_read(spark: SparkSession, table: str) -> Iterator[int]:
     kinds = {"gold_build": ("gold", "marts"), "silver": ("feeds",)}.get(schema, ())
     for state in states_of(spark).values() if kinds else ():
         yield from (state.versions(kind)[name] for kind in kinds if name in state.versions(kind))
-    if schema == "gold_build" and (pinned := _PINNED.search(_view_text(spark, name))):
-        yield int(pinned[1])
+    if schema == "gold_build":
+        yield from (version for mart, version in shown_versions(spark).items() if mart == name)
 
 
 def _newest(spark: SparkSession, table: str) -> int:
@@ -272,21 +280,14 @@ def _newest(spark: SparkSession, table: str) -> int:
     return version
 
 
-def _view_text(spark: SparkSession, mart: str) -> str:
-    """The query of the view in which readers see a mart; empty where there is none."""
-    if not spark.catalog.tableExists(f"gold.{mart}"):
-        return ""
-    rows = spark.sql(f"describe table extended gold.{mart}").collect()
-    return next((row["data_type"] for row in rows if row["col_name"] == "View Text"), "")
-
-
-def pin(spark: SparkSession, mart: str, version: int) -> None:
-    """Shows readers this version of a mart, with the columns that it has, unless they see it."""
-    pinned = _PINNED.search(_view_text(spark, mart))
-    if pinned and int(pinned[1]) != version:
-        rows = f"from gold_build.{mart} version as of {version}"
-        columns = ", ".join(spark.sql(f"select * {rows}").columns)
-        spark.sql(f"alter view gold.{mart} as select {columns} {rows}")
+def pin(spark: SparkSession, marts: Mapping[str, int]) -> None:
+    """Shows readers these versions of marts, with the columns that they have, unless they do."""
+    shown = shown_versions(spark)
+    for mart, version in marts.items():
+        if shown.get(mart, version) != version:
+            rows = f"from gold_build.{mart} version as of {version}"
+            columns = ", ".join(spark.sql(f"select * {rows}").columns)
+            spark.sql(f"alter view gold.{mart} as select {columns} {rows}")
 
 
 def _pin_anew(spark: SparkSession, table: str) -> None:
@@ -300,14 +301,13 @@ def _pin_anew(spark: SparkSession, table: str) -> None:
             }
             row = replace(state, number=state.number + 1, details=details)
             append_state(spark, domain, row, UPKEEP)
-            pin(spark, mart, version)
+            pin(spark, {mart: version})
 
 
 def align_views(spark: SparkSession) -> None:
     """Shows readers what is written down as published, should a kill have come in between."""
     for state in states_of(spark).values():
-        for mart, version in state.versions("gold").items():
-            pin(spark, mart, version)
+        pin(spark, state.versions("gold"))
 
 
 def _hours_since_replaced(log: Place, version: int) -> float | None:

@@ -122,8 +122,7 @@ def go_back(spark: SparkSession, domain: str, number: int) -> Publication:
         )
     details = state.details | {"gold": marts, "held": number}
     _append(spark, domain, replace(state, published=publication.load, details=details))
-    for mart, version in marts.items():
-        pin(spark, mart, version)
+    pin(spark, marts)
     return publication
 
 

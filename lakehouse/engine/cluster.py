@@ -88,9 +88,20 @@ def _catalog(cluster: Cluster) -> dict[str, object]:
 def _properties(path: Path) -> dict[str, object]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise LakehouseError(
-            f"{path}: {error.strerror}. Correct LAKEHOUSE_CLUSTER_PROPERTIES.", exit_code=2
+            f"{path}: {getattr(error, 'strerror', 'it is not UTF-8')}. Correct "
+            "LAKEHOUSE_CLUSTER_PROPERTIES.",
+            exit_code=2,
         ) from None
-    pairs = (line.split(None, 1) for line in lines if line.strip() and not line.startswith("#"))
-    return {key: value.strip() for key, value in pairs}
+    found: dict[str, object] = {}
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if line and not line.startswith("#"):
+            key, *value = line.split(None, 1)
+            if not value:
+                raise LakehouseError(
+                    f"{path}, line {number}: {key} has no value. Write it behind a space.",
+                    exit_code=2,
+                )
+            found[key] = value[0]
+    return found

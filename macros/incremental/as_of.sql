@@ -1,7 +1,7 @@
 {#-
   The report time of this run's cut, as a literal: the var `as_of`, or else the latest accepted event; with
   `is_before` the one up to which the domain was built before. Never the clock, so that two builds agree.
-  `events` is the domain's table of accepted events.
+  `events` is the domain's table of accepted events; where it is built anew, nothing of before counts.
 -#}
 {% macro as_of(events, is_before=false) %}
     {% if var('as_of') %}
@@ -16,8 +16,9 @@
     {% if is_before %}
         {{ return(domain['as_of'] or 'cast(null as timestamp)') }}
     {% elif 'as_of_reached' not in domain %}
-        {% set latest = 'max(event_at)' if domain['as_of'] is none else 'greatest(' ~ domain['as_of'] ~ ', max(event_at))' %}
-        {% set since = ' and _load_id > ' ~ domain['built'] if domain['as_of'] is not none else '' %}
+        {% set is_anew = domain['as_of'] is none or is_pending(model) %}
+        {% set latest = 'max(event_at)' if is_anew else 'greatest(' ~ domain['as_of'] ~ ', max(event_at))' %}
+        {% set since = '' if is_anew else ' and _load_id > ' ~ domain['built'] %}
         {% set asked = 'select ' ~ literal_of(latest) ~ ' from ' ~ events ~ ' where _load_id <= ' ~ cut() ~ since %}
         {% do domain.update({'as_of_reached': run_query(asked).columns[0].values()[0]}) %}
     {% endif %}

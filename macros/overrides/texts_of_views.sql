@@ -1,5 +1,5 @@
 {#-
-  The text of each view of a schema by the view's name, none for a table. Spark tells it in words among others; on
+  The text of each view of a schema by the view's name. Spark tells it in words among others, and of tables too; on
   Databricks the catalog has a table of them. It stays.
 -#}
 {% macro texts_of_views(schema) %}
@@ -8,7 +8,7 @@
 
 {% macro spark__texts_of_views(schema) %}
     {% set texts = {} %}
-    {% for row in run_query('show table extended in ' ~ schema ~ " like '*'").rows %}
+    {% for row in run_query('show table extended in ' ~ schema ~ " like '*'").rows if 'View Text: ' in row[3] %}
         {% do texts.update({row[1]: modules.re.findall('View Text: (.*)', row[3]) | first}) %}
     {% endfor %}
     {{ return(texts) }}

@@ -25,16 +25,16 @@
             {% set view = relation_of('gold', alias) %}
             {% set query = 'select ' ~ mart.columns.keys() | join(', ') ~ ' from '
                 ~ relation_of(mart.schema, mart.alias) ~ ' version as of ' ~ version %}
+            {% if is_begin %}
+                {% set query = query_of_version(mart, version, shown.get(alias, '')) %}
+            {% endif %}
             {% if alias not in shown %}
                 {% do run_query(
                     'create view ' ~ view ~ " comment '" ~ quoted(mart.description) ~ "' as " ~ query
                 ) %}
-            {% else %}
-                {% if is_begin %}
-                    {% set query = query_of_version(mart, version, shown[alias]) %}
-                {% endif %}
+            {% elif query != shown[alias] %}
                 {# Altered, since to replace a view Spark drops it for a moment. #}
-                {% do run_query('alter view ' ~ view ~ ' as ' ~ query) if query != shown[alias] %}
+                {% do run_query('alter view ' ~ view ~ ' as ' ~ query) %}
             {% endif %}
         {% endfor %}
     {% endif %}

@@ -138,3 +138,27 @@ def test_a_build_of_a_domain_leaves_what_another_run_publishes(builds: Builds, d
     assert warehouse.domains["network"][4] == 3
     assert warehouse.shown["server_load"].endswith(" version as of 3")
     assert warehouse.shown["inventory_daily"] == "version as of 9"
+
+
+def test_a_full_refresh_forgets_the_report_time_that_was(builds: Builds, dbt: Dbt) -> None:
+    """By other vars the latest event may be a reject, and nobody would ever see another now."""
+    warehouse = copy.deepcopy(builds.warehouse)
+    before = len(warehouse.statements)
+    one = ("--select", "config.meta.domain:network", "--exclude-resource-type", "unit_test")
+    dbt.run("build", "--full-refresh", "--threads", "1", *one, warehouse=warehouse)
+    asked = [one.sql for one in warehouse.statements[before:] if "(max(event_at)" in one.sql]
+    assert len(asked) == 1
+    assert "greatest(" not in asked[0]
+    assert "_load_id >" not in asked[0]
+
+
+def test_a_view_that_a_kill_has_left_out_has_the_columns_of_its_version(
+    builds: Builds, dbt: Dbt
+) -> None:
+    """The mart may have got others since; the warehouse tells of one, `outcome`."""
+    warehouse = copy.deepcopy(builds.warehouse)
+    del warehouse.shown["server_load"]
+    dbt.run("seed", "--select", "config.meta.domain:network", warehouse=warehouse)
+    assert warehouse.shown["server_load"] == (
+        "select outcome from `main_test`.`gold_build`.`server_load` version as of 2"
+    )

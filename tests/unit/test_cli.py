@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from ingestion.feed import SourceLoad
 from ingestion.gate import waiting_files
 from ingestion.home import Home
 from ingestion.loads import Load
+from ingestion.lock import LockedError
 from lakehouse import cli
 from lakehouse.build import Builds, Done
 from lakehouse.cli import Format, Output, _options_first
@@ -423,6 +425,25 @@ def test_to_go_back_and_to_go_on_exclude_each_other(tmp_path: Path) -> None:
             standalone_mode=False,
         )
     assert error.value.exit_code == 2
+
+
+def test_a_run_beside_another_build_still_tells_what_was_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def locked(_: object) -> Iterator[Done]:
+        yield Done("network", has_news=False)
+        raise LockedError("Process 7 builds this lakehouse at the moment.")
+
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path))
+    load = Load(1, [SourceLoad("a.b", quarantined=[("x.csv", "no header")])])
+    monkeypatch.setattr(cli, "_take_in", lambda _: load)
+    monkeypatch.setattr(Builds, "bring_up_to_date", locked)
+    with pytest.raises(LakehouseError, match=r"^Process 7 builds this lakehouse at the moment\.$"):
+        cli.app(["run"], standalone_mode=False)
+    assert capsys.readouterr().err.splitlines() == [
+        "network: nothing new",
+        "Refused, and kept in quarantine: a.b: x.csv: no header",
+    ]
 
 
 def test_a_run_ends_with_what_failed(

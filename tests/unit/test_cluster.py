@@ -86,6 +86,24 @@ def test_a_file_of_properties_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert error.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"# one\nspark.executor.memory=4g\n", "line 2: spark.executor.memory=4g has no value"),
+        (b"spark.app.name caf\xe9\n", "it is not UTF-8"),
+    ],
+)
+def test_properties_that_cannot_be_read_are_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes, told: str
+) -> None:
+    file = tmp_path / "properties.conf"
+    file.write_bytes(text)
+    monkeypatch.setenv("LAKEHOUSE_CLUSTER_PROPERTIES", str(file))
+    with pytest.raises(LakehouseError, match=told) as error:
+        _conf(load_settings(tmp_path))
+    assert error.value.exit_code == 2
+
+
 @pytest.mark.parametrize("name", ["MASTER", "STORAGE", "CATALOG"])
 def test_what_is_not_set_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

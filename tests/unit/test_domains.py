@@ -18,12 +18,23 @@ LOAD_8: Loads = [(8, "t.x", "finished", 5), (8, None, "closed", 5)]
 
 
 class Engine:
-    """An engine with these loads, rows and tables."""
+    """An engine with these loads, and a view of `gold` that shows this version of mart `b`."""
 
-    def __init__(self, loads: Loads) -> None:
+    def __init__(self, loads: Loads, shown: int | None = 3) -> None:
         self.loads = loads
+        self.shown = shown
+        self.catalog = SimpleNamespace(databaseExists=lambda _: True)
 
     def sql(self, statement: str) -> SimpleNamespace:
+        if statement.startswith("show table extended in gold "):
+            views = {"server_status": "select a\nfrom x"}
+            if self.shown is not None:
+                views["b"] = f"select a from b version as of {self.shown}"
+            rows = [
+                {"tableName": name, "information": f"View Text: {text}\nView Original Text: {text}"}
+                for name, text in views.items()
+            ]
+            return SimpleNamespace(collect=lambda: rows)
         [built] = re.findall(r"from audit.loads where load_id > (\d+)$", statement)
         ours = re.findall(r"'(\w\.\w)'", statement)
         loads = [load for load in self.loads if load[0] > int(built)]
@@ -41,7 +52,10 @@ class Engine:
 @pytest.fixture
 def news(monkeypatch: pytest.MonkeyPatch):
     def news(
-        state: State | None, loads: Loads, tables: tuple[str, ...] = ("silver.a", "gold_build.b")
+        state: State | None,
+        loads: Loads,
+        tables: tuple[str, ...] = ("silver.a", "gold_build.b"),
+        shown: int | None = 3,
     ) -> News | None:
         monkeypatch.setattr(
             domains,
@@ -49,7 +63,8 @@ def news(monkeypatch: pytest.MonkeyPatch):
             lambda _, schema: {table.split(".")[1] for table in tables if table.startswith(schema)},
         )
         states = {"network": state} if state else {}
-        return news_of(Engine(loads), [DOMAIN], states).get("network")  # type: ignore[arg-type]
+        engine = Engine(loads, shown)
+        return news_of(engine, [DOMAIN], states).get("network")  # type: ignore[arg-type]
 
     return news
 
@@ -125,6 +140,18 @@ def test_what_was_left_undone_is_news_without_a_load(
     news, state: State, tables: tuple[str, ...], found: News
 ) -> None:
     assert news(state, [], tables) == found
+
+
+@pytest.mark.parametrize("shown", [2, 30, None])
+def test_views_that_a_kill_has_left_behind_are_put_right_without_a_load(
+    news, shown: int | None
+) -> None:
+    """By the build that is news then. A mart that is none of the project's any more is no news."""
+    behind = News("readers do not see what is published: b", is_small=True)
+    assert news(WHOLE, [], shown=shown) == behind
+    assert news(WHOLE, LOAD_8, shown=shown) == News("load 8", is_small=True)
+    removed = State(9, 7, 7, {"marts": {"b": 3, "c": 1}, "gold": {"b": 3, "c": 1}})
+    assert news(removed, []) is None
 
 
 def test_what_is_built_anew_is_no_small_work_however_few_rows_came(news) -> None:

@@ -258,6 +258,21 @@ def test_the_builds_begin_anew_and_their_words_are_the_loops(
     assert builds._child.returncode == 0
 
 
+def test_builds_that_end_now_and_then_are_not_away_for_longer_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, begun = 0.0, []
+    ended = SimpleNamespace(poll=lambda: -9, returncode=-9, stdin=None, stdout=())
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: begun.append(now) or ended)
+    builds = BuildsBeside(Settings(home=tmp_path), 60, lambda _: None)
+    for minutes in (0, 0, 1, 0, 2, 24 * 60, 1):
+        now += 60.0 * minutes
+        builds.look_after()
+    # A minute after the first end, two after the second, and after a day a minute again.
+    assert [at / 60 for at in begun] == [0, 1, 3, 24 * 60 + 4]
+
+
 def test_the_builds_pause_after_their_work_and_else_wait_for_news(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,8 +9,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from pyspark.errors import PySparkException
 
 from ingestion.lock import LockedError
 from lakehouse import maintenance
@@ -63,6 +65,12 @@ def test_a_young_checkpoint_removes_nothing(log: Path) -> None:
     assert not (log / f"{9:020}.json").exists()
 
 
+def view_of(mart: str, version: int) -> str:
+    """What Spark tells of the view in which readers see a mart."""
+    text = f"select x from gold_build.{mart} version as of {version}"
+    return f"Type: VIEW\nView Text: {text}\nView Original Text: {text}\nView Schema Mode: BINDING\n"
+
+
 class Mart:
     """The engine's mart `m`, of two files, its view in `gold` and its domain's row."""
 
@@ -72,7 +80,7 @@ class Mart:
         self.newest, self.pinned = 7, 7
         self.details: dict[str, Any] = {"marts": {"m": 7, "n": 1}, "gold": {"m": 7, "n": 1}}
         self.done: list[str] = []
-        self.catalog = SimpleNamespace(tableExists=lambda name: name == "gold.m")
+        self.catalog = SimpleNamespace(databaseExists=lambda name: name == "gold")
         monkeypatch.setattr(
             maintenance, "states_of", lambda _: {"network": State(4, 9, 8, self.details)}
         )
@@ -89,9 +97,8 @@ class Mart:
             rows = [{"location": f"file:{self.folder}", "numFiles": 2}]
         elif statement.startswith("describe history"):
             rows = [{"version": self.newest}]
-        elif statement.startswith("describe table extended"):
-            text = f"select x from gold_build.m version as of {self.pinned}"
-            rows = [{"col_name": "View Text", "data_type": text}]
+        elif statement == "show table extended in gold like '*'":
+            rows = [{"tableName": "m", "information": view_of("m", self.pinned)}]
         elif statement.startswith("optimize"):
             self.newest += 1
             self.done.append("compacted")
@@ -145,6 +152,24 @@ def test_the_view_follows_what_is_written_down(mart: Mart) -> None:
     mart.pinned = 6
     align_views(mart)  # type: ignore[arg-type]
     assert mart.done == ["readers see 7"]
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), PySparkException("b")])
+def test_landed_files_that_cannot_be_archived_hide_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def broken(*_: object) -> None:
+        raise PySparkException("silver.b is broken\nand a stack")
+
+    monkeypatch.setattr(local, "session", lambda _: None)
+    monkeypatch.setattr(maintenance, "align_views", lambda _: None)
+    monkeypatch.setattr(maintenance, "delta_tables", lambda _: ["silver.b"])
+    monkeypatch.setattr(maintenance, "keep_up", broken)
+    loads = SimpleNamespace(forget=Mock(side_effect=fault))
+    monkeypatch.setattr(maintenance, "Loads", lambda *_: loads)
+    done, archived, failures = maintenance.maintain(Settings(home=tmp_path))
+    assert (done, archived) == ([], 0)
+    assert failures == ["silver.b: silver.b is broken", str(fault)]
 
 
 class Minutes:

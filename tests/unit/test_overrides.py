@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from types import SimpleNamespace
 from typing import Any
 
+import jinja2
 import pytest
 
 # By the macro that is replaced, what it was when ours was written: the begin of its text's SHA-256.
@@ -48,6 +51,27 @@ def test_what_replaces_a_macro_stands_in_overrides(manifest: Any) -> None:
                 replaced.add(name)
                 break
     assert replaced == {macro.split(".")[1] for macro in WRITTEN_AGAINST}
+
+
+def test_a_table_is_none_of_the_views_that_may_be_dropped(manifest: Any) -> None:
+    """Of `gold`, in which somebody has made one: to drop it as a view would fail in each run."""
+    told = {
+        "server_load": "Type: VIEW\nView Text: select a version as of 3\nView Original Text: x",
+        "server_status": "Type: VIEW\nView Text: select a\nfrom b\nView Original Text: x",
+        "mine": "Type: MANAGED\nProvider: delta\n",
+    }
+    rows = [("gold", name, False, text) for name, text in told.items()]
+    found: list[dict[str, str]] = []
+    template = jinja2.Environment(extensions=["jinja2.ext.do"]).from_string(  # noqa: S701 - SQL
+        manifest.macros["macro.lakehouse.spark__texts_of_views"].macro_sql,
+        globals={
+            "modules": SimpleNamespace(re=re),
+            "return": found.append,
+            "run_query": lambda _: SimpleNamespace(rows=rows),
+        },
+    )
+    template.module.spark__texts_of_views("gold")
+    assert found == [{"server_load": "select a version as of 3", "server_status": "select a"}]
 
 
 def test_a_macro_that_one_model_alone_asks_for_stands_in_it(manifest: Any) -> None:
