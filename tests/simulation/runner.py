@@ -6,6 +6,7 @@ import json
 import random
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
 from dataclasses import replace
@@ -138,10 +139,15 @@ class Play:
 
     def _draw_messages(self) -> dict[int, list[Message]]:
         dice = random.Random(f"messages {self._scenario.domain} {self._scenario.seed}")
+        # A file that is there twice counts once, as files alone.
+        files = Counter((file.table, file.content) for file in self._files)
         drawn = {
             number: self._domain.messages[file.table][1](file)
             for number, file in enumerate(self._files)
-            if dice.random() < 0.4 and file.table in self._domain.messages and not file.is_refused
+            if dice.random() < 0.4
+            and file.table in self._domain.messages
+            and not file.is_refused
+            and files[file.table, file.content] == 1
         }
         return {number: messages for number, messages in drawn.items() if messages}
 
