@@ -6,6 +6,7 @@ A question is plain SQL that Spark and DuckDB both run. Whatever is large is sum
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import date, timedelta
 
 from lakehouse.domains import State
@@ -108,8 +109,25 @@ def refused(ask: Ask, source: str) -> tuple[str, Block | None]:
     if not said:
         return "Nothing was refused, and nothing waits.", None
     sentence = words.opening("; ".join(said)) + "."
-    rows = [row | {"level": FATES[row["level"]]} for row in whole + fields] + waiting
+    rows = [row | {"level": FATES[row["level"]]} for row in rejects] + waiting
+    rows = most_first(rows)
     return sentence, Block("refused", "Refused or waiting", sentence, REFUSED_COLUMNS, rows)
+
+
+def most_first(rows: list[Row]) -> list[Row]:
+    """The rows of a block of what was refused, a fate's reason of most first: that which is said.
+
+    A reason stands in a row for each table, which together are what a sentence counts.
+    """
+    sums = Counter[tuple[str, str]]()
+    for row in rows:
+        sums[row["level"], row["reason"]] += row["num_rows"]
+
+    def place(row: Row) -> tuple[int | str, ...]:
+        told = row["level"], row["reason"]
+        return -sums[told], *told, -row["num_rows"], row["source"], row["entity"]
+
+    return sorted(rows, key=place)
 
 
 def _reason(rows: list[Row]) -> str:

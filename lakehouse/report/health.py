@@ -8,7 +8,7 @@ from pathlib import Path
 from lakehouse.health import Health, declared_sources, health_of
 from lakehouse.reading import Ask
 from lakehouse.report import charts
-from lakehouse.report.data import FATES, REFUSED_COLUMNS, WAITS, of_first
+from lakehouse.report.data import FATES, REFUSED_COLUMNS, WAITS, most_first, of_first
 from lakehouse.report.parts import SHOWN, Block, Column, Page
 from lakehouse.settings import PROJECT
 
@@ -90,7 +90,7 @@ def _refused(health: Health) -> Block:
         rows.append(told | {"level": WAITS, "num_rows": row["num_events"], "last_at": None})
     columns = (*REFUSED_COLUMNS, Column("last_at", "last", "time"))
     sentence = "What was refused, or waits for what it refers to, by reason."
-    return Block("refused", "Refused or waiting", sentence, columns, rows)
+    return Block("refused", "Refused or waiting", sentence, columns, most_first(rows))
 
 
 def _runs(health: Health) -> Block:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lakehouse.reading import Ask, Row
-from lakehouse.report import network, now, render, retail, site, wearables, words
+from lakehouse.report import health, network, now, render, retail, site, wearables, words
 from lakehouse.report.data import refused
 from lakehouse.report.live import Now, answer_of
 from lakehouse.report.parts import Block, Column, Page
@@ -401,7 +401,28 @@ def test_what_was_refused() -> None:
         "1,200 events wait for what they refer to: no device."
     )
     assert block
-    assert [row["num_rows"] for row in block.rows] == [2, 1, 1, 1200]
+    assert [row["num_rows"] for row in block.rows] == [1200, 2, 1, 1]
+
+
+def test_the_table_of_what_was_refused_begins_with_the_reason_that_is_said() -> None:
+    marts = Marts()
+    marts.make("audit.loads", {"source": "retail.orders", "status": "finished", "load_id": 1,
+                               "recorded_at": "2026-03-02 10:00:00+00"})  # fmt: skip
+    for source, reason, many in (
+        ("retail.orders", "too early", 4),
+        ("retail.clicks", "no JSON", 5),
+        ("retail.products", "too early", 3),
+    ):
+        row = {"source": source, "entity": "rows", "level": "row", "reason": reason}
+        marts.make("audit.rejects", *[row] * many)
+    sentence, block = refused(marts.ask, "retail")
+    assert sentence == "12 rows were refused, 7 of them: too early."
+    [of_health] = [one for one in health.page(marts.ask).blocks if one.key == "refused"]
+    for one in (block, of_health):
+        assert one
+        assert [(row["reason"], row["num_rows"]) for row in one.rows] == [
+            *(("too early", 4), ("too early", 3), ("no JSON", 5)),
+        ]
 
 
 def nothing(_: str) -> list[Row] | None:
