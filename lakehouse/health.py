@@ -23,6 +23,7 @@ import yaml
 from lakehouse.domains import State
 from lakehouse.maintenance import RESULTS, sizes_told
 from lakehouse.reading import Ask, Row
+from lakehouse.report import words
 
 # A test that its domain's runs have left out for so long is none of the project's any more.
 _TEST_FORGOTTEN_AFTER = timedelta(days=7)
@@ -488,16 +489,16 @@ def is_fresh(sources: Collection[Row]) -> str:
     elif late:
         verb = "is" if len(late) == 1 else "are"
         names = _named(
-            f"{row['source']} (last load {_duration(row['hours'] * 3600)} ago, "
-            f"at most {_duration(row['late_after_hours'] * 3600)})"
+            f"{row['source']} (last load {words.moment(row['loaded_at'])}, "
+            f"late after {_duration(row['late_after_hours'] * 3600)})"
             for row in sorted(late, key=lambda row: -row["hours"])
         )
         parts.append(f"{len(late)} of {_counted(len(came), 'source')} {verb} late: {names}.")
     else:
-        last = _duration(min(row["hours"] for row in came) * 3600)
+        last = words.moment(max(row["loaded_at"] for row in came))
         whole = "The only source" if len(came) == 1 else f"All {len(came)} sources"
         verb = "is" if len(came) == 1 else "are"
-        parts.append(f"{whole} that ever came {verb} fresh: the last load was {last} ago.")
+        parts.append(f"{whole} that ever came {verb} fresh: the last load was {last}.")
     if failing:
         names = _named(row["source"] for row in failing)
         verb = "fails" if len(failing) == 1 else "fail"

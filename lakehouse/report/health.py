@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lakehouse.health import Health, declared_sources, health_of
 from lakehouse.reading import Ask
-from lakehouse.report import charts
+from lakehouse.report import charts, words
 from lakehouse.report.data import FATES, REFUSED_COLUMNS, WAITS, most_first, of_first
 from lakehouse.report.parts import SHOWN, Block, Column, Page
 from lakehouse.settings import PROJECT
@@ -25,7 +25,8 @@ def page(ask: Ask, warehouse: Path | None = None, now: datetime | None = None) -
         warehouse: The folder of the tables; None where it is no folder, and no sizes are told.
         now: The moment; by default this one.
     """
-    health = health_of(ask, declared_sources(PROJECT), warehouse, now or datetime.now(UTC))
+    now = now or datetime.now(UTC)
+    health = health_of(ask, declared_sources(PROJECT), warehouse, now)
     if not health.outcomes and not any(row["loaded_at"] for row in health.sources):
         return Page(KEY, TITLE, ("Nothing has come and nothing has run yet.",), hint=HINT)
     is_red = any(row["status"] in ("error", "fail", "runtime error") for row in health.outcomes)
@@ -38,6 +39,7 @@ def page(ask: Ask, warehouse: Path | None = None, now: datetime | None = None) -
         (health.is_right, health.is_fresh, health.is_slower),
         is_red or is_late,
         tuple(block for block in blocks if block.rows),
+        f"As of {words.moment(str(now))}.",
     )
 
 
@@ -74,8 +76,7 @@ def _sources(health: Health) -> Block:
     columns = (
         Column("source", "source"),
         Column("loaded_at", "last load", "time"),
-        Column("hours", "that is ago", "number", "hours"),
-        Column("late_after_hours", "at most", "number", "hours"),
+        Column("late_after_hours", "late after", "number", "hours"),
         Column("is_late", "late", "flag"),
         Column("num_rows", "rows so far", "count"),
         Column("failure", "why its last load failed"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
@@ -59,7 +60,8 @@ def links_there(site: Path) -> list[tuple[str, str]]:
 def _start(told: list[Page]) -> Page:
     """The page that all begins with: who needs somebody, and the answers of each page."""
     urgent = [page.title for page in told if page.is_urgent]
-    return Page("index", "Start", (start_sentence(told),), bool(urgent))
+    written = f"Written {words.moment(str(datetime.now(UTC)))}."
+    return Page("index", "Start", (start_sentence(told),), bool(urgent), freshness=written)
 
 
 def start_sentence(told: list[Page]) -> str:

@@ -152,7 +152,8 @@ def test_is_it_right(outcomes: list[dict], sentence: str) -> None:
 def source(name: str, hours: float | None, limit: float = 24.0, failure: str | None = None) -> dict:
     return {
         **{"source": name, "domain": name[0], "hours": hours, "late_after_hours": limit},
-        **{"loaded_at": None if hours is None else "2026", "failure": failure},
+        "loaded_at": None if hours is None else str(NOW - timedelta(hours=hours)),
+        "failure": failure,
         "is_late": hours is not None and hours > limit,
     }
 
@@ -164,17 +165,17 @@ def source(name: str, hours: float | None, limit: float = 24.0, failure: str | N
         pytest.param([source("a.x", None)], "Nothing has come yet.", id="nothing came"),
         pytest.param(
             [source("a.x", 0.05)],
-            "The only source that ever came is fresh: the last load was 3 minutes ago.",
+            "The only source that ever came is fresh: the last load was 2 Mar 2026, 11:57 UTC.",
             id="one",
         ),
         pytest.param(
             [source("a.x", 5), source("a.y", 0.005), source("b.x", None)],
-            "All 2 sources that ever came are fresh: the last load was 18 seconds ago.",
+            "All 2 sources that ever came are fresh: the last load was 2 Mar 2026, 11:59 UTC.",
             id="all fine, of another domain nothing",
         ),
         pytest.param(
             [source("a.x", 26), source("a.y", 1), source("a.z", None)],
-            "1 of 2 sources is late: a.x (last load 26 hours ago, at most 24 hours). "
+            "1 of 2 sources is late: a.x (last load 1 Mar 2026, 10:00 UTC, late after 24 hours). "
             "Of 1 source nothing ever came: a.z.",
             id="late, and missing",
         ),
@@ -183,9 +184,9 @@ def source(name: str, hours: float | None, limit: float = 24.0, failure: str | N
                 *(source(f"a.{number}", 24 * number, 2) for number in range(1, 6)),
                 source("a.f", 1, 2, "no such file"),
             ],
-            "5 of 6 sources are late: a.5 (last load 5 days ago, at most 2 hours), "
-            "a.4 (last load 4 days ago, at most 2 hours), "
-            "a.3 (last load 3 days ago, at most 2 hours) and 2 more. "
+            "5 of 6 sources are late: a.5 (last load 25 Feb 2026, 12:00 UTC, late after 2 hours), "
+            "a.4 (last load 26 Feb 2026, 12:00 UTC, late after 2 hours), "
+            "a.3 (last load 27 Feb 2026, 12:00 UTC, late after 2 hours) and 2 more. "
             "1 source fails to be taken in: a.f.",
             id="many",
         ),

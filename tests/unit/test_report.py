@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -647,6 +648,17 @@ def test_only_what_is_there_is_linked(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.html").touch()
     assert 'href="docs/index.html"' in site.write(tmp_path, nothing).read_text()
+
+
+def test_a_file_that_is_looked_at_later_says_of_when_it_is(tmp_path: Path) -> None:
+    marts = Marts()
+    loaded = {"load_id": 1, "source": "retail.orders", "status": "finished"}
+    marts.make("audit.loads", loaded | {"recorded_at": "2026-03-02 10:00:00+00"})
+    page = health.page(marts.ask, now=datetime(2026, 3, 2, 10, 5, tzinfo=UTC))
+    assert "fresh: the last load was 2 Mar 2026, 10:00 UTC." in page.answer[1]
+    assert page.freshness == "As of 2 Mar 2026, 10:05 UTC."
+    start = site.write(tmp_path, marts.ask).read_text()
+    assert re.search(r"Written \d+ \w+ \d{4}, \d\d:\d\d UTC\.", start)
 
 
 def test_the_start_shows_first_what_needs_somebody(tmp_path: Path) -> None:
