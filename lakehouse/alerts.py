@@ -419,8 +419,11 @@ class Follower:
         self._state.untold = []
         self._save()
 
-    def look(self, kind: Kind) -> None:
+    def look(self, kind: Kind) -> bool:
         """Looks at a kind's view, now and then at its history too, and tells what these tell.
+
+        Returns:
+            Whether the view is there.
 
         Raises:
             PySparkException, LakehouseError: The lakehouse does not answer.
@@ -428,18 +431,21 @@ class Follower:
         """
         watch = self._watches[kind.name]
         columns = ", ".join((*kind.keys, "as_of", kind.condition, *kind.figures))
-        self._note(watch.look, f"select {columns} from {kind.view}")
+        is_there = self._note(watch.look, f"select {columns} from {kind.view}")
         history = watch.history_of_interest()
         if history and time.monotonic() >= self._history_due.get(kind.name, 0):
             self._note(watch.catch_up, history)
             self._history_due[kind.name] = time.monotonic() + _HISTORY_SECONDS
+        return is_there
 
-    def _note(self, read: Callable[[list[Row]], list[Event]], sql: str) -> None:
+    def _note(self, read: Callable[[list[Row]], list[Event]], sql: str) -> bool:
         rows = self._ask(sql)
-        if rows is not None:
-            self._state.untold += read([_with_times(row) for row in rows])
-            self._save()
-            self.tell()
+        if rows is None:
+            return False
+        self._state.untold += read([_with_times(row) for row in rows])
+        self._save()
+        self.tell()
+        return True
 
     def _read(self) -> _State:
         try:
@@ -481,18 +487,22 @@ def follow(follower: Follower, say: Callable[[str], None]) -> NoReturn:
 
     Args:
         follower: What looks and tells.
-        say: Told when the lakehouse does not answer for a kind, and when it does again.
+        say: Told when the lakehouse does not answer for a kind, and when it does again, and once of
+            a view that is not there yet.
 
     Raises:
         OSError: An alert cannot be told, or not be noted as told.
     """
     follower.tell()
     troubled: set[str] = set()
+    awaited: set[str] = set()
     while True:
         for kind in KINDS:
             title = kind.title.capitalize()
             try:
-                follower.look(kind)
+                if not follower.look(kind) and kind.name not in awaited:
+                    say(f"{kind.view} is not built yet: it is followed as soon as it is.")
+                    awaited.add(kind.name)
             except (PySparkException, LakehouseError) as error:
                 if kind.name not in troubled:
                     say(f"{title} is not known for now: {first_line(error)}")

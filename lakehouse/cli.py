@@ -752,7 +752,8 @@ def alerts(
     """What needs somebody now: products low in a warehouse, overloaded servers.
 
     With --follow each is told at least once, and the next --follow of this home goes on where this
-    one has stopped. docs/operations.md pipes it into a web hook.
+    one has stopped. An overload is told once it has lasted a minute by the data's time, so not
+    while no data comes; without --follow at once. docs/operations.md pipes it into a web hook.
     """
     settings = _settings()
     if follow:

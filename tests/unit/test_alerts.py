@@ -411,6 +411,25 @@ def test_what_is_not_there_yet_is_awaited(shop: Shop) -> None:
     assert shop.look(stock(0, True)) == [("opened", id_of(0))]
 
 
+def test_what_is_awaited_is_said_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    rounds = iter([{}, {SERVER.view: [server(0, False)]}, {}])
+
+    def next_round(_: float) -> None:
+        try:
+            shop.views = next(rounds)
+        except StopIteration:
+            raise KilledError from None
+
+    monkeypatch.setattr(time, "sleep", next_round)
+    with pytest.raises(KilledError):
+        alerts.follow(shop.follower, said.append)
+    assert said == [
+        f"{view} is not built yet: it is followed as soon as it is."
+        for view in (STOCK.view, SERVER.view)
+    ]
+
+
 def test_a_history_that_fails_takes_nothing_from_the_view(shop: Shop) -> None:
     shop.failing = {"gold.inventory_alerts"}
     with pytest.raises(PySparkException):
@@ -571,7 +590,7 @@ def test_no_name_makes_two_lines_of_one(
 
     monkeypatch.setattr(reading, "asking_what_is_up", lambda _: shown.ask)
     monkeypatch.setattr(time, "sleep", interrupted)
-    shown.views = {STOCK.view: [stock(0, True, warehouse="a\nCLOSED b")]}
+    shown.views = {STOCK.view: [stock(0, True, warehouse="a\nCLOSED b")], SERVER.view: []}
     with pytest.raises(SystemExit) as end:
         cli.app(["alerts", "--follow"], standalone_mode=False)
     assert end.value.code == 130
