@@ -21,7 +21,7 @@ def page(ask: Ask) -> Page:
     found = [one for one in (_servers(ask), _stock(ask)) if one]
     blocks = [block for block, _ in found]
     if not blocks:
-        return Page(KEY, TITLE, ("There is no data of now yet.",), hint=HINT)
+        return _without_data(ask)
     # Blocks keep their places on the screen; what is said first is what needs somebody.
     urgent = [block for block in blocks if _is_urgent(block)]
     said = urgent + [block for block in blocks if block not in urgent]
@@ -33,6 +33,18 @@ def page(ask: Ask) -> Page:
         tuple(blocks),
         _as_of(found),
     )
+
+
+def _without_data(ask: Ask) -> Page:
+    """Where nothing has come the page says how data is got, else that a build is awaited."""
+    views = ("gold.server_status", "gold.stock_status")
+    is_built = any(ask(f"select as_of from {view} limit 1") is not None for view in views)
+    sql = "select count(*) as loads from audit.loads where status = 'closed'"
+    loads = sum(row["loads"] for row in rows_of(ask, sql))
+    if is_built or not loads:
+        return Page(KEY, TITLE, ("There is no data of now yet.",), hint=HINT)
+    are_in = words.count(loads, "load is in", "loads are in")
+    return Page(KEY, TITLE, (f"{are_in}; the first build is not finished yet.",))
 
 
 def _is_urgent(block: Block) -> bool:

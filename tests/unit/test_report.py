@@ -439,6 +439,17 @@ def test_a_domain_without_data_says_how_to_get_some(module: Any, ask: Ask) -> No
     assert not page.blocks
 
 
+def test_loads_that_are_not_built_yet_are_no_lack_of_data() -> None:
+    marts = Marts()
+    for load in (1, 2):
+        marts.make("audit.loads", {"load_id": load, "status": "closed"})
+    page = now.page(marts.ask)
+    assert page.answer == ("2 loads are in; the first build is not finished yet.",)
+    assert not page.hint
+    marts.make("gold.server_status")
+    assert now.page(marts.ask).hint
+
+
 @pytest.mark.parametrize("module", [wearables, network, retail, now])
 def test_marts_without_a_row_are_no_data(module: Any) -> None:
     marts = Marts()

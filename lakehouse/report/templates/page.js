@@ -130,6 +130,7 @@
     box.classList.toggle("urgent", answer.is_urgent);
     const texts = answer.answer;
     if ([...box.children].map((line) => line.textContent).join("\n") === texts.join("\n")) return;
+    document.querySelector("section.hint")?.remove();
     box.replaceChildren(...texts.map((text) => {
       const line = document.createElement("p");
       line.textContent = text;
