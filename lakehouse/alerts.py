@@ -97,7 +97,9 @@ class Kind:
 def _words_of_stock(row: Row) -> str:
     if row["on_hand"] is None:
         return ""
-    words = f"{row['on_hand']} left, reorder at {row['reorder_point']}"
+    on_hand = row["on_hand"]
+    left = f"oversold by {-on_hand}" if on_hand < 0 else f"{on_hand} left"
+    words = f"{left}, reorder at {row['reorder_point']}"
     days = row["days_of_cover"]
     return words if days is None or days <= 0 else f"{words}, lasts {days:.1f} days"
 
@@ -534,6 +536,11 @@ def needed_now(ask: Ask) -> Iterator[tuple[Kind, list[Row]]]:
             f"Nothing is built that could alert: neither {views} is there. Build with: "
             "lakehouse run"
         )
+
+
+def as_read(row: Row) -> Row:
+    """A row of `needed_now` for people: what is oversold lasts no days, and no fewer."""
+    return row | {"days_of_cover": 0.0} if (row.get("days_of_cover") or 0) < 0 else row
 
 
 def _with_times(row: Row) -> Row:

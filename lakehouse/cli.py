@@ -764,7 +764,8 @@ def alerts(
             for row in rows:
                 output.line("", {"kind": kind.name} | row)
         elif rows:
-            output.rows(list(rows[0]), [list(row.values()) for row in rows], Format.TABLE)
+            shown = [list(alerting.as_read(row).values()) for row in rows]
+            output.rows(list(rows[0]), shown, Format.TABLE)
             print()
         is_any = is_any or bool(rows)
     if not is_any:

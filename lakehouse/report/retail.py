@@ -30,6 +30,8 @@ GROSS = Column("gross_sales", "gross sales", "number", digits=2)
 REFUNDS = Column("refunds", "refunds", "number", digits=2)
 UNITS = Column("units", "units", "count")
 WAREHOUSE = Column("warehouse", "warehouse")
+# What is oversold lasts no days, and no fewer.
+LASTS = "case when days_of_cover < 0 then 0 else days_of_cover end as days_of_cover"
 _SUMS = """
     cast(sum(units) as bigint) as units,
     cast(sum(gross_sales) as double) as gross_sales,
@@ -66,7 +68,7 @@ def _low(ask: Ask) -> tuple[Block | None, str | None]:
     """Open alerts, with the stock of now, and its moment; the live view is asked once."""
     found = rows_of(
         ask,
-        """
+        f"""
         with open_alerts as (select * from gold.inventory_alerts where closed_at is null),
 
         stocks as (
@@ -98,7 +100,7 @@ def _low(ask: Ask) -> tuple[Block | None, str | None]:
         select
             concat('product ', product_id) as product, warehouse,
             concat('product ', product_id, ', ', warehouse) as stock,
-            on_hand, reorder_point, days_of_cover, opened_at, points, stocks, now
+            on_hand, reorder_point, {LASTS}, opened_at, points, stocks, now
         from ordered
         where opened_at is not null or place = 1
         order by place
@@ -147,14 +149,20 @@ def low_sentence(rows: list[Row], stocks: int) -> str:
     if not (rows or stocks):
         return "What runs out is not known: no stock has both a movement and a reorder point."
     if not rows:
-        return f"Nothing runs out: none of {words.count(stocks, 'stock')} is low."
+        return f"Nothing runs out: none of {_stocks(stocks)} is low."
     is_are = "is" if len(rows) == 1 else "are"
-    of = f"{len(rows)} of {words.count(max(stocks, len(rows)), 'stock')}"
+    of = f"{len(rows)} of {_stocks(max(stocks, len(rows)))}"
     return f"{of} {is_are} low: {words.listing([_left(row) for row in rows])}."
 
 
+def _stocks(many: int) -> str:
+    return words.count(many, "stock with a reorder point", "stocks with a reorder point")
+
+
 def _left(row: Row) -> str:
-    left = "none left" if row["on_hand"] <= 0 else f"{words.number(row['on_hand'])} left"
+    left = "none left" if row["on_hand"] == 0 else f"{words.number(row['on_hand'])} left"
+    if row["on_hand"] < 0:
+        left = f"oversold by {words.number(-row['on_hand'])}"
     days = row["days_of_cover"]
     lasts = f", lasts {words.number(days, 1)} days" if days and row["on_hand"] > 0 else ""
     return f"{row['product']} in {row['warehouse']} ({left}{lasts})"

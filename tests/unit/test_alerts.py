@@ -172,6 +172,13 @@ def test_a_low_stock_is_told_as_it_opens_and_as_it_closes(shop: Shop) -> None:
     ]
 
 
+def test_what_is_oversold_is_told_so(shop: Shop) -> None:
+    shop.look(stock(0, True) | {"on_hand": -17, "days_of_cover": -6.8})
+    [event] = shop.told
+    assert ": oversold by 17, reorder at 5 (as of " in event.text
+    assert event.record["days_of_cover"] == -6.8
+
+
 def test_the_first_look_tells_all_that_is_open(shop: Shop) -> None:
     rows = [stock(0, True, 2), stock(0, False, 3), stock(0, True, 1), stock(0, None, 4)]
     assert shop.look(*rows) == [("opened", id_of(0, 1)), ("opened", id_of(0, 2))]
@@ -538,13 +545,14 @@ def shown(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
 def test_what_needs_somebody_now_is_a_table(
     shown: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown.views = {STOCK.view: [stock(0, True, 2), stock(0, True, 1)], SERVER.view: []}
+    oversold = stock(0, True, 2) | {"on_hand": -17, "days_of_cover": -6.8}
+    shown.views = {STOCK.view: [oversold, stock(0, True, 1)], SERVER.view: []}
     cli.app(["alerts"], standalone_mode=False)
     table = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert table == [
         ["product_id", "warehouse", "on_hand", "reorder_point", "days_of_cover", "as_of"],
         ["1", "north", "3", "5", "1.25", iso(0)],
-        ["2", "north", "3", "5", "1.25", iso(0)],
+        ["2", "north", "-17", "5", "0.0", iso(0)],
         [],
     ]
     assert [sql.partition(" where ")[2] for sql in shown.asked] == ["is_low", "is_overloaded"]

@@ -268,18 +268,24 @@ def stock(number: int, on_hand: int, days: float | None) -> Row:
             0,
             "What runs out is not known: no stock has both a movement and a reorder point.",
         ),
-        ([], 1, "Nothing runs out: none of 1 stock is low."),
-        ([], 84, "Nothing runs out: none of 84 stocks is low."),
+        ([], 1, "Nothing runs out: none of 1 stock with a reorder point is low."),
+        ([], 84, "Nothing runs out: none of 84 stocks with a reorder point is low."),
+        (
+            [stock(1, -17, 0.0)],
+            2,
+            "1 of 2 stocks with a reorder point is low: product 1 in north (oversold by 17).",
+        ),
         (
             [stock(1, 3, 1.25)],
             1,
-            "1 of 1 stock is low: product 1 in north (3 left, lasts 1.2 days).",
+            "1 of 1 stock with a reorder point is low: product 1 in north (3 left, lasts 1.2 "
+            "days).",
         ),
         (
             [stock(n, 0, None) for n in range(1, 6)],
             9,
-            "5 of 9 stocks are low: product 1 in north (none left), product 2 in north (none "
-            "left), product 3 in north (none left) and 2 more.",
+            "5 of 9 stocks with a reorder point are low: product 1 in north (none left), product "
+            "2 in north (none left), product 3 in north (none left) and 2 more.",
         ),
     ],
 )
@@ -833,9 +839,22 @@ def test_a_live_view_is_asked_once(module: Any) -> None:
         return marts.ask(sql)
 
     page = module.page(ask)
-    assert page.answer[0] == "1 of 2 stocks is low: product 2 in w (3 left)."
+    assert page.answer[0] == "1 of 2 stocks with a reorder point is low: product 2 in w (3 left)."
     assert "2 Mar 2026, 12:00" in page.freshness
     assert sum("gold.stock_status" in sql for sql in asked) == 1
+
+
+@pytest.mark.parametrize("module", [retail, now])
+def test_what_is_oversold_lasts_no_days(module: Any) -> None:
+    marts = Marts()
+    low = {"warehouse": "w", "reorder_point": 5, "on_hand": -17, "days_of_cover": -47.6}
+    opened = {"opened_at": "2026-03-02 09:00:00+00"}
+    for number, days in ((1, -47.6), (2, None)):
+        row = low | {"product_id": number, "days_of_cover": days}
+        marts.make("gold.stock_status", row | {"is_low": True})
+        marts.make("gold.inventory_alerts", row | opened)
+    [block] = [block for block in module.page(marts.ask).blocks if block.key in ("low", "stock")]
+    assert [row["days_of_cover"] for row in block.rows] == [0, None]
 
 
 def test_a_page_is_as_fresh_as_what_is_published_whatever_the_live_stock_says() -> None:
@@ -880,7 +899,9 @@ def test_what_needs_somebody_now_is_said_first() -> None:
     marts.make("gold.stock_status", stock | {"product_id": 2, "is_low": True})
     page = now.page(marts.ask)
     assert page.is_urgent
-    assert page.answer[0] == "1 of 2 stocks is low: product 2 in w (none left)."
+    assert page.answer[0] == (
+        "1 of 2 stocks with a reorder point is low: product 2 in w (none left)."
+    )
     assert [block.key for block in page.blocks] == ["servers", "stock"]
 
 

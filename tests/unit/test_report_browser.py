@@ -375,7 +375,10 @@ def test_the_network_is_drawn_as_it_is(browser: Browser, pages: Path) -> None:
 def test_the_shop_is_drawn_as_it_is(browser: Browser, pages: Path) -> None:
     with Opened(browser, (pages / "retail.html").as_uri()) as opened:
         low, sells = opened.page.locator(".answer p").all_text_contents()
-        assert low == f"1 of 2 stocks is low: product 2 in {HOSTILE} (3 left, lasts 1.5 days)."
+        assert low == (
+            f"1 of 2 stocks with a reorder point is low: product 2 in {HOSTILE} (3 left, lasts 1.5 "
+            "days)."
+        )
         assert sells == (
             "In the 28 days up to 2 Mar 2026, sales came to 27.50 net; product 1 (books) sells "
             "best: 20.00."
@@ -470,7 +473,9 @@ def test_a_table_of_now_comes_and_goes_with_its_rows(
             assert left_out.is_hidden()
             for low, said in ((2, ""), (23, "The chart shows the first 20 of 23 stocks.")):
                 marts.change(f"update gold.stock_status set is_low = product_id < {low}")
-                opened.page.get_by_text(f"{low} of 30 stocks are low").wait_for()
+                opened.page.get_by_text(
+                    f"{low} of 30 stocks with a reorder point are low"
+                ).wait_for()
                 opened.page.locator("#stock [data-many]").get_by_text(f"{low} rows").wait_for(
                     state="attached"
                 )
