@@ -318,6 +318,8 @@ def _heavy(ask: Ask) -> Block | None:
         days as (
             select
                 users.*,
+                -- The mart calls such a one heavy, too, but there is nobody to take from.
+                coalesce(share_of_server = 1 and times_median = 1, false) as is_alone,
                 sum(gigabytes) over (partition by server_id) as server_gigabytes
             from gold.heavy_users as users cross join latest
             where date > last_date - interval {_DAYS} days
@@ -325,14 +327,19 @@ def _heavy(ask: Ask) -> Block | None:
 
         select
             concat('customer ', customer_id) as customer, concat('server ', server_id) as server,
-            concat(customer_id, ' on server ', server_id) as who,
+            concat(
+                customer_id, ' on server ', server_id,
+                case when min(case when is_alone then 1 else 0 end) = 1 then ', alone' else '' end
+            ) as who,
             sum(gigabytes) as gigabytes,
             sum(gigabytes) / nullif(max(server_gigabytes), 0) as share_of_server,
             max(times_median) as times_median,
-            cast(sum(case when is_heavy then 1 else 0 end) as bigint) as days_heavy,
-            max(case when is_heavy then 1 else 0 end) = 1 as is_urgent,
+            cast(sum(case when is_heavy and not is_alone then 1 else 0 end) as bigint)
+                as days_heavy,
+            cast(sum(case when is_alone then 1 else 0 end) as bigint) as days_alone,
+            max(case when is_heavy and not is_alone then 1 else 0 end) = 1 as is_urgent,
             avg(others_share_of_time_short) as others_share_of_time_short,
-            min(suggested_limit_mbps) as suggested_limit_mbps,
+            min(case when not is_alone then suggested_limit_mbps end) as suggested_limit_mbps,
             count(*) over () as num_all
         from days
         group by customer_id, server_id
@@ -352,6 +359,7 @@ def _heavy(ask: Ask) -> Block | None:
         share,
         Column("times_median", "times the median, at most", "number"),
         Column("days_heavy", "days heavy", "count"),
+        Column("days_alone", "days alone on its server", "count"),
         others,
         Column("suggested_limit_mbps", "limit that would do", "number", "Mbit/s"),
     )
@@ -376,7 +384,7 @@ def heavy_sentence(rows: list[Row]) -> str:
     customers = {row["customer"] for row in heavy}
     if not heavy:
         return f"In the last {_DAYS} days nobody took far more than a share of a server."
-    # Who has a server alone takes nothing from anybody, nor who leaves the others enough.
+    # Who leaves the others enough, or has others who ask for nothing, takes nothing from anybody.
     first = max(
         heavy,
         key=lambda row: (

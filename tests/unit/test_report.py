@@ -140,6 +140,32 @@ def test_who_takes_too_much(rows: list[Row], sentence: str) -> None:
     assert network.heavy_sentence(rows) == sentence
 
 
+def test_who_is_alone_on_a_server_takes_nothing_from_anybody() -> None:
+    marts = Marts()
+    marts.make("gold.server_upgrade_candidates", {"server_id": 1, "reason": "no traffic"})
+    marts.make("gold.server_load")
+    day = {"server_id": 1, "is_heavy": True, "gigabytes": 2.0, "suggested_limit_mbps": 3.0}
+    alone = {"share_of_server": 1.0, "times_median": 1.0, "date": "2026-03-02"}
+    shared = {"share_of_server": 0.5, "times_median": 6.0, "date": "2026-03-03", "server_id": 2}
+    marts.make("gold.heavy_users", day | alone | {"customer_id": 7})
+
+    def told() -> tuple[str, list[tuple[Any, ...]]]:
+        [block] = [block for block in network.page(marts.ask).blocks if block.key == "heavy"]
+        names = ("who", "days_heavy", "days_alone", "suggested_limit_mbps", "is_urgent")
+        return block.sentence, [tuple(row[name] for name in names) for row in block.rows]
+
+    assert told() == (
+        "In the last 7 days nobody took far more than a share of a server.",
+        [("7 on server 1, alone", 0, 1, None, False)],
+    )
+    marts.make("gold.heavy_users", day | alone | shared | {"customer_id": 8})
+    marts.make("gold.heavy_users", day | alone | {"customer_id": 8, "server_id": 2})
+    assert told()[1] == [
+        ("8 on server 2", 1, 1, 3.0, True),
+        ("7 on server 1, alone", 0, 1, None, False),
+    ]
+
+
 def customer(number: int, share: float | None, short: int, fine: int) -> Row:
     return {
         "customer": f"customer {number}", "share_of_time_short": share, "days_short": short,
