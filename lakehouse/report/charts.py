@@ -234,21 +234,25 @@ def ranking(
 def _figures(names: Column, value: Column) -> list[Any]:
     """The figures at the ends of bars, for who has no pointer; where there is none, that."""
     field = f"datum[{value.name!r}]"
-    known, unknown = (f"{sign}isValid({field})" for sign in ("", "!"))
     if value.kind == "share":
         forms = f"0 < abs({field}) && abs({field}) < 0.0995 ? '.1%' : '.0%'"
     else:
         forms = f"abs({field}) < 100 ? '{_format(value)}' : ',.0f'"
     said = alt.ExprRef(f"format({field}, {forms})")
-    figures = _base().mark_text(align="left", dx=5, aria=False, text=said).transform_filter(known)
-    dashes = _base().mark_text(align="left", dx=5, aria=False, color=SOFT, text="unknown")
+    figures = _base().mark_text(align="left", dx=5, aria=False, text=said)
     return [
-        figures.encode(
+        figures.transform_filter(f"isValid({field})").encode(
             alt.X(field=value.name, type="quantitative"),
             _names(names),
         ),
-        dashes.transform_filter(unknown).encode(alt.XDatum(0), _names(names)),
+        _unknown(value).encode(alt.XDatum(0), _names(names)),
     ]
+
+
+def _unknown(value: Column) -> Any:
+    """The word where a figure is not known."""
+    word = _base().mark_text(align="left", dx=5, aria=False, color=SOFT, text="unknown")
+    return word.transform_filter(f"!isValid(datum[{value.name!r}])")
 
 
 def columns_over_time(
@@ -363,15 +367,18 @@ def ranges(
     middle: Column,
     high: Column,
     *,
+    axis: str,
     more: tuple[Column, ...] = (),
 ) -> Chart:
-    """Horizontal strokes from the lowest to the highest figure, a point at the middle one."""
+    """Horizontal strokes from the lowest to the highest figure, a point at the middle one.
+
+    What `axis` names is drawn; a name of which no figure is known keeps its place, and says so.
+    """
     told = (names, low, middle, high, *more)
     tips, said = _tooltips(*told), alt.ExprRef(_said(*told))
-    axis = alt.Axis(tickCount=5)
     scale = alt.Scale(zero=False)
-    x = alt.X(field=low.name, type="quantitative", title=_title(middle), axis=axis, scale=scale)
-    # A name of which nothing is known keeps its place.
+    ticks = alt.Axis(tickCount=5)
+    x = alt.X(field=low.name, type="quantitative", title=axis, axis=ticks, scale=scale)
     bars = _base().mark_bar(description=said, height={"band": 0.4}, color=PALE, invalid="show")
     points = _base().mark_point(description=said, size=70)
     return _finished(
@@ -382,6 +389,7 @@ def ranges(
                 _names(names),
                 tooltip=tips,
             ),
+            _unknown(middle).encode(alt.XValue(0), _names(names)),
         ),
         title,
         height={"step": _ROW},

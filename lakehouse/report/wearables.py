@@ -20,6 +20,7 @@ IN_GYM = Column("minutes_in_gym", "in the gym", "number", "min", 0)
 EXERCISING = Column("minutes_exercising", "of it exercising", "number", "min", 0)
 VISITS = Column("visits", "visits", "count")
 OPEN = Column("open_visits", "without a logout", "count")
+RATE = "heart rate (bpm)"
 LOW = Column("min_bpm", "lowest", "number", "bpm", 0)
 MEAN = Column("avg_bpm", "heart rate, mean", "number", "bpm", 0)
 HIGH = Column("max_bpm", "highest", "number", "bpm", 0)
@@ -264,7 +265,7 @@ def _sessions(ask: Ask) -> Block | None:
     )  # fmt: skip
     chart = charts.ranges(
         "Latest workouts, by member and start (UTC): lowest to highest, point: mean",
-        who, LOW, MEAN, HIGH, more=(age, city),
+        who, LOW, MEAN, HIGH, axis=RATE, more=(age, city),
     )  # fmt: skip
     [hardest] = rows_of(
         ask,
@@ -355,7 +356,7 @@ def _groups(ask: Ask) -> Block | None:
     who, workouts = Column("who", "age and city"), Column("workouts", "workouts", "count")
     chart = charts.ranges(
         "Heart rates by age and city: lowest to highest, point: mean",
-        who, LOW, MEAN, HIGH, more=(workouts,),
+        who, LOW, MEAN, HIGH, axis=RATE, more=(workouts,),
     )  # fmt: skip
     return Block(
         "groups",
@@ -452,21 +453,21 @@ def _curve(ask: Ask) -> Block | None:
         rows,
         (chart,),
         choice,
-        left_out=f"To choose from are the latest {shown} of {words.number(num_all)} workouts; "
-        "gold.workout_bpm_curve has all."
+        left_out=f"To choose from are the latest {shown} of {words.number(num_all)} workouts with "
+        "a heart rate; gold.workout_bpm_curve has all."
         if shown < num_all
         else "",
     )
 
 
 def curve_sentence(rows: list[Row]) -> str:
-    """The latest workout, minute by minute."""
+    """The latest workout that has minutes; one without a heart rate has none."""
     measured = [row for row in rows if row["avg_bpm"] is not None]
     if not measured:
         return "The latest workout has no heart rate that counts."
     low = min(row["min_bpm"] for row in measured)
     high = max(measured, key=lambda row: row["max_bpm"])
     return (
-        f"The latest workout, {rows[0]['session']}: from {words.number(low)} to "
+        f"The latest workout with a heart rate, {rows[0]['session']}: from {words.number(low)} to "
         f"{words.number(high['max_bpm'])} bpm, the highest in minute {high['minute']}."
     )

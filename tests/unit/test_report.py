@@ -559,7 +559,8 @@ def test_how_groups_and_one_workout_are_told() -> None:
     )
     minute = {"session": "member 1", "min_bpm": 60.0, "avg_bpm": 80.0, "max_bpm": 99.0}
     assert wearables.curve_sentence([minute | {"minute": 3}]) == (
-        "The latest workout, member 1: from 60 to 99 bpm, the highest in minute 3."
+        "The latest workout with a heart rate, member 1: from 60 to 99 bpm, the highest in "
+        "minute 3."
     )
 
 

@@ -68,6 +68,9 @@ def wearables(marts: Marts) -> None:
         workout | {"user_id": 8, "age": None, "city": None, "min_bpm": 80.0, "avg_bpm": 100.0,
                    "max_bpm": 130.0, "started_at": "2026-03-03 19:00:00+00",
                    "ended_at": "2026-03-03 19:01:00+00"},
+        # Later, and without a reading: no minute of it is known.
+        workout | {"user_id": 9, "num_readings": 0, "started_at": "2026-03-03 19:02:00+00",
+                   "ended_at": "2026-03-03 19:03:00+00"},
     )  # fmt: skip
     minute = {"workout_id": 1, "session_id": 1, "num_readings": 60}
     marts.make(
@@ -298,11 +301,15 @@ def test_wearables_are_drawn_as_they_are(browser: Browser, pages: Path) -> None:
             "day: 1 Mar 2026; in the gym (min): 61; of it exercising (min): 20; visits: 1",
             "day: 3 Mar 2026; in the gym (min): 120; of it exercising (min): 30; visits: 3",
         ]
-        assert opened.marks("workouts")[0] == (
+        drawn = opened.page.locator("#workouts svg").text_content() or ""
+        assert drawn.count("unknown") == 1
+        assert "heart rate (bpm)" in drawn
+        assert opened.marks("workouts")[0].startswith("workout: 9, 3 Mar 19:02; lowest (bpm): unk")
+        assert opened.marks("workouts")[1] == (
             "workout: 8, 3 Mar 19:00; lowest (bpm): 80; heart rate, mean (bpm): 100; "
             "highest (bpm): 130; age: unknown; city: unknown"
         )
-        assert HOSTILE in opened.marks("workouts")[1]
+        assert HOSTILE in opened.marks("workouts")[2]
         assert opened.table("members")[0] == ["member 8", "gym 2", "1", "0", "90", "0"]
         assert ["not registered", "gym 2", "1", "1", "–", "–"] in opened.table("members")  # noqa: RUF001
 
