@@ -559,16 +559,18 @@ def is_slower(nodes: Collection[Row]) -> str:
 
 
 def has_grown(tables: Collection[Row]) -> str:
-    """What it holds, and what grew most."""
+    """What it holds, and what grew most, where any table has an earlier size."""
     if not tables:
         return "There are no tables here whose size is known."
     total = sum(row["bytes"] for row in tables)
     grown = sum(row["grown_bytes"] for row in tables)
     since = min(row["since"] for row in tables)[:10]
+    hold = "holds" if len(tables) == 1 else "hold"
+    text = f"{_counted(len(tables), 'table')} {hold} {_size(total)}"
+    if grown == total:
+        return f"{text}."
     change = f"{_size(abs(grown))} {'more' if grown > 0 else 'less'} than on" if grown else "as on"
-    text = f"{_counted(len(tables), 'table')} hold {_size(total)}, {change} {since}"
-    if len(tables) == 1:
-        text = text.replace("table hold", "table holds")
+    text = f"{text}, {change} {since}"
     most = sorted((row for row in tables if row["grown_bytes"] > 0), key=_by_growth)[:_NAMED]
     if not most:
         return f"{text}."

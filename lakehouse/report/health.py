@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lakehouse.health import Health, declared_sources, health_of
 from lakehouse.reading import Ask
-from lakehouse.report import charts, words
+from lakehouse.report import charts, network, wearables, words
 from lakehouse.report.data import FATES, REFUSED_COLUMNS, WAITS, most_first, of_first
 from lakehouse.report.parts import SHOWN, Block, Column, Page
 from lakehouse.settings import PROJECT
@@ -31,7 +31,13 @@ def page(ask: Ask, warehouse: Path | None = None, now: datetime | None = None) -
         return Page(KEY, TITLE, ("Nothing has come and nothing has run yet.",), hint=HINT)
     is_red = any(row["status"] in ("error", "fail", "runtime error") for row in health.outcomes)
     is_late = any(row["is_late"] or row["failure"] for row in health.sources)
-    blocks = [_domains(health), _sources(health), _tests(health), _refused(health), _runs(health)]
+    blocks = [
+        _domains(health, ask),
+        _sources(health),
+        _tests(health),
+        _refused(health),
+        _runs(health),
+    ]
     blocks += [_nodes(health), _tables(health)]
     return Page(
         KEY,
@@ -57,7 +63,7 @@ def _tests(health: Health) -> Block:
     return Block("outcomes", "Not green", health.is_right, columns, rows)
 
 
-def _domains(health: Health) -> Block:
+def _domains(health: Health, ask: Ask) -> Block:
     """How far readers see, and how far it is built; what a red test holds back shows here."""
     columns = (
         Column("domain", "domain"),
@@ -68,7 +74,12 @@ def _domains(health: Health) -> Block:
         Column("is_behind", "behind", "flag"),
     )
     title = "What readers see"
-    return Block("domains", title, health.is_published, columns, health.domains)
+    of_page = {page.KEY: page.newest for page in (network, wearables)}
+    rows = [
+        row | {"newest_event": of_page[row["domain"]](ask)} if row["domain"] in of_page else row
+        for row in health.domains
+    ]
+    return Block("domains", title, health.is_published, columns, rows)
 
 
 def _sources(health: Health) -> Block:
@@ -134,10 +145,9 @@ def _tables(health: Health) -> Block:
     known = any(row["earlier"] for row in rows)
     title = "Size now (bar) and a week before (stroke)" if known else "Size now"
     drawn = charts.ranking(title, name, size, mark=earlier if known else None)
-    columns = (
-        name, size, earlier, Column("grown", "grown by", "number", "MB", 2),
-        Column("files", "files", "count"), Column("since", "since", "time"),
-    )  # fmt: skip
+    grown, since = Column("grown", "grown by", "number", "MB", 2), Column("since", "since", "time")
+    files = Column("files", "files", "count")
+    columns = (name, size, earlier, grown, files, since) if known else (name, size, files)
     return Block(
         "tables", "What it holds", health.has_grown, columns, rows, (drawn,),
         charted=SHOWN, left_out=of_first(len(rows), SHOWN, "tables"),

@@ -36,7 +36,6 @@ def page(ask: Ask) -> Page:
     if upgrade is None:
         return Page(KEY, TITLE, ("There is no data of the network yet.",), hint=HINT)
     heavy, short = _heavy(ask), _short(ask)
-    newest = rows_of(ask, "select max(last_event_at) as newest from gold.server_load")
     said, reasons = refused(ask, "telecom")
     found = (upgrade, heavy, short, *_over_the_day(ask), _weekly(ask), reasons)
     blocks = tuple(block for block in found if block)
@@ -50,9 +49,15 @@ def page(ask: Ask) -> Page:
         ),
         any(row["is_urgent"] for row in upgrade.rows),
         blocks,
-        freshness(ask, KEY, newest[0]["newest"] if newest else None),
+        freshness(ask, KEY, newest(ask)),
         said,
     )
+
+
+def newest(ask: Ask) -> str | None:
+    """The latest event that the marts tell of."""
+    rows = rows_of(ask, "select max(last_event_at) as newest from gold.server_load")
+    return rows[0]["newest"] if rows else None
 
 
 @cache

@@ -42,7 +42,21 @@ def page(ask: Ask) -> Page:
     answers = [block.sentence for block in (gyms, sessions) if block]
     if not answers:
         return Page(KEY, TITLE, ("There is no data of the wearables yet.",), hint=HINT)
-    newest = rows_of(
+    said, reasons = refused(ask, "sbit")
+    found = (gyms, days, members, sessions, groups, curve, reasons)
+    return Page(
+        KEY,
+        TITLE,
+        tuple(answers),
+        blocks=tuple(block for block in found if block),
+        freshness=freshness(ask, KEY, newest(ask)),
+        refused=said,
+    )
+
+
+def newest(ask: Ask) -> str | None:
+    """The latest event that the marts tell of."""
+    rows = rows_of(
         ask,
         """
         select max(moment) as newest from (
@@ -52,16 +66,7 @@ def page(ask: Ask) -> Page:
         ) as moments
         """,
     )
-    said, reasons = refused(ask, "sbit")
-    found = (gyms, days, members, sessions, groups, curve, reasons)
-    return Page(
-        KEY,
-        TITLE,
-        tuple(answers),
-        blocks=tuple(block for block in found if block),
-        freshness=freshness(ask, KEY, newest[0]["newest"] if newest else None),
-        refused=said,
-    )
+    return rows[0]["newest"] if rows else None
 
 
 def _gyms(ask: Ask) -> Block | None:

@@ -243,7 +243,12 @@ def held(table: str, num_bytes: int, grown: int) -> dict:
         pytest.param([], "There are no tables here whose size is known.", id="no data"),
         pytest.param(
             [held("a.x", 999, 999)],
-            "1 table holds 999 B, 999 B more than on 2026-02-23; grown most: a.x (999 B).",
+            "1 table holds 999 B.",
+            id="one, of no earlier size",
+        ),
+        pytest.param(
+            [held("a.x", 999, 998)],
+            "1 table holds 999 B, 998 B more than on 2026-02-23; grown most: a.x (998 B).",
             id="one",
         ),
         pytest.param(

@@ -426,10 +426,11 @@ def test_health_is_told_as_it_is(browser: Browser, pages: Path) -> None:
         assert opened.table("runs") == [
             ["wearables", "build", "2026-03-02 10:31", "30.0", "3", "1", "12"]
         ]
-        assert opened.table("tables")[0][:2] == ["silver.int_readings", "2.50"]
+        assert opened.table("tables") == [["silver.int_readings", "2.50", "3"]]
         assert opened.table("domains") == [
-            [name, "3", "3", "\N{EN DASH}", "2026-03-02 11:00", "no"]
-            for name in ("network", "retail", "wearables")
+            ["network", "3", "3", "2026-03-02 10:06", "2026-03-02 11:00", "no"],
+            ["retail", "3", "3", "\N{EN DASH}", "2026-03-02 11:00", "no"],
+            ["wearables", "3", "3", "2026-03-03 20:00", "2026-03-02 11:00", "no"],
         ]
         refused = [row[:5] for row in opened.table("refused")]
         assert ["sbit.x", HOSTILE, "row refused", HOSTILE, "1"] in refused
