@@ -118,10 +118,11 @@ def _said(*columns: Column) -> str:
 
 def _axis(column: Column) -> alt.Axis:
     """The axis of a figure; between two of what is counted there is none."""
+    # Of labels without room as many stay as fit, where parity leaves the first and last alone.
     if column.kind == "share":
-        return alt.Axis(format="~%", tickCount=5)
+        return alt.Axis(format="~%", tickCount=5, labelOverlap="greedy")
     whole: dict[str, Any] = {"tickMinStep": 1} if column.kind == "count" else {}
-    return alt.Axis(format=_PLAIN, tickCount=5, **whole)
+    return alt.Axis(format=_PLAIN, tickCount=5, labelOverlap="greedy", **whole)
 
 
 def _value(column: Column, beside: Column | None = None) -> alt.X:
@@ -389,7 +390,7 @@ def ranges(
                 _names(names),
                 tooltip=tips,
             ),
-            _unknown(middle).encode(alt.XValue(0), _names(names)),
+            _unknown(middle).encode(_names(names), x=alt.value(0)),
         ),
         title,
         height={"step": _ROW},

@@ -410,6 +410,43 @@ def test_the_shop_is_drawn_as_it_is(browser: Browser, pages: Path) -> None:
         ]
 
 
+def test_what_is_crowded_can_be_read(browser: Browser, tmp_path: Path) -> None:
+    """Figures at a limit's line and below a narrow chart, commands in two lines, long tables."""
+    marts = Marts()
+    network(marts)
+    for number in range(20):
+        stock = {"product_id": number, "warehouse": "north-west", "on_hand": number - 17}
+        marts.make("gold.stock_status", stock | {"reorder_point": 15, "is_low": True})
+        opened_at = {"opened_at": "2026-03-02 09:00:00+00"}
+        marts.make("gold.inventory_alerts", stock | {"reorder_point": 15} | opened_at)
+    start = site.write(tmp_path, marts.ask)
+
+    def style(opened: Opened, where: str, name: str) -> str:
+        found = opened.page.locator(where).first
+        value: str = found.evaluate("(item, name) => getComputedStyle(item)[name]", name)
+        return value
+
+    with Opened(browser, start.as_uri()) as opened:
+        assert style(opened, "code", "webkitBoxDecorationBreak") == "clone"
+    with Opened(browser, (tmp_path / "retail.html").as_uri()) as opened:
+        opened.page.set_viewport_size({"width": 390, "height": 900})
+        opened.page.reload()
+        opened.page.wait_for_selector("html[data-ready]", state="attached")
+        labels = opened.page.locator("#low .role-axis-label text:not([opacity='0'])")
+        figures = [
+            text
+            for text in labels.all_text_contents()
+            if text.strip("\N{MINUS SIGN}0123456789") == ""
+        ]
+        assert len(figures) >= 3
+        assert style(opened, "#low .scroll", "backgroundAttachment").endswith(
+            "local, scroll, scroll, scroll, scroll"
+        )
+    with Opened(browser, (tmp_path / "live.html").as_uri()) as opened:
+        assert style(opened, "#servers .role-mark.mark-text text", "paintOrder") == "stroke"
+        assert style(opened, "#servers td.word", "minWidth") != "auto"
+
+
 def test_health_is_told_as_it_is(browser: Browser, pages: Path) -> None:
     with Opened(browser, (pages / "health.html").as_uri()) as opened:
         right, fresh, slower = opened.page.locator(".answer p").all_text_contents()
