@@ -505,17 +505,21 @@ def test_a_killed_publication_is_put_right_first(settled: Toy) -> None:
         "alter view gold.account_sums as select account, total, name, level "
         f"from gold_build.account_sums version as of {version - 1}"
     )
+    assert "account_sums" in settled.news()["alpha"].reason  # though nothing has come
     settled.load(entries=((12, "a", -9, 760),))
     settled.fails("build", *ALPHA)
     settled.load(entries=((12, "a", 9, 761),))
 
 
 def test_a_view_that_no_mart_stands_behind_goes(settled: Toy) -> None:
-    """11: a mart that was removed or renamed."""
+    """11: a mart that was removed or renamed; a table is somebody's own."""
     settled.sql("create view gold.renamed as select 1 as one")
+    settled.sql("create table gold.own using delta as select 1 as one")
     settled.load(entries=((13, "a", 9, 770),))
     settled.dbt("build", *ALPHA)
-    assert "renamed" not in {row["tableName"] for row in settled.sql("show tables in gold")}
+    there = {row["tableName"] for row in settled.sql("show tables in gold")}
+    settled.sql("drop table gold.own")
+    assert there & {"renamed", "own"} == {"own"}
 
 
 def test_a_killed_build_is_read_again(settled: Toy) -> None:
