@@ -581,14 +581,18 @@ def _end(load: Load | None, failures: list[str]) -> None:
     Raises:
         LakehouseError: A source failed, or what else has.
     """
+    _tell_what_is_odd(load)
+    if failures := [*failures, *(load.failures if load else ())]:
+        raise LakehouseError("; ".join(failures))
+
+
+def _tell_what_is_odd(load: Load | None) -> None:
     for line in load.drifts if load else ():
         output.say(f"Other columns than the declared ones: {line}")
     for block in load.declarations if load else ():
         output.say(block)
     for line in load.refusals if load else ():
         output.say(f"Refused, and kept in quarantine: {line}")
-    if failures := [*failures, *(load.failures if load else ())]:
-        raise LakehouseError("; ".join(failures))
 
 
 def _session(settings: Settings) -> SparkSession:
@@ -631,6 +635,9 @@ def run(
                         failures.append(f"{done.domain}: {done.failure}")
         except (LakehouseError, LockedError, PySparkException) as error:
             failures.append(first_line(error))
+        except KeyboardInterrupt:  # the next run finds the load closed, and has nothing to tell
+            _tell_what_is_odd(load)
+            raise
         _end(load, failures)
 
 

@@ -446,6 +446,21 @@ def test_a_run_beside_another_build_still_tells_what_was_refused(
     ]
 
 
+def test_an_interrupted_build_still_tells_what_was_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> Iterator[Done]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path))
+    load = Load(1, [SourceLoad("a.b", quarantined=[("x.csv", "no header")])])
+    monkeypatch.setattr(cli, "_take_in", lambda _: load)
+    monkeypatch.setattr(Builds, "bring_up_to_date", interrupted)
+    assert cli.app(["run"], standalone_mode=False) == 130
+    assert capsys.readouterr().err == "Refused, and kept in quarantine: a.b: x.csv: no header\n"
+
+
 def test_a_run_ends_with_what_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
