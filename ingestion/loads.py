@@ -19,8 +19,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from ingestion.bronze import end, interpreted, record, rescued_names
-from ingestion.declaration import Column, SourceTable
-from ingestion.drift import Drift, declaration_of
+from ingestion.declaration import SourceTable
+from ingestion.drift import declaration_of, drift_of_fields
 from ingestion.faults import LoadError
 from ingestion.feed import Feed, SoFar, SourceLoad, all_feeds
 from ingestion.home import Home
@@ -80,7 +80,8 @@ class Load:
         """Per source, what would declare the columns that are not, ready to paste."""
         told = []
         for source in self.sources:
-            columns = {column.name: column for drift in source.drifts for column in drift.unknown}
+            unknown = (column for drift in source.drifts for column in drift.unknown)
+            columns = {column.name.lower(): column for column in unknown}  # each is declared once
             if lines := declaration_of(columns.values()):
                 folder, _, table = source.source.partition(".")
                 told.append(
@@ -284,8 +285,7 @@ class Loads:
             source.rows = row["num_rows"]
             if table.format == "json" and row["num_rescued"]:
                 names = rescued_names(self._spark, table, load.load_id)
-                drift = Drift(tuple(Column(name, "string") for name in names))
-                source.drifts[drift] = row["num_rescued"]
+                source.drifts[drift_of_fields(names, table)] = row["num_rescued"]
 
     def forget(self) -> int:
         """Archives the landed files that bronze has: no run has to look through them again.

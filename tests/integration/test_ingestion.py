@@ -644,7 +644,12 @@ TAKEN_IN = {
 TOLD = {
     "csv": "drift.csv: rows 5: not declared, kept in _rescued: 'more', 'two words', 'sizes'; "
     "missing: 'size'",
-    "json": "drift.json: rows 3: not declared, kept in _rescued: 'ID', 'Name', 'more', 'sizes'",
+    "json": "drift.json: rows 3: not declared, kept in _rescued: 'more', 'sizes'; "
+    + "; ".join(
+        f"'{name}', kept in _rescued, differs from the declared '{name.lower()}' in case alone: "
+        "have the sender correct it"
+        for name in ("ID", "Name")
+    ),
     "parquet": "drift.parquet: rows 2: not declared, kept in _rescued: 'more', 'sizes'; "
     "missing: 'size'",
 }

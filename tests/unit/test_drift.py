@@ -207,6 +207,18 @@ def test_a_load_tells_of_each_source_and_shape_and_what_would_declare_it() -> No
     assert [column["name"] for column in yaml.safe_load(lines)] == ["Foo", "bar"]
 
 
+def test_a_field_in_another_case_is_the_senders_to_correct() -> None:
+    drifts = Counter({drift.drift_of_fields(["ID", "Foo", "foo"], JSON): 3})
+    load = Load(7, [SourceLoad("s.j", drifts=drifts)])
+    assert load.drifts == [
+        "s.j: rows 3: not declared, kept in _rescued: 'Foo', 'foo'; 'ID', kept in _rescued, "
+        "differs from the declared 'id' in case alone: have the sender correct it"
+    ]
+    [told] = load.declarations
+    [column] = yaml.safe_load(told.partition("\n")[2])
+    assert column["name"].lower() == "foo"
+
+
 def test_its_declaration_is_ready_to_paste(home: Home) -> None:
     content = parquet(
         id=pa.array([1]),
