@@ -85,7 +85,11 @@ def drift_of(delivered: Sequence[Column], table: SourceTable, *, is_transcribed:
     declared = {column.name.lower() for column in table.columns}
     names = {column.name.lower() for column in delivered}
     return Drift(
-        unknown=tuple(column for column in delivered if column.name.lower() not in declared),
+        unknown=tuple(
+            column
+            for column in delivered
+            if column.name.lower() not in declared and column.name not in table.read_rescued
+        ),
         missing=tuple(column.name for column in table.columns if column.name.lower() not in names),
         is_transcribed=is_transcribed,
     )

@@ -20,7 +20,7 @@ from pyspark.sql import SparkSession
 
 from ingestion.bronze import end, interpreted, record, rescued_names
 from ingestion.declaration import SourceTable
-from ingestion.drift import declaration_of, drift_of_fields
+from ingestion.drift import Drift, declaration_of, drift_of_fields
 from ingestion.faults import LoadError
 from ingestion.feed import Feed, SoFar, SourceLoad, all_feeds
 from ingestion.home import Home
@@ -70,7 +70,7 @@ class Load:
     def drifts(self) -> list[str]:
         """What came with other columns than the declared ones, a line each source and shape."""
         return [
-            f"{source.source}: rows {num_rows}: {drift}"
+            f"{source.source}: {_rows_told(drift, num_rows)}: {drift}"
             for source in self.sources
             for drift, num_rows in source.drifts.items()
         ]
@@ -89,6 +89,10 @@ class Load:
                     f"models/staging/{folder}/_{folder}__sources.yml:\n{lines}"
                 )
         return told
+
+
+def _rows_told(drift: Drift, num_rows: int) -> str:
+    return f"rows {num_rows}" if drift.is_by_row else f"in files of {num_rows} rows"
 
 
 def together(loads: Sequence[Load]) -> Load:

@@ -484,7 +484,8 @@ def test_a_run_ends_with_what_would_declare_other_columns(
     source = SourceLoad("a.b", drifts=Counter({drift: 3}), quarantined=[("f", "it is empty")])
     run_once(tmp_path, monkeypatch, Load(1, [source]))
     assert capsys.readouterr().err.splitlines() == [
-        "Other columns than the declared ones: a.b: rows 3: not declared, kept in _rescued: 'Foo'",
+        "Other columns than the declared ones: a.b: in files of 3 rows: not declared, "
+        "kept in _rescued: 'Foo'",
         "To declare them, add to the columns of b in models/staging/a/_a__sources.yml:",
         "          - name: Foo",
         "            data_type: bigint",
@@ -548,7 +549,7 @@ def test_load_after_load_is_taken_in_while_a_read_goes_on_and_all_is_told(
         f"loads 7 to 9: a.b: files 0, rows 5, {nothing}",
         f"loads 7 to 9: a.d: files 0, rows None, {nothing}",
         "loads 7 to 9: a.c: files 1, rows 5, duplicate files 0, quarantined 1",
-        "Other columns than the declared ones: a.c: rows 5: missing: 'gym'",
+        "Other columns than the declared ones: a.c: in files of 5 rows: missing: 'gym'",
         "Refused, and kept in quarantine: a.c: f: empty",
     ]
 
