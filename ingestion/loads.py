@@ -159,6 +159,11 @@ class Loads:
         self._feeds = [feed(spark, home, tables, self._so_far) for feed in all_feeds().values()]
 
     @property
+    def has_any(self) -> bool:
+        """Whether anything has ever come."""
+        return self._so_far.last_load_id > 0
+
+    @property
     def goes_on(self) -> bool:
         """Whether the next load goes on with what the last one has begun."""
         return any(feed.goes_on for feed in self._feeds)

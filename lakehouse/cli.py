@@ -551,7 +551,12 @@ def _take_in(settings: Settings) -> Load | None:
             _tell(f"load {load.load_id}", load)
         is_done = not loads.goes_on
     if not taken_in:
-        output.say("Nothing waits.")
+        output.say(
+            "Nothing waits."
+            if loads.has_any
+            else "Nothing has come yet. Deliver data with lakehouse land, or make some up with "
+            "lakehouse generate; then: lakehouse run"
+        )
         return None
     of_all = together(taken_in)
     if len(taken_in) > 1:

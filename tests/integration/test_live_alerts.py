@@ -85,7 +85,8 @@ def test_where_nothing_is_built_there_is_no_answer(lakehouse: Lakehouse) -> None
     assert answer.returncode == 1
     assert answer.stderr == (
         "Error: Nothing is built that could alert: neither gold.stock_status nor "
-        "gold.server_status is there. Build with: lakehouse run\n"
+        "gold.server_status is there. Once data has come (lakehouse land, lakehouse generate): "
+        "lakehouse run\n"
     )
 
 

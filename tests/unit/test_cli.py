@@ -500,6 +500,7 @@ class FakeLoads:
     def __init__(self, made_up: list[Load | None], last: int) -> None:
         self.made_up, self.last = made_up, last
         self.left_out: list[set[tuple[str, str]]] = []
+        self.has_any = True
 
     def __call__(self, *_: object) -> FakeLoads:
         return self
@@ -573,6 +574,16 @@ def test_a_step_that_brings_nothing_ends_no_read(
     assert len(capsys.readouterr().err.splitlines()) == 1
     take_in_once(tmp_path, monkeypatch, FakeLoads([], last=2))
     assert capsys.readouterr().err == "Nothing waits.\n"
+
+
+def test_where_nothing_has_ever_come_a_line_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loads = FakeLoads([], last=1)
+    loads.has_any = False
+    take_in_once(tmp_path, monkeypatch, loads)
+    told = capsys.readouterr().err
+    assert told.startswith("Nothing has come yet. Deliver data with lakehouse land, ")
 
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(
