@@ -105,9 +105,14 @@ class Output:
             yield lambda _: None
         elif self._people.is_terminal:
             with self._people.status("") as line:
-                yield lambda message: line.update(Text(message))
+                yield lambda message: line.update(self._in_a_line(message))
         else:
             yield self._now_and_then()
+
+    def _in_a_line(self, message: str) -> Text:
+        text = Text(_shown(message))
+        text.truncate(self._people.width - 2, overflow="ellipsis")  # beside what turns
+        return text
 
     def _now_and_then(self) -> Callable[[str], None]:
         said_at = -math.inf

@@ -5,12 +5,14 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from ingestion.declaration import Column
 from ingestion.drift import Drift
@@ -601,6 +603,20 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(
     with output.progress() as show:
         show("1 of 25 built")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("width", [40, 41])
+def test_progress_on_a_terminal_is_one_line_however_long_a_name_is(width: int) -> None:
+    output, file = Output(), io.StringIO()
+    output._people = Console(
+        file=file, force_terminal=True, width=width, soft_wrap=True, markup=False, height=10
+    )
+    with output.progress() as show:
+        show(f"network: 3 of 60 tested, now {'long_name_' * 18}")
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue())
+    [line] = {each for each in re.split(r"[\r\n]", shown) if "network" in each}
+    assert len(line) == width
+    assert line.endswith("…")
 
 
 def test_the_pace_of_builds_goes_with_rounds(
