@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
+from difflib import get_close_matches
 from enum import StrEnum
 from functools import wraps
 from inspect import signature
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec, TextIO
 
 import typer
+from pydantic import ValidationError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from rich.console import Console
@@ -316,8 +318,10 @@ def land(
 def _check_declared(table: str) -> None:
     known = {declared.full_name for declared in local.declared_tables()}
     if table not in known:
+        close = get_close_matches(table, sorted(known), 1, 0.8)
+        meant = f": did you mean {close[0]}?" if close else "."
         raise LakehouseError(
-            f"{table} is no declared source. Known: {', '.join(sorted(known))}", exit_code=2
+            f"{table} is no declared source{meant} Known: {', '.join(sorted(known))}", exit_code=2
         )
 
 
@@ -393,7 +397,7 @@ Every = Annotated[
 @_writes
 def generate(
     domain: Annotated[Domain, typer.Argument(help="Whose data.")],
-    seed: Annotated[int, typer.Option(help="The same seed, the same bytes.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed, the same bytes.")] = 1,
     minutes: Annotated[int, _size("Length of the story; of retail its busy end.")] = 60,
     days: Annotated[int | None, _size("retail: days before that; 40.", 10_000)] = None,
     users: Annotated[int | None, _size("wearables: people in it; 20.")] = None,
@@ -853,8 +857,7 @@ def told() -> Iterator[None]:
         output.fail(str(error))
         sys.exit(error.exit_code)
     except typer.TyperException as error:
-        message = " ".join(error.format_message().split())
-        output.fail(f"{message} See: lakehouse [COMMAND] --help")
+        output.fail(_asked_wrongly(error))
         sys.exit(error.exit_code)
     except (GateError, LoadError, LockedError) as error:
         output.fail(str(error))
@@ -873,6 +876,17 @@ def told() -> Iterator[None]:
     except KeyboardInterrupt:
         output.fail("Interrupted. Run it again.")
         sys.exit(130)
+
+
+def _asked_wrongly(error: typer.TyperException) -> str:
+    """What the command line does not know, and whose help tells."""
+    message = " ".join(error.format_message().split()).replace("Value error, ", "")
+    if isinstance(error.__cause__, ValidationError):
+        given = error.__cause__.errors()[0]["input"]
+        message = message.replace("Input should", f"{given} should")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "lakehouse [COMMAND]"
+    return f"{message.rstrip('.')}. See: {command} --help"
 
 
 def _options_first(arguments: list[str]) -> list[str]:
