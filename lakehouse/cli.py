@@ -280,8 +280,11 @@ def status() -> None:
     if running is None:
         raise LakehouseError("The engine is not up. Start it with: lakehouse up")
     tables = local.declared_tables()
-    report = reading.status(local.session(settings), settings.paths, tables)
-    report |= {name: feed.standing(settings.paths, tables) for name, feed in all_feeds().items()}
+    with output.progress() as show:
+        show("Asking the tables and what waits ...")
+        report = reading.status(local.session(settings), settings.paths, tables)
+        ways = all_feeds().items()
+        report |= {name: feed.standing(settings.paths, tables) for name, feed in ways}
     if output.as_json:
         print(json.dumps({"engine": vars(running)} | report, default=str))
         return
@@ -779,7 +782,11 @@ def alerts(
     if follow:
         _follow_alerts(settings)
     is_any = False
-    for kind, rows in alerting.needed_now(reading.asking(_session(settings))):
+    ask = reading.asking(_session(settings))
+    with output.progress() as show:
+        show("Asking what needs somebody ...")
+        needed = list(alerting.needed_now(ask))
+    for kind, rows in needed:
         if output.as_json:
             for row in rows:
                 output.line("", {"kind": kind.name} | row)
@@ -826,12 +833,12 @@ def report(
     folder = settings.paths.site
     session = _session(settings)
     if not live:
-        if local.is_begun(settings):
-            from lakehouse import documents  # noqa: PLC0415 - dbt takes a second
+        with output.progress() as show:
+            if local.is_begun(settings):
+                from lakehouse import documents  # noqa: PLC0415 - dbt takes a second
 
-            with output.progress() as show:
                 documents.write(settings, folder, show)
-        start = site.write(folder, reading.asking(session), settings.paths.tables_here)
+            start = site.write(folder, reading.asking(session), settings.paths.tables_here, show)
         output.line(start.as_uri(), {"address": start.as_uri()})
         return
     # A screen on the wall waits for its own page alone.
