@@ -556,12 +556,16 @@ def _take_in(settings: Settings) -> Load | None:
     taken_in: list[Load] = []
     failed: set[tuple[str, str]] = set()
     is_done = False
-    while not is_done:
-        if load := loads.run(failed):  # what goes on need not have brought anything yet
-            taken_in.append(load)
-            failed |= load.failed
-            _tell(f"load {load.load_id}", load)
-        is_done = not loads.goes_on
+    try:
+        while not is_done:
+            if load := loads.run(failed):  # what goes on need not have brought anything yet
+                taken_in.append(load)
+                failed |= load.failed
+                _tell(f"load {load.load_id}", load)
+            is_done = not loads.goes_on
+    except (KeyboardInterrupt, PySparkException):  # the loads before are closed
+        _tell_what_is_odd(together(taken_in) if taken_in else None)
+        raise
     if not taken_in:
         output.say(
             "Nothing waits."

@@ -9,9 +9,11 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from pyspark.errors import PySparkException
 from rich.console import Console
 
 from ingestion.declaration import Column
@@ -586,6 +588,28 @@ def test_load_after_load_is_taken_in_while_a_read_goes_on_and_all_is_told(
         "Other columns than the declared ones: a.c: in files of 5 rows: missing: 'gym'",
         "Refused, and kept in quarantine: a.c: f: empty",
     ]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, PySparkException])
+def test_what_ends_a_long_read_hides_no_refusal_of_the_loads_before(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stop: type[BaseException],
+) -> None:
+    loads = FakeLoads([Load(7, [SourceLoad("a.b", quarantined=[("f", "empty")])])], last=3)
+    run = loads.run
+
+    def stopped(but: set[tuple[str, str]]) -> Load | None:
+        if loads.left_out:
+            raise stop("ended")
+        return run(but)
+
+    loads.run = stopped  # type: ignore[method-assign]
+    with suppress(PySparkException):
+        take_in_once(tmp_path, monkeypatch, loads)
+    [_, refused] = capsys.readouterr().err.splitlines()
+    assert refused == "Refused, and kept in quarantine: a.b: f: empty"
 
 
 def test_one_load_is_told_once(
