@@ -27,6 +27,8 @@ _READS_BUILT = {"compile", "generate", "show", "snapshot"}
 # A run that reads less than all would be remembered as one that had read all.
 _READS_LESS = ("empty", "sample", "event_time_start", "event_time_end")
 _NO = ("", "0", "false", "no", "f", "n", "off")
+# Where nothing has come, `lakehouse run` alone would build nothing.
+_BUILD = "Run: dbt build, or once data has come (lakehouse land, lakehouse generate): lakehouse run"
 
 # The right to build, held until the process ends or `build_claim.close()` gives it back.
 build_claim = ExitStack()
@@ -71,10 +73,7 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
             settings = load_settings()
             is_inline = getattr(flags, "INLINE", None)
             if flags.WHICH in _READS_BUILT and not is_inline and not is_begun(settings):
-                raise LakehouseError(
-                    f"Nothing is built yet in {settings.paths.root}. "
-                    "Run: dbt build, or lakehouse run"
-                )
+                raise LakehouseError(f"Nothing is built yet in {settings.paths.root}. {_BUILD}")
             start(settings)
             _tell_reasons_alone()
             _end_in_order()
@@ -160,7 +159,7 @@ def reason(message: str) -> str:
     """The reason in an error of the engine: what comes before its plan and its stack."""
     told: str = re.split(r"(?<=SQLSTATE: \w{5})|\n\s+at ", message, maxsplit=1)[0]
     if "[TABLE_OR_VIEW_NOT_FOUND]" in told:
-        told += ". If it is a model's, it is not built yet. Run: dbt build, or lakehouse run"
+        told += ". If it is a model's, it is not built yet. " + _BUILD
     return told
 
 

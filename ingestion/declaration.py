@@ -56,6 +56,7 @@ class SourceTable:
         key: The columns that make up the business key.
         unknown_columns: What becomes of delivered columns that are not declared: `rescue` keeps
             them in `_rescued`, `fail` refuses the file.
+        read_rescued: The columns that staging reads in `_rescued`: not declared, and no drift.
         technical: The columns that ingestion adds, `_...`.
         feeds: What is said to the feeds by which it may come, besides files, by their names.
         part: Of the part of a table whose files are a feed's own, the name; else empty.
@@ -69,6 +70,7 @@ class SourceTable:
     format: Format
     key: tuple[str, ...]
     unknown_columns: UnknownColumns = "rescue"
+    read_rescued: frozenset[str] = frozenset()
     technical: tuple[Column, ...] = ()
     feeds: Mapping[str, Any] = field(default_factory=dict, hash=False)
     part: str = ""
@@ -181,6 +183,12 @@ def _read_table(
         format=cast(Format, file_format),
         key=tuple(key),
         unknown_columns=cast(UnknownColumns, unknown_columns),
+        read_rescued=frozenset(
+            name
+            for column in _items(table, "columns", where)
+            if column["name"] == "_rescued"
+            for name in ((column.get("config") or {}).get("meta") or {}).get("reads", ())
+        ),
         technical=tuple(column for column in columns if column not in delivered),
     )
     feeds = all_feeds()

@@ -51,11 +51,15 @@ class Drift:
             that would declare it; where none would, the delivered one.
         missing: The declared columns that are not there.
         is_transcribed: Whether Spark would not read the file as it is.
+        miscased: The fields of JSON that differ from a declared one in case alone, and that one.
+        is_by_row: Whether rows that have such a column are counted, not all of a file that has it.
     """
 
     unknown: tuple[Column, ...] = ()
     missing: tuple[str, ...] = ()
     is_transcribed: bool = False
+    miscased: tuple[tuple[str, str], ...] = ()
+    is_by_row: bool = False
 
     def __str__(self) -> str:
         """What is told of it, in a line; nothing where just what is declared is there."""
@@ -63,6 +67,11 @@ class Drift:
         if self.unknown:
             names = _listed([column.name for column in self.unknown])
             told.append(f"not declared, kept in _rescued: {names}")
+        told += [
+            f"{name!r}, kept in _rescued, differs from the declared {declared!r} in case alone: "
+            "have the sender correct it"
+            for name, declared in self.miscased[:_MAX_NAMES]
+        ]
         if self.missing:
             told.append(f"missing: {_listed(self.missing)}")
         return "; ".join(told)
@@ -76,9 +85,25 @@ def drift_of(delivered: Sequence[Column], table: SourceTable, *, is_transcribed:
     declared = {column.name.lower() for column in table.columns}
     names = {column.name.lower() for column in delivered}
     return Drift(
-        unknown=tuple(column for column in delivered if column.name.lower() not in declared),
+        unknown=tuple(
+            column
+            for column in delivered
+            if column.name.lower() not in declared and column.name not in table.read_rescued
+        ),
         missing=tuple(column.name for column in table.columns if column.name.lower() not in names),
         is_transcribed=is_transcribed,
+    )
+
+
+def drift_of_fields(names: Sequence[str], table: SourceTable) -> Drift:
+    """How the names of fields of JSON differ, which are no declared ones."""
+    declared = {column.name.lower(): column.name for column in table.columns}
+    return Drift(
+        tuple(Column(name, "string") for name in names if name.lower() not in declared),
+        miscased=tuple(
+            (name, declared[name.lower()]) for name in names if name.lower() in declared
+        ),
+        is_by_row=True,
     )
 
 

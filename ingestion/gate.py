@@ -739,8 +739,10 @@ def _drift_of_header(line: bytes, table: SourceTable, head: bytes) -> Drift:
     text = line.decode()
     fields = fields_of(text)
     names = [text] if fields is None else [name or "" for name in fields]
-    if set(table.key) - places_of(names, table).keys() and b"\0" in head:
-        raise _Refused(_UTF_16_REASON)
+    if set(table.key) - places_of(names, table).keys():
+        if b"\0" in head:
+            raise _Refused(_UTF_16_REASON)
+        _check_separator(text, table)
     _check_names(names, table)
     declared = [column.name.lower() for column in table.columns]
     return drift_of(
@@ -748,6 +750,13 @@ def _drift_of_header(line: bytes, table: SourceTable, head: bytes) -> Drift:
         table,
         is_transcribed=[name.lower() for name in names] != declared,
     )
+
+
+def _check_separator(text: str, table: SourceTable) -> None:
+    for mark, word in ((";", "semicolons"), ("\t", "tabs")):
+        others = [name.strip(' "') for name in text.split(mark)]
+        if mark in text and not set(table.key) - places_of(others, table).keys():
+            raise _Refused(f"{word} separate its columns; separate them by commas")
 
 
 def _check_names(names: Sequence[str], table: SourceTable) -> None:

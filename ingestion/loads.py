@@ -19,8 +19,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from ingestion.bronze import end, interpreted, record, rescued_names
-from ingestion.declaration import Column, SourceTable
-from ingestion.drift import Drift, declaration_of
+from ingestion.declaration import SourceTable
+from ingestion.drift import Drift, declaration_of, drift_of_fields
 from ingestion.faults import LoadError
 from ingestion.feed import Feed, SoFar, SourceLoad, all_feeds
 from ingestion.home import Home
@@ -70,7 +70,7 @@ class Load:
     def drifts(self) -> list[str]:
         """What came with other columns than the declared ones, a line each source and shape."""
         return [
-            f"{source.source}: rows {num_rows}: {drift}"
+            f"{source.source}: {_rows_told(drift, num_rows)}: {drift}"
             for source in self.sources
             for drift, num_rows in source.drifts.items()
         ]
@@ -80,7 +80,8 @@ class Load:
         """Per source, what would declare the columns that are not, ready to paste."""
         told = []
         for source in self.sources:
-            columns = {column.name: column for drift in source.drifts for column in drift.unknown}
+            unknown = (column for drift in source.drifts for column in drift.unknown)
+            columns = {column.name.lower(): column for column in unknown}  # each is declared once
             if lines := declaration_of(columns.values()):
                 folder, _, table = source.source.partition(".")
                 told.append(
@@ -88,6 +89,10 @@ class Load:
                     f"models/staging/{folder}/_{folder}__sources.yml:\n{lines}"
                 )
         return told
+
+
+def _rows_told(drift: Drift, num_rows: int) -> str:
+    return f"rows {num_rows}" if drift.is_by_row else f"in files of {num_rows} rows"
 
 
 def together(loads: Sequence[Load]) -> Load:
@@ -152,6 +157,11 @@ class Loads:
             },
         )
         self._feeds = [feed(spark, home, tables, self._so_far) for feed in all_feeds().values()]
+
+    @property
+    def has_any(self) -> bool:
+        """Whether anything has ever come."""
+        return self._so_far.last_load_id > 0
 
     @property
     def goes_on(self) -> bool:
@@ -284,8 +294,7 @@ class Loads:
             source.rows = row["num_rows"]
             if table.format == "json" and row["num_rescued"]:
                 names = rescued_names(self._spark, table, load.load_id)
-                drift = Drift(tuple(Column(name, "string") for name in names))
-                source.drifts[drift] = row["num_rescued"]
+                source.drifts[drift_of_fields(names, table)] = row["num_rescued"]
 
     def forget(self) -> int:
         """Archives the landed files that bronze has: no run has to look through them again.

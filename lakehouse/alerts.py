@@ -533,8 +533,8 @@ def needed_now(ask: Ask) -> Iterator[tuple[Kind, list[Row]]]:
     if not is_any_there:
         views = " nor ".join(kind.view for kind in KINDS)
         raise LakehouseError(
-            f"Nothing is built that could alert: neither {views} is there. Build with: "
-            "lakehouse run"
+            f"Nothing is built that could alert: neither {views} is there. Once data has "
+            "come (lakehouse land, lakehouse generate): lakehouse run"
         )
 
 

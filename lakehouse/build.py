@@ -244,7 +244,8 @@ class Builds:
             if not self._retries.is_due(step):
                 return
             self._title, self._verb, self._num_finished = done.domain, verb, 0
-            self._show(f"{step}: {news.reason or 'readers do not see yet what is built'} ...")
+            why = news.reason or "readers do not see yet what is built"
+            self._show(f"{done.domain} being {verb}: {why} ...")
             try:
                 # Tests look at all rows, builds at those that have come.
                 is_small = news.is_small and (verb == "built" or news.is_first)

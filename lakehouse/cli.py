@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
+from difflib import get_close_matches
 from enum import StrEnum
 from functools import wraps
 from inspect import signature
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec, TextIO
 
 import typer
+from pydantic import ValidationError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from rich.console import Console
@@ -105,9 +107,14 @@ class Output:
             yield lambda _: None
         elif self._people.is_terminal:
             with self._people.status("") as line:
-                yield lambda message: line.update(Text(message))
+                yield lambda message: line.update(self._in_a_line(message))
         else:
             yield self._now_and_then()
+
+    def _in_a_line(self, message: str) -> Text:
+        text = Text(_shown(message))
+        text.truncate(self._people.width - 2, overflow="ellipsis")  # beside what turns
+        return text
 
     def _now_and_then(self) -> Callable[[str], None]:
         said_at = -math.inf
@@ -273,8 +280,11 @@ def status() -> None:
     if running is None:
         raise LakehouseError("The engine is not up. Start it with: lakehouse up")
     tables = local.declared_tables()
-    report = reading.status(local.session(settings), settings.paths, tables)
-    report |= {name: feed.standing(settings.paths, tables) for name, feed in all_feeds().items()}
+    with output.progress() as show:
+        show("Asking the tables and what waits ...")
+        report = reading.status(local.session(settings), settings.paths, tables)
+        ways = all_feeds().items()
+        report |= {name: feed.standing(settings.paths, tables) for name, feed in ways}
     if output.as_json:
         print(json.dumps({"engine": vars(running)} | report, default=str))
         return
@@ -311,8 +321,10 @@ def land(
 def _check_declared(table: str) -> None:
     known = {declared.full_name for declared in local.declared_tables()}
     if table not in known:
+        close = get_close_matches(table, sorted(known), 1, 0.8)
+        meant = f": did you mean {close[0]}?" if close else "."
         raise LakehouseError(
-            f"{table} is no declared source. Known: {', '.join(sorted(known))}", exit_code=2
+            f"{table} is no declared source{meant} Known: {', '.join(sorted(known))}", exit_code=2
         )
 
 
@@ -388,7 +400,7 @@ Every = Annotated[
 @_writes
 def generate(
     domain: Annotated[Domain, typer.Argument(help="Whose data.")],
-    seed: Annotated[int, typer.Option(help="The same seed, the same bytes.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed, the same bytes.")] = 1,
     minutes: Annotated[int, _size("Length of the story; of retail its busy end.")] = 60,
     days: Annotated[int | None, _size("retail: days before that; 40.", 10_000)] = None,
     users: Annotated[int | None, _size("wearables: people in it; 20.")] = None,
@@ -544,14 +556,23 @@ def _take_in(settings: Settings) -> Load | None:
     taken_in: list[Load] = []
     failed: set[tuple[str, str]] = set()
     is_done = False
-    while not is_done:
-        if load := loads.run(failed):  # what goes on need not have brought anything yet
-            taken_in.append(load)
-            failed |= load.failed
-            _tell(f"load {load.load_id}", load)
-        is_done = not loads.goes_on
+    try:
+        while not is_done:
+            if load := loads.run(failed):  # what goes on need not have brought anything yet
+                taken_in.append(load)
+                failed |= load.failed
+                _tell(f"load {load.load_id}", load)
+            is_done = not loads.goes_on
+    except (KeyboardInterrupt, PySparkException):  # the loads before are closed
+        _tell_what_is_odd(together(taken_in) if taken_in else None)
+        raise
     if not taken_in:
-        output.say("Nothing waits.")
+        output.say(
+            "Nothing waits."
+            if loads.has_any
+            else "Nothing has come yet. Deliver data with lakehouse land, or make some up with "
+            "lakehouse generate; then: lakehouse run"
+        )
         return None
     of_all = together(taken_in)
     if len(taken_in) > 1:
@@ -581,14 +602,18 @@ def _end(load: Load | None, failures: list[str]) -> None:
     Raises:
         LakehouseError: A source failed, or what else has.
     """
+    _tell_what_is_odd(load)
+    if failures := [*failures, *(load.failures if load else ())]:
+        raise LakehouseError("; ".join(failures))
+
+
+def _tell_what_is_odd(load: Load | None) -> None:
     for line in load.drifts if load else ():
         output.say(f"Other columns than the declared ones: {line}")
     for block in load.declarations if load else ():
         output.say(block)
     for line in load.refusals if load else ():
         output.say(f"Refused, and kept in quarantine: {line}")
-    if failures := [*failures, *(load.failures if load else ())]:
-        raise LakehouseError("; ".join(failures))
 
 
 def _session(settings: Settings) -> SparkSession:
@@ -631,6 +656,9 @@ def run(
                         failures.append(f"{done.domain}: {done.failure}")
         except (LakehouseError, LockedError, PySparkException) as error:
             failures.append(first_line(error))
+        except KeyboardInterrupt:  # the next run finds the load closed, and has nothing to tell
+            _tell_what_is_odd(load)
+            raise
         _end(load, failures)
 
 
@@ -759,7 +787,11 @@ def alerts(
     if follow:
         _follow_alerts(settings)
     is_any = False
-    for kind, rows in alerting.needed_now(reading.asking(_session(settings))):
+    ask = reading.asking(_session(settings))
+    with output.progress() as show:
+        show("Asking what needs somebody ...")
+        needed = list(alerting.needed_now(ask))
+    for kind, rows in needed:
         if output.as_json:
             for row in rows:
                 output.line("", {"kind": kind.name} | row)
@@ -807,12 +839,12 @@ def report(
     folder = settings.paths.site
     session = _session(settings)
     if not live:
-        if local.is_begun(settings):
-            from lakehouse import documents  # noqa: PLC0415 - dbt takes a second
+        with output.progress() as show:
+            if local.is_begun(settings):
+                from lakehouse import documents  # noqa: PLC0415 - dbt takes a second
 
-            with output.progress() as show:
                 documents.write(settings, folder, show)
-        start = site.write(folder, reading.asking(session), settings.paths.tables_here)
+            start = site.write(folder, reading.asking(session), settings.paths.tables_here, show)
         output.line(start.as_uri(), {"address": start.as_uri()})
         return
     # A screen on the wall waits for its own page alone.
@@ -838,8 +870,7 @@ def told() -> Iterator[None]:
         output.fail(str(error))
         sys.exit(error.exit_code)
     except typer.TyperException as error:
-        message = " ".join(error.format_message().split())
-        output.fail(f"{message} See: lakehouse [COMMAND] --help")
+        output.fail(_asked_wrongly(error))
         sys.exit(error.exit_code)
     except (GateError, LoadError, LockedError) as error:
         output.fail(str(error))
@@ -858,6 +889,17 @@ def told() -> Iterator[None]:
     except KeyboardInterrupt:
         output.fail("Interrupted. Run it again.")
         sys.exit(130)
+
+
+def _asked_wrongly(error: typer.TyperException) -> str:
+    """What the command line does not know, and whose help tells."""
+    message = " ".join(error.format_message().split()).replace("Value error, ", "")
+    if isinstance(error.__cause__, ValidationError):
+        given = error.__cause__.errors()[0]["input"]
+        message = message.replace("Input should", f"{given} should")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "lakehouse [COMMAND]"
+    return f"{message.rstrip('.')}. See: {command} --help"
 
 
 def _options_first(arguments: list[str]) -> list[str]:

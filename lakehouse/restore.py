@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+import yaml
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
@@ -23,6 +24,7 @@ from ingestion.faults import first_line
 from lakehouse.domains import JOURNAL, UPKEEP, State, append_state, states_of
 from lakehouse.errors import LakehouseError
 from lakehouse.maintenance import pin
+from lakehouse.settings import PROJECT
 
 _NAME = "restore"
 
@@ -156,12 +158,14 @@ def why_gone(spark: SparkSession, marts: Mapping[str, int]) -> str:
 
 def _state_of(spark: SparkSession, domain: str) -> State:
     states = states_of(spark)
-    if domain not in states:
-        raise LakehouseError(
-            f"{domain} is no domain that is built here. Built: {', '.join(states) or 'none'}",
-            exit_code=2,
-        )
-    return states[domain]
+    if domain in states:
+        return states[domain]
+    declared = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]["domains"]
+    if domain in declared:
+        told = f"{domain} is not built here yet. Built: {', '.join(sorted(states)) or 'none'}"
+    else:
+        told = f"{domain} is no domain. There are: {', '.join(sorted({*declared, *states}))}"
+    raise LakehouseError(told, exit_code=2)
 
 
 def _append(spark: SparkSession, domain: str, state: State) -> None:

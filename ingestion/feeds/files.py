@@ -64,6 +64,7 @@ class Files(Feed):
                 f"where status = 'quarantined' and reason like '{_UNREADABLE}%'"
             ).collect()
         }
+        self._untold = self._refused_untold() if so_far.unfinished else []
         self._found: list[Inspection] = []
         self._seen: list[Path] = []
         self._seen_since = 0.0
@@ -128,6 +129,11 @@ class Files(Feed):
             load = loads[table.full_name]
             if fault := self._set_aside(table, load, load_id, cause):
                 load.fail(self.name, told(fault))
+        for source, name, reason in self._untold:
+            # A crash may have kept it from its way into quarantine, so that this load refused it.
+            if source in loads and (name, reason) not in loads[source].quarantined:
+                loads[source].quarantined.append((name, reason))
+        self._untold = [one for one in self._untold if one[0] not in loads]
 
     def _append(self, table: SourceTable, load_id: int) -> StreamingQuery:
         rows = read_files(self.spark, table, self.home)
@@ -281,6 +287,20 @@ class Files(Feed):
             ],
         )
         return {(row["source"], row["sha256"]) for row in landed if row not in left}
+
+    def _refused_untold(self) -> list[tuple[str, str, str]]:
+        """The source, name and reason of what loads refused that were broken off before they told.
+
+        The load that goes on with such a source tells of it.
+        """
+        refused = self.spark.sql(
+            "select distinct files.source, name, reason from audit.files as files left join ("
+            "select source, max(load_id) as closed from audit.loads "
+            "where status in ('finished', 'failed') group by source) as loads "
+            "on files.source = loads.source "
+            "where status = 'quarantined' and load_id > coalesce(closed, 0)"
+        ).collect()
+        return sorted((row["source"], row["name"], row["reason"]) for row in refused)
 
     def _set_aside(
         self, table: SourceTable, load: SourceLoad, load_id: int, error: PySparkException

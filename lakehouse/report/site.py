@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -15,13 +16,19 @@ DOMAINS: tuple[ModuleType, ...] = (wearables, network, retail)
 _BESIDE = (("docs/index.html", "Docs"), ("lineage/index.html", "Lineage"))
 
 
-def write(site: Path, ask: Ask, warehouse: Path | None = None) -> Path:
+def write(
+    site: Path,
+    ask: Ask,
+    warehouse: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Path:
     """Writes all pages with their CSV files.
 
     Args:
         site: The folder; what of it is not made here stays as it is.
         ask: Asks the lakehouse.
         warehouse: The folder of its tables, where they lie in one.
+        say: Told, again and again, how far it is.
 
     Returns:
         The start page.
@@ -30,11 +37,16 @@ def write(site: Path, ask: Ask, warehouse: Path | None = None) -> Path:
         PySparkException: A question fails; the site is as it was.
         OSError: A file cannot be written; each is as it was, or new.
     """
-    domains = [module.page(ask) for module in DOMAINS]
-    told = [*domains, health.page(ask, warehouse)]
+    told = []
+    for module in DOMAINS:
+        say(f"Page: {module.TITLE} ...")
+        told.append(module.page(ask))
+    say(f"Page: {health.TITLE} ...")
+    told.append(health.page(ask, warehouse))
     links = links_of(site)
     urgent_first = sorted(told, key=lambda page: not page.is_urgent)
     files = {"index.html": render.html(_start(told), links, cards=urgent_first)}
+    say(f"Page: {now.TITLE} ...")
     for page in (*told, now.page(ask), proof.page()):
         files[f"{page.key}.html"] = render.html(page, links)
         for block in page.blocks:

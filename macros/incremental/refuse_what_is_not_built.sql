@@ -18,7 +18,9 @@
     {% if missing %}
         {% set others = ' and ' ~ (missing | length - 3) ~ ' more' if missing | length > 3 else '' %}
         {% do exceptions.raise_compiler_error(
-            'Not built yet: ' ~ missing[:3] | join(', ') ~ others ~ '. Run: dbt build, or lakehouse run'
+            'Not built yet: ' ~ missing[:3] | join(', ') ~ others
+            ~ '. Run: dbt build, or once data has come (lakehouse land, lakehouse generate): '
+            ~ 'lakehouse run'
         ) %}
     {% endif %}
 {% endmacro %}

@@ -84,14 +84,16 @@ def test_where_nothing_is_built_there_is_no_answer(lakehouse: Lakehouse) -> None
     answer = run(lakehouse, "alerts", check=False)
     assert answer.returncode == 1
     assert answer.stderr == (
+        "Asking what needs somebody ...\n"
         "Error: Nothing is built that could alert: neither gold.stock_status nor "
-        "gold.server_status is there. Build with: lakehouse run\n"
+        "gold.server_status is there. Once data has come (lakehouse land, lakehouse generate): "
+        "lakehouse run\n"
     )
 
 
 def test_what_needs_somebody_now(lakehouse: Lakehouse) -> None:
     show_stock(lakehouse, 0, is_low=False)
-    assert run(lakehouse, "alerts").stderr == "Nothing needs anybody.\n"
+    assert run(lakehouse, "alerts").stderr.endswith("\nNothing needs anybody.\n")
     show_stock(lakehouse, 1, is_low=True)
     assert json.loads(run(lakehouse, "alerts", "--json").stdout) == {
         **{"kind": "low_stock", "product_id": 12, "warehouse": "norð", "on_hand": 3},

@@ -87,7 +87,7 @@ def test_what_reads_tables_that_are_not_built_ends_in_a_line(
             brief.dbt(command, "--select", "gym_visits")
         told = capfd.readouterr().err
         assert "Not built yet: " in told
-        assert ". Run: dbt build, or lakehouse run" in told
+        assert ". Run: dbt build, or once data has come (" in told
         assert "\tat " not in told
     assert not list(brief.settings.paths.warehouse.glob("*/gym_visits"))
 

@@ -573,7 +573,8 @@ def test_what_needs_somebody_now_is_an_object_a_line(
 def test_nothing_needs_anybody(shown: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     shown.views = {SERVER.view: []}
     cli.app(["alerts"], standalone_mode=False)
-    assert capsys.readouterr() == ("", "Nothing needs anybody.\n")
+    told = "Asking what needs somebody ...\nNothing needs anybody.\n"
+    assert capsys.readouterr() == ("", told)
 
 
 @pytest.mark.usefixtures("shown")

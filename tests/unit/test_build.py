@@ -138,7 +138,7 @@ def test_each_domain_with_news_is_built_then_tested(fakes: Fakes) -> None:
         ],
     )
     assert fakes.shown[1:4] == [
-        "network built: load 7 ...",
+        "network being built: load 7 ...",
         "network: 0 of 2 built, now a",
         "network: 1 of 2 built, now b",
     ]

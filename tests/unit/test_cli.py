@@ -5,12 +5,16 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from pyspark.errors import PySparkException
+from rich.console import Console
 
 from ingestion.declaration import Column
 from ingestion.drift import Drift
@@ -253,6 +257,17 @@ def test_land_of_what_is_no_file_delivers_nothing(tmp_path: Path, inbox: Path) -
     assert not inbox.exists()
 
 
+def test_a_source_that_is_mistyped_is_told_the_one_that_is_like_it(inbox: Path) -> None:
+    for typed, told in (
+        ("sbit.gym_login", "source: did you mean sbit.gym_logins? Known: retail.cl"),
+        ("nope", "source. Known: "),
+    ):
+        with pytest.raises(LakehouseError) as error:
+            cli.land(typed, [])
+        assert str(error.value).startswith(f"{typed} is no declared {told}")
+        assert error.value.exit_code == 2
+
+
 def test_two_columns_of_one_name_are_refused() -> None:
     with pytest.raises(LakehouseError, match="Two columns have one name: x, x"):
         Output().rows(["x", "x"], [[1, 2]], Format.JSON)
@@ -350,19 +365,41 @@ def test_upkeep_makes_no_lakehouse_of_a_mistyped_home(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nope"], "No such command 'nope'."),
-        (["--json"], "Missing command."),
-        (["generate"], "Missing argument 'domain'. Choose from: network, retail, wearables"),
-        (["run", "--every"], "Option '--every' requires an argument."),
-        (["maintain", "--retain-hours", "x"], "Invalid value for '--retain-hours'"),
-        (["generate", "wearables", "--late", "2"], "Invalid value for '--late'"),
+        (["nope"], "No such command 'nope'. See: lakehouse --help"),
+        (["--json"], "Missing command. See: lakehouse --help"),
         (
-            ["generate", "network", "--minutes", f"{10**20}"],
-            "Invalid value for '--minutes': Input should",
+            ["generate"],
+            "Missing argument 'domain'. Choose from: network, retail, wearables. "
+            "See: lakehouse generate --help",
         ),
         (
-            ["generate", "retail", "--days", "10001"],
-            "Invalid value for '--days': Input should be less",
+            ["generate", "foo"],
+            "Invalid value for 'domain': 'foo' is not one of 'network', 'retail', 'wearables'. "
+            "See: lakehouse generate --help",
+        ),
+        (
+            ["run", "--every"],
+            "Option '--every' requires an argument. See: lakehouse [COMMAND] --help",
+        ),
+        (
+            ["maintain", "--retain-hours", "x"],
+            "Invalid value for '--retain-hours': x should be a valid integer, unable to parse "
+            "string as an integer. See: lakehouse maintain --help",
+        ),
+        *(
+            (
+                ["generate", "network", option, f"{given}"],
+                f"Invalid value for '{option}': {given} should be {bound}. "
+                "See: lakehouse generate --help",
+            )
+            for option, given, bound in (
+                ("--late", 2, "less than or equal to 1"),
+                ("--late", "nan", "less than or equal to 1"),
+                ("--minutes", 0, "greater than or equal to 1"),
+                ("--minutes", 10**20, "less than or equal to 1000000"),
+                ("--days", 10001, "less than or equal to 10000"),
+                ("--seed", -1, "greater than or equal to 0"),
+            )
         ),
     ],
 )
@@ -378,9 +415,7 @@ def test_what_the_command_line_does_not_know_is_a_line(
     assert end.value.code == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err.startswith(f"Error: {message}")
-    assert told.err.endswith("See: lakehouse [COMMAND] --help\n")
-    assert told.err.count("\n") == 1
+    assert told.err == f"Error: {message}\n"
 
 
 @pytest.mark.parametrize("text", ["", "s", "soon", "0", "-5s", "5m", "nan", "1e9"])
@@ -446,6 +481,21 @@ def test_a_run_beside_another_build_still_tells_what_was_refused(
     ]
 
 
+def test_an_interrupted_build_still_tells_what_was_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> Iterator[Done]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path))
+    load = Load(1, [SourceLoad("a.b", quarantined=[("x.csv", "no header")])])
+    monkeypatch.setattr(cli, "_take_in", lambda _: load)
+    monkeypatch.setattr(Builds, "bring_up_to_date", interrupted)
+    assert cli.app(["run"], standalone_mode=False) == 130
+    assert capsys.readouterr().err == "Refused, and kept in quarantine: a.b: x.csv: no header\n"
+
+
 def test_a_run_ends_with_what_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -469,7 +519,8 @@ def test_a_run_ends_with_what_would_declare_other_columns(
     source = SourceLoad("a.b", drifts=Counter({drift: 3}), quarantined=[("f", "it is empty")])
     run_once(tmp_path, monkeypatch, Load(1, [source]))
     assert capsys.readouterr().err.splitlines() == [
-        "Other columns than the declared ones: a.b: rows 3: not declared, kept in _rescued: 'Foo'",
+        "Other columns than the declared ones: a.b: in files of 3 rows: not declared, "
+        "kept in _rescued: 'Foo'",
         "To declare them, add to the columns of b in models/staging/a/_a__sources.yml:",
         "          - name: Foo",
         "            data_type: bigint",
@@ -484,6 +535,7 @@ class FakeLoads:
     def __init__(self, made_up: list[Load | None], last: int) -> None:
         self.made_up, self.last = made_up, last
         self.left_out: list[set[tuple[str, str]]] = []
+        self.has_any = True
 
     def __call__(self, *_: object) -> FakeLoads:
         return self
@@ -533,9 +585,31 @@ def test_load_after_load_is_taken_in_while_a_read_goes_on_and_all_is_told(
         f"loads 7 to 9: a.b: files 0, rows 5, {nothing}",
         f"loads 7 to 9: a.d: files 0, rows None, {nothing}",
         "loads 7 to 9: a.c: files 1, rows 5, duplicate files 0, quarantined 1",
-        "Other columns than the declared ones: a.c: rows 5: missing: 'gym'",
+        "Other columns than the declared ones: a.c: in files of 5 rows: missing: 'gym'",
         "Refused, and kept in quarantine: a.c: f: empty",
     ]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, PySparkException])
+def test_what_ends_a_long_read_hides_no_refusal_of_the_loads_before(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stop: type[BaseException],
+) -> None:
+    loads = FakeLoads([Load(7, [SourceLoad("a.b", quarantined=[("f", "empty")])])], last=3)
+    run = loads.run
+
+    def stopped(but: set[tuple[str, str]]) -> Load | None:
+        if loads.left_out:
+            raise stop("ended")
+        return run(but)
+
+    loads.run = stopped  # type: ignore[method-assign]
+    with suppress(PySparkException):
+        take_in_once(tmp_path, monkeypatch, loads)
+    [_, refused] = capsys.readouterr().err.splitlines()
+    assert refused == "Refused, and kept in quarantine: a.b: f: empty"
 
 
 def test_one_load_is_told_once(
@@ -559,6 +633,16 @@ def test_a_step_that_brings_nothing_ends_no_read(
     assert capsys.readouterr().err == "Nothing waits.\n"
 
 
+def test_where_nothing_has_ever_come_a_line_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loads = FakeLoads([], last=1)
+    loads.has_any = False
+    take_in_once(tmp_path, monkeypatch, loads)
+    told = capsys.readouterr().err
+    assert told.startswith("Nothing has come yet. Deliver data with lakehouse land, ")
+
+
 def test_progress_without_a_terminal_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -574,6 +658,20 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(
     with output.progress() as show:
         show("1 of 25 built")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("width", [40, 41])
+def test_progress_on_a_terminal_is_one_line_however_long_a_name_is(width: int) -> None:
+    output, file = Output(), io.StringIO()
+    output._people = Console(
+        file=file, force_terminal=True, width=width, soft_wrap=True, markup=False, height=10
+    )
+    with output.progress() as show:
+        show(f"network: 3 of 60 tested, now {'long_name_' * 18}")
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue())
+    [line] = {each for each in re.split(r"[\r\n]", shown) if "network" in each}
+    assert len(line) == width
+    assert line.endswith("…")
 
 
 def test_the_pace_of_builds_goes_with_rounds(

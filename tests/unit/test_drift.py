@@ -197,14 +197,36 @@ def test_a_load_tells_of_each_source_and_shape_and_what_would_declare_it() -> No
         ],
     )
     assert load.drifts == [
-        "s.c: rows 3: not declared, kept in _rescued: 'Foo', 'two words'; missing: 'size'",
-        "s.c: rows 4: not declared, kept in _rescued: 'Foo', 'bar'",
-        "s.j: rows 1: missing: 'name'",
+        "s.c: in files of 3 rows: not declared, kept in _rescued: 'Foo', 'two words'; "
+        "missing: 'size'",
+        "s.c: in files of 4 rows: not declared, kept in _rescued: 'Foo', 'bar'",
+        "s.j: in files of 1 rows: missing: 'name'",
     ]
     [told] = load.declarations
     line, _, lines = told.partition("\n")
     assert line.endswith("the columns of c in models/staging/s/_s__sources.yml:")
     assert [column["name"] for column in yaml.safe_load(lines)] == ["Foo", "bar"]
+
+
+def test_what_staging_reads_in_rescued_is_no_drift(home: Home) -> None:
+    table = replace(CSV, read_rescued=frozenset({"_op"}))
+    inspection = check(home, table, b"id,name,size,_op\n1,2,3,delete\n")
+    assert inspection.told is None
+    assert b"delete" in gate.land(home, inspection).read_bytes()
+    told = check(home, table, b"id,name,size,_Op\n1,2,3,delete\n").told
+    assert told == "not declared, kept in _rescued: '_Op'"
+
+
+def test_a_field_in_another_case_is_the_senders_to_correct() -> None:
+    drifts = Counter({drift.drift_of_fields(["ID", "Foo", "foo"], JSON): 3})
+    load = Load(7, [SourceLoad("s.j", drifts=drifts)])
+    assert load.drifts == [
+        "s.j: rows 3: not declared, kept in _rescued: 'Foo', 'foo'; 'ID', kept in _rescued, "
+        "differs from the declared 'id' in case alone: have the sender correct it"
+    ]
+    [told] = load.declarations
+    [column] = yaml.safe_load(told.partition("\n")[2])
+    assert column["name"].lower() == "foo"
 
 
 def test_its_declaration_is_ready_to_paste(home: Home) -> None:

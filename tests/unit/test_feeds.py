@@ -16,7 +16,7 @@ from pyspark.errors import PySparkException
 from ingestion import loads
 from ingestion.declaration import Column, SourceTable
 from ingestion.faults import cause_of, is_of_the_engine
-from ingestion.feed import SoFar
+from ingestion.feed import SoFar, SourceLoad
 from ingestion.feeds.files import Files
 from ingestion.home import Home
 from ingestion.loads import Loads
@@ -130,7 +130,8 @@ class Audit:
         self.database.execute("create schema audit")
         for (name, columns), rows in zip(
             {
-                "files": "source text, sha256 text, status text, reason text, load_id bigint",
+                "files": "source text, name text, sha256 text, status text, reason text, "
+                "load_id bigint",
                 "loads": "source text, load_id bigint, status text, message text",
             }.items(),
             (files, loads),
@@ -148,12 +149,12 @@ class Audit:
 
 # The clock is set back by an hour between the loads.
 FILES = [
-    ("a.b", "came", "left", None, 1, datetime(2026, 1, 1, 12)),
-    ("a.b", "came", "landed", None, 2, datetime(2026, 1, 1, 11)),
-    ("a.b", "went", "landed", None, 1, datetime(2026, 1, 1, 12)),
-    ("a.b", "went", "left", None, 2, datetime(2026, 1, 1, 11)),
-    ("a.b", "changed", "landed", None, 2, datetime(2026, 1, 1, 11)),
-    ("a.b", "changed", "left", None, 2, datetime(2026, 1, 1, 10)),
+    ("a.b", "f", "came", "left", None, 1, datetime(2026, 1, 1, 12)),
+    ("a.b", "f", "came", "landed", None, 2, datetime(2026, 1, 1, 11)),
+    ("a.b", "f", "went", "landed", None, 1, datetime(2026, 1, 1, 12)),
+    ("a.b", "f", "went", "left", None, 2, datetime(2026, 1, 1, 11)),
+    ("a.b", "f", "changed", "landed", None, 2, datetime(2026, 1, 1, 11)),
+    ("a.b", "f", "changed", "left", None, 2, datetime(2026, 1, 1, 10)),
 ]
 
 
@@ -173,3 +174,29 @@ def test_a_load_that_was_broken_off_is_seen_whatever_the_clock_said(
     for rows, unfinished in ((before, {"a.b"}), (whole, set())):
         found = Loads(Audit(FILES, rows), Home(tmp_path), [])  # type: ignore[arg-type]
         assert found._so_far.unfinished.keys() == unfinished
+
+
+def test_what_a_load_refused_that_was_broken_off_is_told_by_the_one_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = datetime(2026, 1, 1)
+    audit = Audit(
+        [
+            ("a.b", "told.csv", "1", "quarantined", "it is empty", 1, at),
+            ("a.b", "empty.csv", "1", "quarantined", "it is empty", 2, at),
+            ("a.b", "again.csv", "1", "quarantined", "it is empty", 2, at),
+            ("a.c", "other.csv", "1", "quarantined", "it is empty", 2, at),
+        ],
+        [("a.b", 1, "failed", "no space", at)],
+    )
+    feed = Files(audit, Home(tmp_path), [], SoFar(2, {}, {"a.b": {}, "a.c": {}}))  # type: ignore[arg-type]
+    goes_on = {"a.b": SourceLoad("a.b", quarantined=[("again.csv", "it is empty")])}
+    feed.take_in(3, goes_on)
+    assert goes_on["a.b"].quarantined == [
+        ("again.csv", "it is empty"),
+        ("empty.csv", "it is empty"),
+    ]
+    later = {name: SourceLoad(name) for name in ("a.b", "a.c")}
+    feed.take_in(4, later)
+    assert later["a.b"].quarantined == []
+    assert later["a.c"].quarantined == [("other.csv", "it is empty")]

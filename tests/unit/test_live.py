@@ -194,7 +194,7 @@ def test_a_round_tells_of_failures_other_columns_and_refused_files(loop: Loop) -
     loop.loads.run = lambda _: load  # type: ignore[method-assign]
     [told, drifted, refused] = loop.ingestion.take_in(time.time() - 2)
     assert told == "load 7: rows 3, 0.0 s, lag 2.0 s; failed: a.c: broken"
-    assert drifted == "  a.b: rows 2: missing: 'gym'"
+    assert drifted == "  a.b: in files of 2 rows: missing: 'gym'"
     assert refused == "  a.b: f.csv: it is empty"
     loop.loads.run = lambda _: None  # type: ignore[method-assign]
     assert loop.ingestion.take_in(0) == []

@@ -138,7 +138,9 @@ BROKER = ("kafka", "a.b")
 
 def test_files_come_in_while_the_broker_is_left_out(ingestion: Ingestion) -> None:
     ingestion.topics.broken = "no broker"
+    assert not ingestion.loads.has_any
     assert ingestion.run().failed == {BROKER}
+    assert ingestion.loads.has_any
     assert ingestion.status() == {"a.b": ["failed", 0, "no broker"]}
     assert ingestion.loads.waits_since({BROKER}) is None
     assert ingestion.loads.run({BROKER}) is None

@@ -199,8 +199,10 @@ def test_nothing_is_written_in_the_linters_name(
     "command", [["docs", "generate"], ["snapshot"], ["compile"], ["show", "--select", "gym_visits"]]
 )
 def test_before_the_first_build_a_line_says_what_to_do(home: Path, command: list[str]) -> None:
-    line = f"Nothing is built yet in {home}. Run: dbt build, or lakehouse run"
-    assert refusal(home, *command) == line
+    assert refusal(home, *command) == (
+        f"Nothing is built yet in {home}. Run: dbt build, or once data has come (lakehouse land, "
+        "lakehouse generate): lakehouse run"
+    )
 
 
 def test_of_an_engines_error_people_get_the_reason() -> None:
@@ -214,5 +216,5 @@ def test_of_an_engines_error_people_get_the_reason() -> None:
     )
     assert reason("java.lang.Error: none\n\tat org.Server") == "java.lang.Error: none"
     assert reason("[TABLE_OR_VIEW_NOT_FOUND] x. SQLSTATE: 42P01").endswith(
-        "Run: dbt build, or lakehouse run"
+        "Run: dbt build, or once data has come (lakehouse land, lakehouse generate): lakehouse run"
     )

@@ -668,7 +668,10 @@ def test_no_row_ends_the_script_it_stands_in() -> None:
 
 def test_a_failed_report_leaves_the_site_as_it_was(tmp_path: Path) -> None:
     marts = Marts()
-    start = site.write(tmp_path, marts.ask)
+    told: list[str] = []
+    start = site.write(tmp_path, marts.ask, say=told.append)
+    titles = ("Wearables", "Network", "Retail", "Health", "Now")
+    assert told == [f"Page: {title} ..." for title in titles]
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     names = ("health", "index", "live", "network", "proof", "retail", "wearables")
     proofs = ("proof-promises.csv", "proof-reports.csv")

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from lakehouse import restore
 from lakehouse.domains import State
+from lakehouse.errors import LakehouseError
 from lakehouse.restore import Publication, publications_in
 
 MOMENT = "timestamp '2026-03-01 10:00:00'"
@@ -73,3 +77,19 @@ def test_who_has_gone_back_sees_the_older_one() -> None:
         (2, 3, {"m": 5}, False),
     ]
     assert numbers(*held) == [(2, 3, {"m": 5}, True)]  # its own row has been forgotten
+
+
+@pytest.mark.parametrize(
+    ("domain", "told"),
+    [
+        ("foo", "foo is no domain. There are: network, retail, wearables"),
+        ("network", "network is not built here yet. Built: retail"),
+    ],
+)
+def test_no_domain_is_told_apart_from_one_that_is_not_built(
+    monkeypatch: pytest.MonkeyPatch, domain: str, told: str
+) -> None:
+    monkeypatch.setattr(restore, "states_of", lambda _: {"retail": State(1, 1, 1)})
+    with pytest.raises(LakehouseError) as error:
+        restore.release(None, domain)  # type: ignore[arg-type]
+    assert str(error.value) == told
