@@ -65,8 +65,10 @@ def next_told(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 def said(process: subprocess.Popen[str]) -> str:
+    """What it says of its looks, but that of a view that is not there, whenever it looks first."""
     assert process.stderr
-    return next_line(process, process.stderr)
+    line = next_line(process, process.stderr)
+    return said(process) if " is not built yet: " in line else line
 
 
 def next_line(process: subprocess.Popen[str], lines: IO[str]) -> str:
