@@ -205,14 +205,17 @@ def news_of(
         states: Where they stand.
     """
     news = {}
+    shown = shown_versions(spark) if states else {}
     for domain in domains:
         state = states.get(domain.name)
-        if found := _news_of(spark, domain, state):
+        if found := _news_of(spark, domain, state, shown):
             news[domain.name] = found
     return news
 
 
-def _news_of(spark: SparkSession, domain: Domain, state: State | None) -> News | None:
+def _news_of(
+    spark: SparkSession, domain: Domain, state: State | None, shown: Mapping[str, int]
+) -> News | None:
     reasons = []
     loads, num_rows = _arrived(spark, domain, (state and state.built) or 0)
     if loads:
@@ -233,7 +236,7 @@ def _news_of(spark: SparkSession, domain: Domain, state: State | None) -> News |
             reasons.append(f"to be built anew: {', '.join(state.pending)}")
         elif state.is_being_written:
             reasons.append("written since it was last built whole")
-        if not reasons and (behind := _behind(spark, domain, state)):
+        if not reasons and (behind := _behind(domain, state, shown)):
             reasons.append(f"readers do not see what is published: {', '.join(behind)}")
     if not reasons:
         return None if state and (state.is_published or state.held is not None) else News()
@@ -242,13 +245,11 @@ def _news_of(spark: SparkSession, domain: Domain, state: State | None) -> News |
     return News("; ".join(reasons), is_small, is_first)
 
 
-def _behind(spark: SparkSession, domain: Domain, state: State) -> list[str]:
+def _behind(domain: Domain, state: State, shown: Mapping[str, int]) -> list[str]:
     """The marts of which readers see another version than is written down as published."""
-    gold = state.versions("gold")
-    shown = shown_versions(spark) if gold else {}
     return sorted(
         mart
-        for mart, version in gold.items()
+        for mart, version in state.versions("gold").items()
         if f"gold_build.{mart}" in domain.tables and shown.get(mart) != version
     )
 

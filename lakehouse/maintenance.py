@@ -306,8 +306,8 @@ def _pin_anew(spark: SparkSession, table: str) -> None:
 
 def align_views(spark: SparkSession) -> None:
     """Shows readers what is written down as published, should a kill have come in between."""
-    for state in states_of(spark).values():
-        pin(spark, state.versions("gold"))
+    published = (state.versions("gold") for state in states_of(spark).values())
+    pin(spark, {mart: version for gold in published for mart, version in gold.items()})
 
 
 def _hours_since_replaced(log: Place, version: int) -> float | None:
