@@ -539,7 +539,7 @@ def needed_now(ask: Ask) -> Iterator[tuple[Kind, list[Row]]]:
 
 
 def as_read(row: Row) -> Row:
-    """A row of `needed_now` for people: what is oversold lasts no days, and no fewer."""
+    """A row for people: what is oversold lasts no days, and no fewer."""
     return row | {"days_of_cover": 0.0} if (row.get("days_of_cover") or 0) < 0 else row
 
 

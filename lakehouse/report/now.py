@@ -10,7 +10,7 @@ from lakehouse.report import charts, words
 from lakehouse.report.data import of_first, rows_of
 from lakehouse.report.network import CAPACITY, PLACE, SERVER, overloaded_from
 from lakehouse.report.parts import SHOWN, Block, Column, Page
-from lakehouse.report.retail import LASTS, PRODUCT, WAREHOUSE, low_sentence
+from lakehouse.report.retail import PRODUCT, WAREHOUSE, as_stock, low_sentence
 
 KEY, TITLE = "live", "Now"
 HINT = ("lakehouse generate network", "lakehouse run", "lakehouse report --live")
@@ -124,7 +124,7 @@ def _stock(ask: Ask) -> tuple[Block, str | None] | None:
     """The stock that is low, and the moment of its view."""
     found = rows_of(
         ask,
-        f"""
+        """
         with ordered as (
             select
                 *,
@@ -142,7 +142,7 @@ def _stock(ask: Ask) -> tuple[Block, str | None] | None:
         select
             concat('product ', product_id) as product, warehouse,
             concat('product ', product_id, ', ', warehouse) as stock,
-            on_hand, reorder_point, {LASTS}, is_low as is_urgent,
+            on_hand, reorder_point, days_of_cover, is_low as is_urgent,
             points, stocks, now
         from ordered
         where is_low or place = 1
@@ -152,11 +152,7 @@ def _stock(ask: Ask) -> tuple[Block, str | None] | None:
     if not found or not found[0]["points"]:
         return None
     stocks, now = found[0]["stocks"], found[0]["now"]
-    rows = [
-        {name: value for name, value in row.items() if name not in ("points", "stocks", "now")}
-        for row in found
-        if row["is_urgent"]
-    ]
+    rows = [as_stock(row) for row in found if row["is_urgent"]]
     on_hand = Column("on_hand", "on hand", "count", "pieces")
     point = Column("reorder_point", "reorder point", "count", "pieces")
     cover = Column("days_of_cover", "lasts", "number", "days")

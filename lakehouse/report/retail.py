@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lakehouse.alerts import as_read
 from lakehouse.reading import Ask, Row
 from lakehouse.report import charts, words
 from lakehouse.report.data import (
@@ -30,8 +31,6 @@ GROSS = Column("gross_sales", "gross sales", "number", digits=2)
 REFUNDS = Column("refunds", "refunds", "number", digits=2)
 UNITS = Column("units", "units", "count")
 WAREHOUSE = Column("warehouse", "warehouse")
-# What is oversold lasts no days, and no fewer.
-LASTS = "case when days_of_cover < 0 then 0 else days_of_cover end as days_of_cover"
 _SUMS = """
     cast(sum(units) as bigint) as units,
     cast(sum(gross_sales) as double) as gross_sales,
@@ -68,7 +67,7 @@ def _low(ask: Ask) -> tuple[Block | None, str | None]:
     """Open alerts, with the stock of now, and its moment; the live view is asked once."""
     found = rows_of(
         ask,
-        f"""
+        """
         with open_alerts as (select * from gold.inventory_alerts where closed_at is null),
 
         stocks as (
@@ -100,7 +99,7 @@ def _low(ask: Ask) -> tuple[Block | None, str | None]:
         select
             concat('product ', product_id) as product, warehouse,
             concat('product ', product_id, ', ', warehouse) as stock,
-            on_hand, reorder_point, {LASTS}, opened_at, points, stocks, now
+            on_hand, reorder_point, days_of_cover, opened_at, points, stocks, now
         from ordered
         where opened_at is not null or place = 1
         order by place
@@ -109,11 +108,7 @@ def _low(ask: Ask) -> tuple[Block | None, str | None]:
     if not found:
         return None, None
     points, stocks, now = (found[0][name] for name in ("points", "stocks", "now"))
-    rows = [
-        {name: value for name, value in row.items() if name not in ("points", "stocks", "now")}
-        for row in found
-        if row["opened_at"]
-    ]
+    rows = [as_stock(row) for row in found if row["opened_at"]]
     if not (rows or points):
         return None, now
     stock = Column("stock", "product and warehouse")
@@ -137,6 +132,12 @@ def _low(ask: Ask) -> tuple[Block | None, str | None]:
         left_out=of_first(len(rows), SHOWN, "stocks"),
     )
     return block, now
+
+
+def as_stock(row: Row) -> Row:
+    """A stock for people, without what a question says beside each of all stocks."""
+    of_all = ("points", "stocks", "now")
+    return as_read({name: value for name, value in row.items() if name not in of_all})
 
 
 def low_sentence(rows: list[Row], stocks: int) -> str:
