@@ -62,6 +62,11 @@ def told(error: Exception) -> str:
     )
 
 
+def why_unread(error: OSError | UnicodeDecodeError) -> str:
+    """Why a file of settings cannot be read."""
+    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"{error.strerror}"
+
+
 def first_line(error: Exception) -> str:
     """The first line of an error's message, at most 1,000 characters of it."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:1000]

@@ -26,7 +26,7 @@ from pyspark.sql import SparkSession
 import ingestion.feeds
 from ingestion.declaration import SourceTable
 from ingestion.drift import Drift
-from ingestion.faults import LoadError
+from ingestion.faults import LoadError, why_unread
 from ingestion.home import Home
 
 
@@ -228,8 +228,9 @@ def settings_of_file() -> dict[str, str | None]:
         with Path(file).open(encoding="utf-8") as lines:
             return dotenv_values(stream=lines)
     except (OSError, UnicodeDecodeError) as error:
-        why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
-        raise LoadError(f"LAKEHOUSE_ENV_FILE={file}: {why}. Correct or unset it.") from None
+        raise LoadError(
+            f"LAKEHOUSE_ENV_FILE={file}: {why_unread(error)}. Correct or unset it."
+        ) from None
 
 
 @cache

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-import yaml
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
@@ -24,7 +23,7 @@ from ingestion.faults import first_line
 from lakehouse.domains import JOURNAL, UPKEEP, State, append_state, states_of
 from lakehouse.errors import LakehouseError
 from lakehouse.maintenance import pin
-from lakehouse.settings import PROJECT
+from lakehouse.settings import project_vars
 
 _NAME = "restore"
 
@@ -160,7 +159,7 @@ def _state_of(spark: SparkSession, domain: str) -> State:
     states = states_of(spark)
     if domain in states:
         return states[domain]
-    declared = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]["domains"]
+    declared = project_vars()["domains"]
     if domain in declared:
         told = f"{domain} is not built here yet. Built: {', '.join(sorted(states)) or 'none'}"
     else:

@@ -10,7 +10,9 @@ import os
 import re
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import yaml
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -24,6 +26,13 @@ from lakehouse.errors import LakehouseError
 _UNFIT = re.compile(r'[;,:*?\[\]{}"\\\x00-\x1f\x7f\ud800-\udfff]|\s$')
 PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT_THRIFT_PORT = 10015
+
+
+def project_vars(project: Path = PROJECT) -> dict[str, Any]:
+    """The vars of a dbt project."""
+    text = (project / "dbt_project.yml").read_text(encoding="utf-8")
+    told: dict[str, Any] = yaml.safe_load(text)["vars"]
+    return told
 
 
 class Cluster(BaseSettings):

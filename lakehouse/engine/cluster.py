@@ -13,6 +13,7 @@ from pathlib import Path
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from ingestion.faults import why_unread
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Cluster
 
@@ -90,9 +91,7 @@ def _properties(path: Path) -> dict[str, object]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise LakehouseError(
-            f"{path}: {getattr(error, 'strerror', 'it is not UTF-8')}. Correct "
-            "LAKEHOUSE_CLUSTER_PROPERTIES.",
-            exit_code=2,
+            f"{path}: {why_unread(error)}. Correct LAKEHOUSE_CLUSTER_PROPERTIES.", exit_code=2
         ) from None
     found: dict[str, object] = {}
     for number, line in enumerate(map(str.strip, lines), start=1):

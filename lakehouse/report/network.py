@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
-import yaml
-
 from lakehouse.reading import Ask, Row
 from lakehouse.report import charts, words
 from lakehouse.report.data import days_between, freshness, of_first, periods, refused, rows_of
 from lakehouse.report.parts import SHOWN, Block, Column, Page
-from lakehouse.settings import PROJECT
+from lakehouse.settings import project_vars
 
 KEY, TITLE = "network", "Network"
 HINT = ("lakehouse generate network", "lakehouse run", "lakehouse report")
@@ -63,8 +61,7 @@ def newest(ask: Ask) -> str | None:
 @cache
 def overloaded_from() -> float:
     """The share of the capacity from which a server is overloaded, as dbt_project.yml has it."""
-    project = yaml.safe_load((PROJECT / "dbt_project.yml").read_text(encoding="utf-8"))
-    return float(project["vars"]["network_overloaded_from"])
+    return float(project_vars()["network_overloaded_from"])
 
 
 def _upgrade(ask: Ask) -> Block | None:
