@@ -608,11 +608,13 @@ def _end(load: Load | None, failures: list[str]) -> None:
 
 
 def _tell_what_is_odd(load: Load | None) -> None:
-    for line in load.drifts if load else ():
+    if load is None:
+        return
+    for line in load.drifts:
         output.say(f"Other columns than the declared ones: {line}")
-    for block in load.declarations if load else ():
+    for block in load.declarations:
         output.say(block)
-    for line in load.refusals if load else ():
+    for line in load.refusals:
         output.say(f"Refused, and kept in quarantine: {line}")
 
 

@@ -118,11 +118,10 @@ def _said(*columns: Column) -> str:
 
 def _axis(column: Column) -> alt.Axis:
     """The axis of a figure; between two of what is counted there is none."""
-    # Of labels without room as many stay as fit, where parity leaves the first and last alone.
-    if column.kind == "share":
-        return alt.Axis(format="~%", tickCount=5, labelOverlap="greedy")
+    form = "~%" if column.kind == "share" else _PLAIN
     whole: dict[str, Any] = {"tickMinStep": 1} if column.kind == "count" else {}
-    return alt.Axis(format=_PLAIN, tickCount=5, labelOverlap="greedy", **whole)
+    # Of labels without room as many stay as fit, where parity leaves the first and last alone.
+    return alt.Axis(format=form, tickCount=5, labelOverlap="greedy", **whole)
 
 
 def _value(column: Column, beside: Column | None = None) -> alt.X:

@@ -37,8 +37,9 @@ def page(ask: Ask, warehouse: Path | None = None, now: datetime | None = None) -
         _tests(health),
         _refused(health),
         _runs(health),
+        _nodes(health),
+        _tables(health),
     ]
-    blocks += [_nodes(health), _tables(health)]
     return Page(
         KEY,
         TITLE,

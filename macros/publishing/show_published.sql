@@ -23,11 +23,9 @@
         {% endfor %}
         {% for alias, (mart, version) in wanted.items() %}
             {% set view = relation_of('gold', alias) %}
-            {% set query = 'select ' ~ mart.columns.keys() | join(', ') ~ ' from '
+            {% set query = query_of_version(mart, version, shown.get(alias, '')) if is_begin
+                else 'select ' ~ mart.columns.keys() | join(', ') ~ ' from '
                 ~ relation_of(mart.schema, mart.alias) ~ ' version as of ' ~ version %}
-            {% if is_begin %}
-                {% set query = query_of_version(mart, version, shown.get(alias, '')) %}
-            {% endif %}
             {% if alias not in shown %}
                 {% do run_query(
                     'create view ' ~ view ~ " comment '" ~ quoted(mart.description) ~ "' as " ~ query
