@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -418,20 +418,29 @@ def test_what_is_not_there_yet_is_awaited(shop: Shop) -> None:
     assert shop.look(stock(0, True)) == [("opened", id_of(0))]
 
 
-def test_what_is_awaited_is_said_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def said_of(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, attribute: str, rounds: Iterable[object]
+) -> list[str]:
+    """What a follower says that is killed after some rounds, each with its own of the shop."""
     said: list[str] = []
-    rounds = iter([{}, {SERVER.view: [server(0, False)]}, {}])
+    waiting = iter(rounds)
 
     def next_round(_: float) -> None:
         try:
-            shop.views = next(rounds)
+            setattr(shop, attribute, next(waiting))
         except StopIteration:
             raise KilledError from None
 
     monkeypatch.setattr(time, "sleep", next_round)
+    next_round(0)
     with pytest.raises(KilledError):
         alerts.follow(shop.follower, said.append)
-    assert said == [
+    return said
+
+
+def test_what_is_awaited_is_said_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    views = [{}, {SERVER.view: [server(0, False)]}, {}]
+    assert said_of(shop, monkeypatch, "views", [{}, *views]) == [
         f"{view} is not built yet: it is followed as soon as it is."
         for view in (STOCK.view, SERVER.view)
     ]
@@ -450,20 +459,8 @@ def test_what_fails_is_said_once_and_holds_up_no_other_kind(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.views = {STOCK.view: [stock(0, True)], SERVER.view: [server(0, False)]}
-    said: list[str] = []
-    rounds = iter([{STOCK.view}, {STOCK.view, SERVER.view}, set(), set(), {SERVER.view}])
-
-    def next_round(_: float) -> None:
-        try:
-            shop.failing = next(rounds)
-        except StopIteration:
-            raise KilledError from None
-
-    monkeypatch.setattr(time, "sleep", next_round)
-    next_round(0)
-    with pytest.raises(KilledError):
-        alerts.follow(shop.follower, said.append)
-    assert said == [
+    failing = [{STOCK.view}, {STOCK.view, SERVER.view}, set(), set(), {SERVER.view}]
+    assert said_of(shop, monkeypatch, "failing", failing) == [
         "Low stock is not known for now: gold.stock_status fails",
         "Overloaded server is not known for now: gold.server_status fails",
         *["Low stock is known again.", "Overloaded server is known again."],
