@@ -41,7 +41,7 @@ def test_a_scenario_ends_as_plain_python_says(
     assert not found, f"make it smaller: python -m tests.simulation {how}"
 
 
-STORY = {"minutes": 90, "users": 9, "twisted": 20}
+STORY = {"minutes": 90, "users": 9, "twisted": 200}
 NUM_FILES = len(DOMAINS["wearables"].files(3, STORY))
 
 

@@ -94,7 +94,13 @@ OF_ORDER = {
             "'built': run_state()['cut'],",
             "'built': asked_state()['cut'],",
         ),
-        (Step(of.LOAD_INSIDE), Step(of.BUILD)),
+        # A run without news moves nothing.
+        (
+            Step(of.CHANGE, changes=(_VISITED,)),
+            Step(of.INGEST),
+            Step(of.LOAD_INSIDE),
+            Step(of.BUILD),
+        ),
     ),
     "built moved by a partial build": (
         Mistake(

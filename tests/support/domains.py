@@ -228,7 +228,11 @@ def _twisted(messages: list[dict[str, Any]], dice: random.Random, number: int) -
 
 def _misreadable(message: dict[str, Any], other: dict[str, Any], dice: random.Random) -> list[str]:
     """The line of a message in every way to be misread."""
-    line, value = json.dumps(message), _told(message)
+    value = _told(message)
+    # Of a moment that no other message tells: what is read of it is no duplicate.
+    times = [key for key in ("time", "timestamp") if isinstance(value.get(key), int | float)]
+    moved = value | {key: value[key] + 0.25 for key in times}
+    line = json.dumps(_telling(message, moved))
     lost, name = dice.choice(list(message)), dice.choice(list(value))
     lacking = {key: of for key, of in value.items() if key != name}
     misshapen = dice.choice([{"is": value[name]}, [value[name]], {}, "1 Way"])
@@ -236,7 +240,7 @@ def _misreadable(message: dict[str, Any], other: dict[str, Any], dice: random.Ra
     number, end = dice.choice(NUMBERS), dice.choice(["x", "}", "]", "null"])
     changed = [
         message | {"value": None},
-        message | {"value": f"{json.dumps(value)} {dice.choice(['{}', ', {}', 'x', ']'])}"},
+        message | {"value": f"{json.dumps(moved)} {dice.choice(['{}', ', {}', 'x', ']'])}"},
         {key: of for key, of in message.items() if key != "value"},
         {key: of for key, of in message.items() if key != lost},
         {key.title() if key == lost else key: of for key, of in message.items()},
