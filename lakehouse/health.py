@@ -201,8 +201,8 @@ def last_loads(ask: Ask, sources: Mapping[str, Source], now: datetime) -> list[R
                 max(load_id) filter (where status = 'finished') as last_load,
                 max(recorded_at) filter (where status = 'finished') as loaded_at,
                 coalesce(sum(num_rows) filter (where status = 'finished'), 0) as num_rows,
-                max_by(status, recorded_at) as status,
-                max_by(message, recorded_at) as message
+                max_by(status, (load_id, recorded_at)) as status,
+                max_by(message, (load_id, recorded_at)) as message
             from audit.loads
             where source is not null
             group by source

@@ -34,26 +34,13 @@
     {% endif %}
     {% set asked %}
         select
-            'cut' as kind,
-            cast(null as string) as name,
+            'source' as kind,
+            source as name,
             max(load_id) as number,
             cast(null as bigint) as built,
             cast(null as bigint) as published,
             cast(null as string) as state
         from {{ audit_table('loads') }}
-        where status = 'closed'
-        union all
-        select
-            'source',
-            source,
-            max(load_id),
-            null,
-            null,
-            null
-        from {{ audit_table('loads') }}
-        where
-            source is not null
-            and load_id <= (select max(load_id) from {{ audit_table('loads') }} where status = 'closed')
         group by source
         union all
         select
@@ -75,8 +62,9 @@
         }}) %}
     {% endfor %}
     {% for kind, name, number, built, published, remembered in run_query(asked).rows %}
-        {% if kind == 'cut' %}
-            {% do state.update({'cut': (number or 0) | int}) %}
+        {# The rows that close a load, and they alone, have no source. #}
+        {% if kind == 'source' and name is none %}
+            {% do state.update({'cut': number | int}) %}
         {% elif kind == 'source' %}
             {% do state['sources'].update({name: number | int}) %}
         {% elif name in state['domains'] %}
@@ -88,6 +76,16 @@
             }) %}
         {% endif %}
     {% endfor %}
+    {% if state['sources'].values() | select('gt', state['cut']) | first is defined %}
+        {# A load is open, which the cut leaves out. #}
+        {% do state['sources'].clear() %}
+        {% for name, number in run_query(
+            'select source, max(load_id) from ' ~ audit_table('loads')
+            ~ ' where source is not null and load_id <= ' ~ state['cut'] ~ ' group by source'
+        ).rows %}
+            {% do state['sources'].update({name: number | int}) %}
+        {% endfor %}
+    {% endif %}
     {{ return(state) }}
 {% endmacro %}
 
