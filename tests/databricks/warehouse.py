@@ -198,7 +198,7 @@ class Warehouse:
         return list(columns.items()), []
 
     def _state(self, sql: str, node: str, found: re.Match[str]) -> Answer:
-        rows: list[tuple[Any, ...]] = [("cut", None, self.load, None, None, None)]
+        rows: list[tuple[Any, ...]] = [("source", None, self.load, None, None, None)]
         for source in self.manifest["sources"].values():
             name = f"{source['source_name']}.{source['name']}"
             rows.append(("source", name, self.load, None, None, None))
@@ -234,7 +234,7 @@ _ANSWERS: tuple[tuple[str, Callable[..., Answer]], ...] = (
     (r"^describe history ", Warehouse._history),
     (r"^describe table extended (\S+) as json$", Warehouse._described_as_json),
     (r"^describe (?:table )?(?:extended )?(\S+)$", Warehouse._described),
-    (r"^select\s+'cut' as kind", Warehouse._state),
+    (r"^select\s+'source' as kind", Warehouse._state),
     (r"^select max\(number\).*domain = '(\w+)'", Warehouse._number),
     (r"^select\b.*' as ', typeof\(", Warehouse._literals),
     (r"\bas failures\b", Warehouse._failures),
