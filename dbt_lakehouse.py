@@ -59,7 +59,7 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
         # dbt imports this module for every command, and these take a second.
         from ingestion.lock import LockedError  # noqa: PLC0415
         from lakehouse.engine.local import is_begun, only_build, start  # noqa: PLC0415
-        from lakehouse.errors import LakehouseError  # noqa: PLC0415
+        from lakehouse.errors import LakehouseError, of_system  # noqa: PLC0415
         from lakehouse.settings import load_settings  # noqa: PLC0415
 
         given = os.environ.get("LAKEHOUSE_HOME")
@@ -81,6 +81,8 @@ class EnginePlugin(dbtPlugin):  # type: ignore[misc] # dbt ships no types
                 build_claim.enter_context(only_build(settings))
         except (LakehouseError, LockedError) as error:
             raise DbtRuntimeError(str(error)) from None
+        except OSError as error:
+            raise DbtRuntimeError(of_system(error)) from None
 
 
 def _refuse_prod_by_hand(flags: Any) -> None:

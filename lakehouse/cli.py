@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import errno
 import itertools
 import json
 import logging
@@ -46,7 +45,7 @@ from lakehouse import doctor as checks
 from lakehouse import engine, maintenance, reading
 from lakehouse.engine import local
 from lakehouse.environment import check_may_write
-from lakehouse.errors import LakehouseError
+from lakehouse.errors import LakehouseError, of_system
 from lakehouse.history import History
 from lakehouse.settings import Settings, load_settings
 
@@ -881,12 +880,7 @@ def told() -> Iterator[None]:
         output.fail(first_line(error))
         sys.exit(1)
     except OSError as error:
-        message = f"{error.filename or 'the system'}: {error.strerror or error}"
-        if error.filename and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            message += ". Give yourself the rights to it; of a home, another one will do, too."
-        elif error.filename and error.errno == errno.ENOENT:
-            message += ". Correct the path; of a home, another one will do, too."
-        output.fail(message)
+        output.fail(of_system(error))
         sys.exit(1)
     except KeyboardInterrupt:
         output.fail("Interrupted. Run it again.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -203,6 +204,14 @@ def test_before_the_first_build_a_line_says_what_to_do(home: Path, command: list
         f"Nothing is built yet in {home}. Run: dbt build, or once data has come (lakehouse land, "
         "lakehouse generate): lakehouse run"
     )
+
+
+def test_what_the_system_refuses_is_a_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: Settings) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/home/engine/lock")
+
+    monkeypatch.setattr(local, "start", start)
+    assert refusal(home, "build") == "/home/engine/lock: No space left on device"
 
 
 def test_of_an_engines_error_people_get_the_reason() -> None:
