@@ -187,7 +187,7 @@ def health(marts: Marts, warehouse: Path) -> None:
     marts.make(
         "audit.loads",
         {"load_id": 3, "source": "sbit.gym_logins", "status": "finished", "num_rows": 12,
-         "recorded_at": "2026-03-02 10:30:00+00"},
+         "recorded_at": "2006-03-02 10:30:00+00"},
     )  # fmt: skip
     run = {"invocation_id": "a", "command": "build", "domain": "wearables", "cut": 3}
     run |= {"run_started_at": "2026-03-02 10:31:00+00", "recorded_at": "2026-03-02 10:31:30+00"}
