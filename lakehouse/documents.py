@@ -162,6 +162,8 @@ def _dbt_docs(manifest: dict[str, Any], catalog: dict[str, Any]) -> str:
     page = Path(DOCS_INDEX_FILE_PATH).read_text()
     # A template's address is asked for as it stands, before it is filled in: an error each.
     page = page.replace('xlink:href="{{', 'ng-attr-href="{{')
+    # Where somebody's environment lets dbt tell its makers, its page would ask for their script.
+    manifest = manifest | {"metadata": manifest["metadata"] | {"send_anonymous_usage_stats": False}}
     for name, artifact in (("MANIFEST", manifest), ("CATALOG", catalog)):
         page = page.replace(f'"{name}.JSON INLINE DATA"', _inline(artifact))
     return _alone(page, _NARROW)

@@ -223,6 +223,7 @@ def site(project: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> P
         if node["original_file_path"].startswith(kept) and node["resource_type"] == "model"
     }
     manifest = project | {"nodes": nodes, "macros": {}, "sources": {}, "unit_tests": {}}
+    manifest["metadata"] = manifest["metadata"] | {"send_anonymous_usage_stats": True}
     mart = manifest["nodes"]["model.lakehouse.inventory_daily"]
     mart["compiled_code"] = "select sold, sold + 1 as issued from silver.int_stock_days"
     mart["description"] = "</script><script>document.title = 'taken'</script>"
