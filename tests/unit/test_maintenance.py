@@ -59,7 +59,8 @@ def test_a_version_that_is_read_keeps_its_checkpoint_and_what_follows(
 
 
 def test_a_young_checkpoint_removes_nothing(log: Path) -> None:
-    (log / f"{20:020}.checkpoint.parquet").touch()
+    checkpoint = log / f"{20:020}.checkpoint.parquet"
+    os.utime(checkpoint, (now := time.time(), now))
     assert clean_log(log, None, 1) > 0
     assert (log / f"{10:020}.json").exists()
     assert not (log / f"{9:020}.json").exists()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -203,7 +204,9 @@ def health(marts: Marts, warehouse: Path) -> None:
     marts.make("audit.unmatched", waiting | {"key": "7", "num_events": 9})
     log = warehouse / "silver.db" / "int_readings" / "_delta_log"
     log.mkdir(parents=True)
-    (log / "00000000000000000000.crc").write_text('{"tableSizeBytes": 2500000, "numFiles": 3}')
+    version = log / "00000000000000000000.crc"
+    version.write_text('{"tableSizeBytes": 2500000, "numFiles": 3}')
+    os.utime(version, (now := time.time(), now))
 
 
 @pytest.fixture(scope="module")
