@@ -53,7 +53,7 @@
         from {{ domains }}
         qualify row_number() over (partition by domain order by number desc, recorded_at desc) = 1
     {% endset %}
-    {% set state = {'cut': 0, 'sources': {}, 'domains': {}} %}
+    {% set state = {'sources': {}, 'domains': {}} %}
     {% for domain in var('domains') %}
         {% do state['domains'].update({domain: {
             'number': 0, 'built': none, 'published': none, 'basis': {}, 'is_being_written': false,
@@ -62,10 +62,7 @@
         }}) %}
     {% endfor %}
     {% for kind, name, number, built, published, remembered in run_query(asked).rows %}
-        {# The rows that close a load, and they alone, have no source. #}
-        {% if kind == 'source' and name is none %}
-            {% do state.update({'cut': number | int}) %}
-        {% elif kind == 'source' %}
+        {% if kind == 'source' %}
             {% do state['sources'].update({name: number | int}) %}
         {% elif name in state['domains'] %}
             {% do state['domains'][name].update(fromjson(remembered)) %}
@@ -76,6 +73,8 @@
             }) %}
         {% endif %}
     {% endfor %}
+    {# The rows that close a load, and they alone, have no source. #}
+    {% do state.update({'cut': state['sources'].pop(none, 0)}) %}
     {% if state['sources'].values() | select('gt', state['cut']) | first is defined %}
         {# A load is open, which the cut leaves out. #}
         {% do state['sources'].clear() %}

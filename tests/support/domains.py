@@ -230,8 +230,11 @@ def _misreadable(message: dict[str, Any], other: dict[str, Any], dice: random.Ra
     """The line of a message in every way to be misread."""
     value = _told(message)
     # Of a moment that no other message tells: what is read of it is no duplicate.
-    times = [key for key in ("time", "timestamp") if isinstance(value.get(key), int | float)]
-    moved = value | {key: value[key] + 0.25 for key in times}
+    moved = value | {
+        key: of + 0.25
+        for key, of in value.items()
+        if key in ("time", "timestamp") and isinstance(of, int | float)
+    }
     line = json.dumps(_telling(message, moved))
     lost, name = dice.choice(list(message)), dice.choice(list(value))
     lacking = {key: of for key, of in value.items() if key != name}
