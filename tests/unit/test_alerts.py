@@ -606,6 +606,34 @@ def test_no_name_makes_two_lines_of_one(
     assert told.err == "Stopped.\n"
 
 
+def test_without_a_new_load_the_views_are_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    loads = iter([7, 7, 8, None, 8, 8])
+
+    def ask(sql: str) -> list[dict[str, Any]] | None:
+        if "audit.loads" in sql:
+            load = next(loads, 0)
+            if not load:
+                raise (PySparkException("down") if load is None else KeyboardInterrupt)
+            return [{"load_id": load}]
+        asked.append(sql.rpartition(" ")[2])
+        return None if sql.endswith("gold.server_status") else []
+
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with pytest.raises(KeyboardInterrupt):
+        alerts.follow(Follower(Home(tmp_path), ask, lambda _: None), lambda _: None)
+    # What is not there yet is looked for each time, the other as loads close or nobody knows.
+    assert asked.count("gold.server_status") == 6
+    assert asked.count("gold.stock_status") == 3
+    monkeypatch.setattr(alerts, "_HISTORY_SECONDS", 0)
+    loads, asked = iter([7, 7, 7]), []
+    with pytest.raises(KeyboardInterrupt):
+        alerts.follow(Follower(Home(tmp_path), ask, lambda _: None), lambda _: None)
+    assert asked.count("gold.stock_status") == 3
+
+
 def test_what_is_left_to_tell_is_told_while_the_engine_is_down(
     shown: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
