@@ -490,7 +490,7 @@ DOMAINS = {
         | {"clicks": "silver.int_clicks"},
         rejects=("silver.int_shop_rejects", "silver.int_stock_rejects", "silver.int_click_rejects"),
         middle="silver.int_order_lines",
-        seeds=(),
+        seeds=(1,),
         draw_story=_retail_story,
         files=_retail_files,
         messages={CLICKS: (CLICKS, _retail_messages)},
