@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -39,19 +40,22 @@ def sender() -> Send:
     # Or what a slow broker has taken, but not acknowledged in time, is sent once more.
     once = {"enable.idempotence": True}
     producer = Producer(settings.of_client() | limits | once)
-    refused: list[str] = []
+    refused: Counter[str] = Counter()
+    reasons: list[str] = []
 
-    def note(error: KafkaError | None, _: Any) -> None:
+    def note(error: KafkaError | None, message: Any) -> None:
         if error:
-            refused.append(error.str())
+            refused[message.topic()] += 1
+            reasons.append(error.str())
 
     def send(messages: Iterable[Message]) -> None:
         produce(producer, (message._asdict() | {"on_delivery": note} for message in messages))
         producer.flush()
         if refused:
             raise LoadError(
-                f"Kafka at {settings.bootstrap_servers} has not taken {len(refused)} messages: "
-                f"{refused[0]}. Start it, and create the topic where it is missing."
+                f"Kafka at {settings.bootstrap_servers} has not taken {refused.total()} messages "
+                f"for {', '.join(sorted(refused))}: {reasons[0]}. "
+                "Start it, and create the topics where they are missing."
             )
 
     return send

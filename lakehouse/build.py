@@ -29,6 +29,8 @@ BUILD = ("build", "--exclude-resource-type", "unit_test")
 BUILD_UNTESTED = (*BUILD, "--exclude-resource-type", "test")
 TEST = ("test", "--exclude-resource-type", "unit_test")
 
+# Of a name that is long, as generated names of tests are, so much is shown.
+_NAME = 60
 _FIRST_RETRY_SECONDS = 60.0
 _LAST_RETRY_SECONDS = 1800.0
 
@@ -283,9 +285,10 @@ class Builds:
         if event.info.name == "NodeFinished":
             self._num_finished += 1
         elif event.info.name == "LogStartLine":
+            name = event.data.node_info.node_name
             self._show(
                 f"{self._title}: {self._num_finished} of {event.data.total} {self._verb}, "
-                f"now {event.data.node_info.node_name}"
+                f"now {name if len(name) <= _NAME else f'{name[: _NAME - 3]}...'}"
             )
 
 

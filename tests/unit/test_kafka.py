@@ -16,6 +16,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from pyspark.errors import PySparkException
 
+import generators.kafka
+from generators.kafka import Message
 from generators.network import story as network
 from generators.wearables import story as wearables
 from ingestion import loads
@@ -429,3 +431,11 @@ def _rows(path: Path) -> list[dict[str, object]]:
 
     rows = pq.read_table(path).to_pylist()
     return [row | {"event_at": row["event_at"].isoformat()} for row in rows]
+
+
+def test_what_a_broker_does_not_take_is_told_by_topic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setattr(generators.kafka, "_SECONDS", 1)
+    topics = ["gym", "bpm", "gym"]
+    with pytest.raises(LoadError, match="has not taken 3 messages for bpm, gym: "):
+        generators.kafka.sender()(Message(topic, None, b"{}", 0) for topic in topics)
