@@ -14,7 +14,7 @@ _UNDER_WAY = f".{_NOTE}"
 
 
 def begin_anew(checkpoint: Place, note: str) -> None:
-    """Empties a checkpoint, but for the note."""
+    """Lets a stream begin anew: of its memory the note is left."""
     checkpoint.mkdir(parents=True, exist_ok=True)
     written = checkpoint / f"{_UNDER_WAY}.part"
     written.write_text(note)
@@ -37,11 +37,12 @@ def is_begun(checkpoint: Place) -> bool:
 
 
 def _empty(checkpoint: Place) -> None:
+    """Removes what is the stream's alone: what was pulled last lies in the same folder."""
     (checkpoint / "metadata").unlink(missing_ok=True)  # first: without it none of it counts
     for path in checkpoint.iterdir():
         if path.is_dir():
             path.remove() if isinstance(path, Stored) else shutil.rmtree(path)
-        elif path.name != _UNDER_WAY:
+        elif path.suffix == ".crc":  # a sum that Hadoop keeps of a file
             path.unlink()
     _rename(checkpoint / _UNDER_WAY, checkpoint / _NOTE)
 

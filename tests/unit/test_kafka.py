@@ -129,6 +129,15 @@ def test_a_crash_while_a_checkpoint_is_emptied_is_made_up_for(topic: Topic) -> N
     assert [path.name for path in topic.checkpoint.iterdir()] == ["forgotten"]
 
 
+def test_what_is_not_the_streams_is_kept(topic: Topic) -> None:
+    write(topic, 0, {0: 7, 1: 1})
+    (topic.checkpoint / ".metadata.crc").write_text("a sum")
+    (topic.checkpoint / "pulled.sqlite").write_text("what was pulled last")
+    begin_anew(topic.checkpoint, "noted")
+    kept = sorted(path.name for path in topic.checkpoint.iterdir())
+    assert kept == ["forgotten", "pulled.sqlite"]
+
+
 class Cluster:
     """A broker and an engine that reads ten messages a batch; topics of one partition."""
 
