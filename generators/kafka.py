@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -40,21 +39,20 @@ def sender() -> Send:
     # Or what a slow broker has taken, but not acknowledged in time, is sent once more.
     once = {"enable.idempotence": True}
     producer = Producer(settings.of_client() | limits | once)
-    refused: Counter[str] = Counter()
-    reasons: list[str] = []
+    refused: list[tuple[str, str]] = []
 
     def note(error: KafkaError | None, message: Any) -> None:
         if error:
-            refused[message.topic()] += 1
-            reasons.append(error.str())
+            refused.append((message.topic(), error.str()))
 
     def send(messages: Iterable[Message]) -> None:
         produce(producer, (message._asdict() | {"on_delivery": note} for message in messages))
         producer.flush()
         if refused:
+            topics = ", ".join(sorted({topic for topic, _ in refused}))
             raise LoadError(
-                f"Kafka at {settings.bootstrap_servers} has not taken {refused.total()} messages "
-                f"for {', '.join(sorted(refused))}: {reasons[0]}. "
+                f"Kafka at {settings.bootstrap_servers} has not taken {len(refused)} messages "
+                f"for {topics}: {refused[0][1]}. "
                 "Start it, and create the topics where they are missing."
             )
 

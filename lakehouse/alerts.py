@@ -518,22 +518,24 @@ def follow(follower: Follower, say: Callable[[str], None]) -> NoReturn:
     """
     follower.tell()
     troubled: set[str] = set()
-    awaited: dict[str, bool] = {}  # whether it still is, by name
+    awaited: set[str] = set()
+    settled: set[str] = set()  # which have answered: nothing moves them but a load
     while True:
         try:
-            has_news = follower.has_news()
+            if follower.has_news():
+                settled.clear()
         except (PySparkException, LakehouseError):
-            has_news = True  # a look tells what is the matter
+            settled.clear()  # a look tells what is the matter
         for kind in KINDS:
-            if not (has_news or kind.name in troubled or awaited.get(kind.name)):
+            if kind.name in settled:
                 continue
             title = kind.title.capitalize()
             try:
-                is_there = follower.look(kind)
-                if not is_there and kind.name not in awaited:
+                if follower.look(kind):
+                    settled.add(kind.name)
+                elif kind.name not in awaited:
                     say(f"{kind.view} is not built yet: it is followed as soon as it is.")
-                if not is_there or kind.name in awaited:
-                    awaited[kind.name] = not is_there
+                    awaited.add(kind.name)
             except (PySparkException, LakehouseError) as error:
                 if kind.name not in troubled:
                     say(f"{title} is not known for now: {first_line(error)}")
